@@ -1,0 +1,46 @@
+# One command an intent. Needs Python >= 3.11 and make; everything else comes from the lock.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+BIN := .venv/bin
+
+.PHONY: help demo test check format docs lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ctrl-C ends it all
+	@$(BIN)/livestate demo
+
+test: .venv/ready ## all tests, on real servers
+	@scripts/system-packages chromium redis-server
+	@$(BIN)/python -m pytest
+
+check: .venv/ready ## format, lint, types, arrows of the house, generated docs
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m docs.generate --check
+
+format: .venv/ready ## what the formatter can mend
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+docs: .venv/ready ## write what is generated: settings, contract, state diagram
+	@$(BIN)/python -m docs.generate
+
+lock: .venv/ready ## resolve requirements.lock anew
+	@$(PYTHON) -m venv .venv/uv && .venv/uv/bin/pip install -q uv
+	@.venv/uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
+
+clean: ## everything that is made
+	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis .livestate .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "livestate needs Python 3.11 or newer"; exit 1; }
+	@echo "making .venv from requirements.lock with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

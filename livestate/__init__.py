@@ -1,0 +1,1 @@
+"""livestate: event-sourced live-call state. Nothing directly in this package waits."""

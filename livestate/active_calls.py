@@ -1,0 +1,347 @@
+"""The active-calls table: every call, and for each scope its keys in order of last change.
+
+``apply(event) -> Change | None`` folds one event. A :class:`View` is one scope's order; its
+``since(version)`` is the live diff, the catching up of a slow client, the resume after a
+reconnect and (from version 0) the snapshot, at the cost of the keys that changed.
+
+Nothing here waits, reads a clock or logs: times come in as arguments (``now``, ms).
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections import deque
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from livestate.access import Scope
+from livestate.call import (
+    Call,
+    Stamp,
+    begin,
+    begin_listed,
+    confirm,
+    evolve,
+    lose,
+    stamp_of,
+    unconfirm,
+    visible,
+)
+from livestate.events import CallPhase, SyncedCall
+
+ALL_CALLS: Final = Scope()
+_DIGEST_MODULUS: Final = 2**53  # what a JavaScript number adds exactly
+
+
+class View:
+    """One scope: which keys changed, in which order, at which version.
+
+    ``rows`` maps key → version at its last change, oldest change first. A key whose call is gone
+    from the scope stays as a tombstone until trimmed; ``floor`` is the highest version trimmed:
+    from below it no diff can be made.
+    """
+
+    __slots__ = (
+        "_calls", "_gone", "digest", "floor", "live", "predecessor", "rows", "scope", "tag",
+        "version",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, tag: str, calls: dict[str, Call]) -> None:
+        self.scope = scope
+        self.tag = tag
+        self.version = 0
+        self.floor = 0
+        self.rows: dict[str, int] = {}
+        self.live = 0
+        self.digest = 0
+        self.predecessor: tuple[str, int] | None = None  # tag and version before our restart
+        self._calls = calls
+        self._gone: deque[tuple[int, str, int]] = deque()  # (when, key, version), oldest first
+
+    def touch(self, key: str, was: bool, now_in: bool, now: int) -> None:
+        """A call that was (or is) in this scope changed."""
+        self.version = version = self.version + 1
+        previous = self.rows.pop(key, 0)
+        self.rows[key] = version
+        digest = self.digest
+        if was:
+            digest -= previous
+            self.live -= 1
+        if now_in:
+            digest += version
+            self.live += 1
+        else:
+            self._gone.append((now, key, version))
+        self.digest = digest % _DIGEST_MODULUS
+
+    def since(self, version: int) -> Iterator[tuple[str, Call | None, int]]:
+        """(key, call or None if it left, version) of all that changed after ``version``, newest
+        first. Costs what changed, not what exists."""
+        for key in reversed(self.rows):
+            at = self.rows[key]
+            if at <= version:
+                return
+            call = self._calls.get(key)
+            yield key, call if call is not None and self.holds(call) else None, at
+
+    def snapshot(self) -> Iterator[tuple[str, Call, int]]:
+        """Every live call of the scope with its version, longest unchanged first."""
+        for key, at in self.rows.items():
+            call = self._calls.get(key)
+            if call is not None and self.holds(call):
+                yield key, call, at
+
+    def holds(self, call: Call) -> bool:
+        return call.live and self.scope.admits(call)
+
+    def gone(self, key: str) -> Call | None:
+        """A call that ended in this scope, if it may be told how: not one that was moved away."""
+        call = self._calls.get(key)
+        if call is None or call.live or not self.scope.base.admits(call):
+            return None
+        return call
+
+    def resumable(self, tag: str, version: int) -> bool:
+        """Whether a client that folded up to this position can go on by a diff."""
+        if version < self.floor:
+            return False
+        if tag == self.tag:
+            return version <= self.version
+        return self.predecessor is not None and (
+            tag == self.predecessor[0] and version <= self.predecessor[1]
+        )
+
+    def trim(self, older_than: int, at_most: int) -> None:
+        """Forget tombstones from before ``older_than`` (ms), and all over ``at_most``."""
+        gone = self._gone
+        while gone and (gone[0][0] < older_than or len(gone) > at_most):
+            _, key, version = gone.popleft()
+            if self.rows.get(key) == version:  # else it came back, or left again later
+                del self.rows[key]
+                self.floor = max(self.floor, version)
+
+
+class Change(NamedTuple):
+    """What one event did: the call before (None: first seen) and after, and who can see it."""
+
+    before: Call | None
+    after: Call
+    views: tuple[View, ...]
+
+
+class ActiveCalls:
+    """All calls of all nodes: live ones, and ended ones as tombstones for a while.
+
+    ``secret`` makes keys that give nothing away; ``epoch`` names this start of the service.
+    """
+
+    def __init__(self, *, secret: bytes, epoch: str) -> None:
+        self.epoch = epoch
+        self.calls: dict[str, Call] = {}
+        self.live = 0
+        self._secret = secret
+        self._views: dict[Scope, View] = {}
+        self._seeing: dict[str | None, list[View]] = {}  # company (None: all calls) → its views
+        self._of_node: dict[str, set[str]] = {}  # node → keys of its live calls
+        self._listed: dict[str, Stamp] = {}  # node → where its last complete list was true
+        self._ended: deque[tuple[int, str]] = deque()
+        self._left: dict[str, set[str]] = {}  # key → companies it was moved away from
+        self._filters = 0
+        self.view(ALL_CALLS)
+
+    # -- folding ---------------------------------------------------------------------------
+
+    def key_of(self, node: str, dialog: str, call_id: str) -> str:
+        """The opaque name of a call. A Call-ID is chosen by a user agent, so it is no identity;
+        the keyed hash neither merges two calls nor tells a client anything (design, identity)."""
+        identity = f"{node}\0{dialog}\0{call_id}".encode("utf-8", "replace")
+        digest = blake2b(identity, digest_size=12, key=self._secret).digest()
+        return urlsafe_b64encode(digest).decode("ascii")
+
+    def apply(self, event: CallPhase, now: int) -> Change | None:
+        """Fold one event in; None if it told nothing new, or is of no live call.
+
+        An event without a dialog is a call the proxy refused: never live. An event from before
+        its node's last complete list cannot create a live call, for the list would have had it.
+        """
+        if event.dialog is None:
+            return None
+        key = self.key_of(event.node, event.dialog, event.call_id)
+        before = self.calls.get(key)
+        listed = self._listed.get(event.node, -1)
+        current = listed < 0 or stamp_of(event.epoch, event.seq) > listed
+        if before is None:
+            after = begin(key, event)
+            if after.live and not current:
+                return None
+        else:
+            after = evolve(before, event, state_counts=current)
+        return self._change(before, after, now)
+
+    def apply_listed(self, node: str, item: SyncedCall, stamp: Stamp, now: int) -> Change | None:
+        """Fold in one dialog of a node's list taken at ``stamp``."""
+        key = self.key_of(node, item.dialog, item.call_id)
+        before = self.calls.get(key)
+        if before is None:
+            return self._change(None, begin_listed(key, node, item, stamp, now), now)
+        return self._change(before, confirm(before, item, stamp, now), now)
+
+    def close_missing(
+        self, node: str, stamp: Stamp, listed: set[str], now: int
+    ) -> Iterator[Change]:
+        """A node's list, complete at ``stamp``, is the truth: its other calls are over, but for
+        those it numbered an event of after the list was taken."""
+        self._listed[node] = max(stamp, self._listed.get(node, -1))
+        for key in self._of_node.get(node, set()) - listed:
+            before = self.calls[key]
+            if before.stamp <= stamp:
+                change = self._change(before, lose(before, stamp, now), now)
+                if change is not None:
+                    yield change
+
+    def unconfirm(self, node: str, now: int) -> Iterator[Change]:
+        """A node has a new epoch: whether its calls live, only its next list can tell."""
+        for key in tuple(self._of_node.get(node, ())):
+            before = self.calls[key]
+            change = self._change(before, unconfirm(before), now)
+            if change is not None:
+                yield change
+
+    def _change(self, before: Call | None, after: Call, now: int) -> Change | None:
+        if after is before:
+            return None
+        key = after.key
+        self.calls[key] = after
+        was_live = before is not None and before.live
+        if before is None or was_live != after.live:
+            self._count(after, now)
+        if before is not None and visible(before) == visible(after):
+            return Change(before, after, ())
+        seeing = self._seeing
+        views = seeing[None]
+        if after.company_id is not None:
+            views = views + (seeing.get(after.company_id) or self._company(after.company_id))
+        if before is not None and before.company_id not in (None, after.company_id):
+            views = views + seeing.get(before.company_id, [])
+            self._left.setdefault(key, set()).add(str(before.company_id))
+        touched = []
+        for view in views:
+            was = was_live and view.scope.admits(before)  # type: ignore[arg-type]
+            now_in = after.live and view.scope.admits(after)
+            if was or now_in:
+                view.touch(key, was, now_in, now)
+                touched.append(view)
+        return Change(before, after, tuple(touched))
+
+    def _count(self, after: Call, now: int) -> None:
+        if after.live:
+            self.live += 1
+            self._of_node.setdefault(after.node, set()).add(after.key)
+            return
+        if after.key in (of_node := self._of_node.get(after.node, set())):
+            self.live -= 1
+            of_node.discard(after.key)
+        self._ended.append((now, after.key))
+
+    # -- views -----------------------------------------------------------------------------
+
+    def view(self, scope: Scope) -> View:
+        """The view of a scope, made on first use; a filtered one starts from its base's calls."""
+        found = self._views.get(scope)
+        if found is not None:
+            return found
+        if scope.filtered:
+            self._filters += 1  # a view that was dropped and made again has other versions
+        view = View(scope, self.tag_of(scope, self.epoch, self._filters), self.calls)
+        self._views[scope] = view
+        self._seeing.setdefault(scope.company_id, []).append(view)
+        if scope.filtered:
+            for key, _, _ in self.view(scope.base).snapshot():
+                if view.holds(self.calls[key]):
+                    view.touch(key, False, True, 0)
+        return view
+
+    def drop(self, view: View) -> None:
+        """Forget a filtered view that nobody watches any more."""
+        if view.scope.filtered and self._views.pop(view.scope, None) is not None:
+            self._seeing[view.scope.company_id].remove(view)
+
+    def views(self) -> Iterable[View]:
+        return self._views.values()
+
+    def _company(self, company_id: str) -> list[View]:
+        self.view(Scope(company_id=company_id))
+        return self._seeing[company_id]
+
+    @staticmethod
+    def tag_of(scope: Scope, epoch: str, generation: int = 0) -> str:
+        """Names a scope's numbering in this epoch: a position of another scope never fits it."""
+        generation = generation if scope.filtered else 0
+        named = repr((epoch, generation, scope.company_id, sorted(scope.states),
+                      sorted(scope.trunks)))  # fmt: skip
+        return blake2b(named.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+    # -- forgetting and coming back --------------------------------------------------------
+
+    def trim(self, older_than: int, at_most: int) -> list[str]:
+        """Forget calls that ended before ``older_than`` (ms), and all over ``at_most``; their
+        keys. Late events of a forgotten call could bring it back: keep them for minutes."""
+        forgotten = []
+        ended = self._ended
+        while ended and (ended[0][0] < older_than or len(ended) > at_most):
+            _, key = ended.popleft()
+            call = self.calls.get(key)
+            if call is not None and not call.live:
+                del self.calls[key]
+                self._left.pop(key, None)
+                forgotten.append(key)
+        for view in self._views.values():
+            view.trim(older_than, at_most)
+        return forgotten
+
+    def versions_of(self, call: Call) -> dict[str, int]:
+        """The versions at which the unfiltered views last saw this call; "" is all calls."""
+        companies: set[str | None] = {None, call.company_id, *self._left.get(call.key, ())}
+        found = {}
+        for company in companies:
+            views = self._seeing.get(company)
+            if views and (version := views[0].rows.get(call.key)):
+                found[company or ""] = version
+        return found
+
+    def restore(
+        self,
+        calls: Iterable[tuple[Call, dict[str, int]]],
+        scopes: dict[str, tuple[int, int]],
+        predecessor: str,
+        now: int,
+    ) -> Iterator[Change]:
+        """Fill an empty table from what was stored: calls with their versions, and for each
+        unfiltered scope (version, floor). Then every live call is unconfirmed: its changes come
+        out, for they are news to a client that resumes."""
+        rows: dict[str, list[tuple[int, str]]] = {}
+        for call, versions in calls:
+            self.calls[call.key] = call
+            self._count(call, now)
+            for company, version in versions.items():
+                rows.setdefault(company, []).append((version, call.key))
+                if company not in ("", call.company_id):
+                    self._left.setdefault(call.key, set()).add(company)
+        for company in {*scopes, *rows}:
+            view = self.view(Scope(company_id=company or None))
+            view.version, view.floor = scopes.get(company, (0, 0))
+            for version, key in sorted(rows.get(company, ())):
+                holds = view.holds(self.calls[key])
+                view.rows[key] = version
+                view.version = max(view.version, version)
+                if holds:
+                    view.live += 1
+                    view.digest = (view.digest + version) % _DIGEST_MODULUS
+                else:
+                    view._gone.append((now, key, version))
+            view.predecessor = (self.tag_of(view.scope, predecessor), view.version)
+        for node in tuple(self._of_node):
+            yield from self.unconfirm(node, now)
+
+
