@@ -1,0 +1,144 @@
+"""What we know of each SIP node: its numbering, what is missing of it, when it last spoke.
+
+The numbers (``epoch``, gap-free ``seq``) tell a loss from quiet; heartbeats tell quiet from dead;
+a complete list of dialogs (``sync``) mends what was lost. Pure: ``now`` comes in, in ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from livestate.events import Sync
+
+GAP_MATURES_MS: Final = 1_000  # arrivals swap by a few numbers; a gap is a loss only after that
+GAP_MATURES_NUMBERS: Final = 64
+MAX_MISSING: Final = 10_000  # more is not a gap but a node we have not heard for long
+ASK_AGAIN_MS: Final = 2_000
+
+
+class Heard(NamedTuple):
+    """``fresh`` False: this number was here before. ``new_epoch``: the node has restarted."""
+
+    fresh: bool
+    new_epoch: bool
+
+
+@dataclass(slots=True)
+class Listing:
+    """Parts of one list of dialogs as they come in."""
+
+    sync_id: str
+    parts: set[int] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Node:
+    """One SIP node as we hear it."""
+
+    name: str
+    epoch: int
+    first: int  # numbers before it were given out before we listened
+    highest: int
+    heard_at: int
+    missing: dict[int, int] = field(default_factory=dict)  # number → since when (ms)
+    wants_list: bool = True
+    asked_at: int = 0
+    listed_at: int | None = None
+    dialogs: int | None = None
+    gaps: int = 0
+    listing: Listing | None = None
+
+    def take(self, seq: int, now: int) -> bool:
+        """Note a number; False if it was here before."""
+        if seq > self.highest:
+            self._miss(seq - 1, now)
+            self.highest = seq
+            return True
+        return self.missing.pop(seq, None) is not None or seq < self.first
+
+    def told(self, seq: int, now: int) -> None:
+        """The node says that it has given out numbers up to ``seq``."""
+        if seq > self.highest:
+            self._miss(seq, now)
+            self.highest = seq
+
+    def _miss(self, last: int, now: int) -> None:
+        if last - self.highest > MAX_MISSING:
+            self.missing.clear()
+            self.first = last + 1
+            self.wants_list = True
+        else:
+            for number in range(self.highest + 1, last + 1):
+                self.missing[number] = now
+
+    def gap_matured(self, now: int) -> bool:
+        """Whether a missing number is lost, not late."""
+        if not self.missing:
+            return False
+        oldest = next(iter(self.missing))
+        return (
+            now - self.missing[oldest] >= GAP_MATURES_MS
+            or self.highest - oldest >= GAP_MATURES_NUMBERS
+        )
+
+
+class Nodes:
+    """All nodes heard of. ``stale_after`` ms without a word, a node's calls cannot be believed."""
+
+    def __init__(self, *, stale_after: int) -> None:
+        self.stale_after = stale_after
+        self.by_name: dict[str, Node] = {}
+
+    def hear(self, name: str, epoch: int, seq: int, now: int, *, numbered: bool) -> Heard:
+        """A message of a node. ``numbered``: it used up ``seq``; a heartbeat only repeats it."""
+        node = self.by_name.get(name)
+        if node is None or epoch > node.epoch:
+            restarted = node is not None
+            self.by_name[name] = Node(name, epoch, first=seq, highest=seq, heard_at=now)
+            return Heard(True, restarted)
+        node.heard_at = now
+        if epoch < node.epoch:  # late, from before the restart: its fold knows what to do
+            return Heard(True, False)
+        if numbered:
+            return Heard(node.take(seq, now), False)
+        node.told(seq, now)
+        return Heard(True, False)
+
+    def collect(self, part: Sync, keys: set[str], now: int) -> set[str] | None:
+        """Note one part of a list; all keys of the list once its last part is here.
+
+        Parts of another list start anew: lists are never mixed. A list of an epoch that is over
+        is nobody's truth.
+        """
+        node = self.by_name[part.node]
+        if part.epoch != node.epoch or part.part > part.parts:
+            return None
+        if node.listing is None or node.listing.sync_id != part.sync_id:
+            node.listing = Listing(part.sync_id)
+        node.listing.parts.add(part.part)
+        node.listing.keys |= keys
+        if len(node.listing.parts) < part.parts:
+            return None
+        complete, node.listing = node.listing.keys, None
+        node.wants_list = False
+        node.listed_at = now
+        node.missing = {seq: since for seq, since in node.missing.items() if seq > part.seq}
+        return complete
+
+    def to_ask(self, now: int) -> Iterator[str]:
+        """Nodes that must send their list: new to us, restarted, or with a loss."""
+        for node in self.by_name.values():
+            if node.gap_matured(now):
+                node.gaps += 1
+                node.missing.clear()
+                node.wants_list = True
+            if node.wants_list and now - node.asked_at >= ASK_AGAIN_MS:
+                node.asked_at = now
+                yield node.name
+
+    def stale(self, now: int) -> list[Node]:
+        """Nodes that have been silent for too long."""
+        return [n for n in self.by_name.values() if now - n.heard_at >= self.stale_after]

@@ -1,0 +1,110 @@
+"""NATS: one ordered subscription to ``call.events.>``, and the question ``call.resync.<node>``.
+
+Order holds within one subscription only, so it is one for all phases. Ours is not: what a message
+means (:mod:`livestate.runtime.pipeline`), and whether the feed can be believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.errors import SlowConsumerError
+
+log = logging.getLogger("livestate.consumer")
+
+SUBJECT: Final = "call.events.>"
+# nats-py drops what does not fit. 200,000 messages are a stall of 5 s at 40,000 a second.
+PENDING_MESSAGES: Final = 200_000
+PENDING_BYTES: Final = 256 * 1024 * 1024
+
+
+class Consumer:
+    """A connection that never gives up, and hands every message to ``take(subject, data)``.
+
+    ``take`` is a plain call. ``dropped(n)`` is told of messages that the client had to drop.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        take: Callable[[str, bytes], None],
+        dropped: Callable[[int], None],
+        *,
+        credentials: str | None = None,
+    ) -> None:
+        self._url = url
+        self._credentials = credentials
+        self._take = take
+        self._dropped = dropped
+        self._client = Client()
+        self._subscription: Subscription | None = None
+        self.reconnects = 0
+        self.errors = 0
+
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected
+
+    async def start(self) -> None:
+        """Connect and subscribe; keeps trying for as long as it takes."""
+        await self._client.connect(
+            self._url,
+            name="livestate",
+            user_credentials=self._credentials,
+            # The library's own patience ends after 60 attempts, and it needs six minutes to
+            # notice a half-open peer.
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.5,
+            connect_timeout=2,
+            ping_interval=3,
+            max_outstanding_pings=2,
+            allow_reconnect=True,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnect,
+            reconnected_cb=self._on_reconnect,
+        )
+        self._subscription = await self._client.subscribe(
+            SUBJECT,
+            cb=self._on_message,
+            pending_msgs_limit=PENDING_MESSAGES,
+            pending_bytes_limit=PENDING_BYTES,
+        )
+        await self._client.flush()
+
+    async def stop(self) -> None:
+        with contextlib.suppress(NatsError, asyncio.TimeoutError, OSError):
+            await self._client.close()
+
+    async def ask_for_list(self, node: str) -> None:
+        """Ask a node's bridge for a ``sync``. Nothing is lost if nobody listens: we ask again."""
+        with contextlib.suppress(NatsError, OSError):
+            await self._client.publish(f"call.resync.{node}", b"")
+
+    async def _on_message(self, message: Msg) -> None:
+        self._take(message.subject, message.data)
+
+    # An exception in error_cb ends nats-py's read loop: connected, but deaf. So these only count
+    # and log.
+    async def _on_error(self, error: Exception) -> None:
+        self.errors += 1
+        if isinstance(error, SlowConsumerError):
+            self._dropped(1)
+        elif self.errors < 10 or self.errors % 100 == 0:
+            log.warning("NATS: %s", error or type(error).__name__)
+
+    async def _on_disconnect(self) -> None:
+        log.warning("NATS connection lost; reconnecting")
+
+    async def _on_reconnect(self) -> None:
+        self.reconnects += 1
+        log.info("NATS connection is back")
+
+

@@ -1,0 +1,133 @@
+"""One message's way: parse → number → fold → every sink, by plain calls that cannot wait.
+
+Every message that comes in is counted once, as exactly one of applied, duplicate, stale,
+rejected or dropped: the sum always holds, and ``/metrics`` shows it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from livestate.active_calls import ActiveCalls, Change
+from livestate.call import irregular, stamp_of
+from livestate.errors import Rejected, UnknownPhase
+from livestate.events import CallEvent, Heartbeat, Sync, parse
+from livestate.nodes import Nodes
+from livestate.runtime.tally import Tally
+
+log = logging.getLogger("livestate.pipeline")
+LOG_A_REASON_EVERY_MS: Final = 10_000
+
+
+class Sink(Protocol):
+    """Takes a change by a call that never waits."""
+
+    def note(self, change: Change) -> None: ...
+
+
+class Pipeline:
+    """The fold of everything that NATS brings."""
+
+    def __init__(
+        self,
+        table: ActiveCalls,
+        nodes: Nodes,
+        sinks: Iterable[Sink],
+        *,
+        clock: Callable[[], int],
+    ) -> None:
+        self.tally = Tally()
+        self._table = table
+        self._nodes = nodes
+        self._notes = tuple(sink.note for sink in sinks)
+        self._clock = clock
+        self._logged: dict[str, int] = {}
+        self._unlogged: Counter[str] = Counter()
+
+    def take(self, subject: str, data: bytes) -> None:
+        """One message from NATS. Bad ones are counted and logged; nothing is raised."""
+        now = self._clock()
+        tally = self.tally
+        tally.received += 1
+        try:
+            event = parse(subject, data)
+        except Rejected as rejected:
+            self._reject(rejected, now)
+            return
+        tally.phases[event.phase] += 1
+        numbered = isinstance(event, CallEvent)
+        heard = self._nodes.hear(event.node, event.epoch, event.seq, now, numbered=numbered)
+        if heard.new_epoch:
+            self._tell(self._table.unconfirm(event.node, now))
+        if isinstance(event, CallEvent):
+            if not heard.fresh:
+                tally.duplicate += 1
+                return
+            change = self._table.apply(event, now)
+            if change is None:
+                if event.dialog is None:
+                    tally.applied += 1  # the proxy refused it: a fact, but never a live call
+                    tally.refused_by_proxy += 1
+                else:
+                    tally.stale += 1
+                return
+            if change.before is not None and irregular(change.before.state, event.phase):
+                tally.irregular += 1
+            for note in self._notes:
+                note(change)
+        elif isinstance(event, Heartbeat):
+            self._nodes.by_name[event.node].dialogs = event.dialogs
+        else:
+            self._sync(event, now)
+        tally.applied += 1
+
+    def dropped(self, messages: int) -> None:
+        """The NATS client had to drop messages before we saw them."""
+        self.tally.received += messages
+        self.tally.dropped += messages
+        for node in self._nodes.by_name.values():
+            node.wants_list = True
+
+    def _sync(self, part: Sync, now: int) -> None:
+        node = self._nodes.by_name[part.node]
+        if part.epoch != node.epoch:
+            return
+        stamp = stamp_of(part.epoch, part.seq, listed=True)
+        keys = set()
+        for item in part.calls:
+            keys.add(self._table.key_of(part.node, item.dialog, item.call_id))
+            change = self._table.apply_listed(part.node, item, stamp, now)
+            if change is not None:
+                for note in self._notes:
+                    note(change)
+        listed = self._nodes.collect(part, keys, now)
+        if listed is not None:
+            self.tally.lists += 1
+            closed = self._tell(self._table.close_missing(part.node, stamp, listed, now))
+            self.tally.lost += closed
+
+    def _tell(self, changes: Iterable[Change]) -> int:
+        told = 0
+        for change in changes:
+            told += 1
+            for note in self._notes:
+                note(change)
+        return told
+
+    def _reject(self, rejected: Rejected, now: int) -> None:
+        self.tally.rejected[rejected.reason] += 1
+        if isinstance(rejected, UnknownPhase):
+            self._nodes.hear(
+                rejected.node, rejected.epoch, rejected.seq, now, numbered=True
+            )
+        # One line per reason and ten seconds: whoever floods us must not fill a disk too.
+        if now - self._logged.get(rejected.reason, -LOG_A_REASON_EVERY_MS) < LOG_A_REASON_EVERY_MS:
+            self._unlogged[rejected.reason] += 1
+            return
+        self._logged[rejected.reason] = now
+        more = self._unlogged.pop(rejected.reason, 0)
+        log.warning("rejected a message: %s%s", str(rejected).encode("unicode_escape").decode(),
+                    f" ({more} more like it since the last line)" if more else "")  # fmt: skip
