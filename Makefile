@@ -28,7 +28,7 @@ format: .venv/ready ## what the formatter can mend
 docs: .venv/ready ## write what is generated: settings, contract, state diagram
 	@$(BIN)/python -m docs.generate
 
-lock: .venv/ready ## resolve requirements.lock anew
+lock: ## resolve requirements.lock anew
 	@$(PYTHON) -m venv .venv/uv && .venv/uv/bin/pip install -q uv
 	@.venv/uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
