@@ -244,6 +244,17 @@ class ActiveCalls:
             of_node.discard(after.key)
         self._ended.append((now, after.key))
 
+    def calls_of(self, node: str) -> int:
+        """How many live calls a node has."""
+        return len(self._of_node.get(node, ()))
+
+    def positions(self) -> dict[str, Stamp]:
+        """Each node that has live calls, and the latest of its stamps among them."""
+        return {
+            node: max(self.calls[key].stamp for key in keys)
+            for node, keys in self._of_node.items() if keys
+        }  # fmt: skip
+
     # -- views -----------------------------------------------------------------------------
 
     def view(self, scope: Scope) -> View:
@@ -330,7 +341,8 @@ class ActiveCalls:
                     self._left.setdefault(call.key, set()).add(company)
         for company in {*scopes, *rows}:
             view = self.view(Scope(company_id=company or None))
-            view.version, view.floor = scopes.get(company, (0, 0))
+            stored, view.floor = scopes.get(company, (0, 0))
+            view.version = stored
             for version, key in sorted(rows.get(company, ())):
                 holds = view.holds(self.calls[key])
                 view.rows[key] = version
@@ -340,8 +352,8 @@ class ActiveCalls:
                     view.digest = (view.digest + version) % _DIGEST_MODULUS
                 else:
                     view._gone.append((now, key, version))
-            view.predecessor = (self.tag_of(view.scope, predecessor), view.version)
+            # A row may be newer than the stored version (a flush in parts that was cut off); who
+            # resumes from that version gets it, because its own version is higher.
+            view.predecessor = (self.tag_of(view.scope, predecessor), stored)
         for node in tuple(self._of_node):
             yield from self.unconfirm(node, now)
-
-

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from livestate.events import CallPhase, SyncedCall
 
@@ -58,6 +58,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Phase, State]]] = MappingProxyType({
     "ended": {"notice": "ended"},
     "failed": {"notice": "failed"},
 })  # fmt: skip
+PHASES: Final[frozenset[str]] = frozenset(get_args(Phase))
 LIVE_STATES: Final = frozenset({"trying", "ringing", "early", "answered", "held"})
 _BEFORE_ANSWER: Final = frozenset({"trying", "ringing", "early"})
 _FINAL: Final = frozenset({"ended", "failed"})
@@ -132,7 +133,6 @@ class Call(NamedTuple):
 
 
 _HEAD: Final = len(Call._fields) - len(FACTS)
-assert Call._fields[_HEAD:] == FACTS
 
 
 def stamp_of(epoch: int, seq: int, listed: bool = False) -> Stamp:
@@ -144,7 +144,7 @@ def begin(key: str, event: CallPhase) -> Call:
     """The call that this event alone tells of: its first one, or one from the middle."""
     mark = Mark(stamp_of(event.epoch, event.seq), event.phase, event.ts)
     identity = (key, event.node, event.dialog or "", event.call_id)
-    return _folded(identity, mark.stamp, (mark,), None, False, _facts_of(event.__dict__))
+    return refold(identity, mark.stamp, (mark,), None, False, _facts_of(event.__dict__))
 
 
 def evolve(call: Call, event: CallPhase, state_counts: bool = True) -> Call:
@@ -165,7 +165,7 @@ def begin_listed(key: str, node: str, item: SyncedCall, stamp: Stamp, at: int) -
     """A call first seen in its node's list of dialogs."""
     mark = Mark(stamp, _PHASE_OF_LISTED[item.state], at)
     identity = (key, node, item.dialog, item.call_id)
-    return _folded(identity, stamp, (mark,), None, False, _facts_of(item.__dict__))
+    return refold(identity, stamp, (mark,), None, False, _facts_of(item.__dict__))
 
 
 def confirm(call: Call, item: SyncedCall, stamp: Stamp, at: int) -> Call:
@@ -202,7 +202,7 @@ def lose(call: Call, stamp: Stamp, at: int) -> Call:
     A real end may still tell more, and an event numbered after the list shows that it lives.
     """
     marks = _with_mark(call.marks, Mark(stamp, "lost", at))
-    return _folded(call[:4], call.stamp, marks, call.older, False, call[_HEAD:])
+    return refold(call[:4], call.stamp, marks, call.older, False, call[_HEAD:])
 
 
 def unconfirm(call: Call) -> Call:
@@ -255,7 +255,7 @@ def _merged(call: Call, stamp: Stamp, marks: tuple[Mark, ...], facts: tuple[Any,
                 merged.append(old)
                 if old is not None:
                     older.setdefault(name, call.stamp)
-        return _folded(call[:4], stamp, marks, older or None, False, tuple(merged))
+        return refold(call[:4], stamp, marks, older or None, False, tuple(merged))
     merged = list(known)
     for index, (name, new, old) in enumerate(zip(FACTS, facts, known, strict=True)):
         if new is not None and (old is None or stamp > older.get(name, call.stamp)):
@@ -263,14 +263,17 @@ def _merged(call: Call, stamp: Stamp, marks: tuple[Mark, ...], facts: tuple[Any,
             older[name] = stamp
     if marks is call.marks and older == (call.older or {}):
         return call
-    return _folded(call[:4], call.stamp, marks, older or None, call.unconfirmed, tuple(merged))
+    return refold(call[:4], call.stamp, marks, older or None, call.unconfirmed, tuple(merged))
 
 
-def _folded(
-    identity: tuple[Any, ...], stamp: Stamp, marks: tuple[Mark, ...],
+def refold(
+    identity: tuple[str, str, str, str], stamp: Stamp, marks: tuple[Mark, ...],
     older: Mapping[str, Stamp] | None, unconfirmed: bool, facts: tuple[Any, ...],
 ) -> Call:  # fmt: skip
-    """The call that these marks and facts make. Its state is concluded here, nowhere else."""
+    """The call that these marks and facts make. Its state is concluded here, nowhere else.
+
+    ``identity`` is (key, node, dialog, call_id); ``facts`` are in the order of :data:`FACTS`.
+    """
     state: State = "trying"
     last = len(marks) - 1
     for index, mark in enumerate(marks):

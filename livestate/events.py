@@ -249,7 +249,7 @@ def _mended(data: bytes, error: ValidationError) -> CallPhase | Heartbeat | Sync
     An attacker chooses a caller's name. He must not be able to hide the call with it.
     """
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    if not all(_is_display(e["loc"]) and e["type"] == "string_too_long" or _is_surrogate(e)
+    if not all((_is_display(e["loc"]) and e["type"] == "string_too_long") or _is_surrogate(e)
                for e in found):  # fmt: skip
         raise _reject(found[0]["type"], found[0]["loc"], found[0]["msg"]) from None
     try:

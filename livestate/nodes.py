@@ -92,6 +92,10 @@ class Nodes:
         self.stale_after = stale_after
         self.by_name: dict[str, Node] = {}
 
+    def expect(self, name: str, epoch: int, seq: int, now: int) -> None:
+        """A node we knew before our restart: what it numbered meanwhile is missing."""
+        self.by_name[name] = Node(name, epoch, first=seq, highest=seq, heard_at=now)
+
     def hear(self, name: str, epoch: int, seq: int, now: int, *, numbered: bool) -> Heard:
         """A message of a node. ``numbered``: it used up ``seq``; a heartbeat only repeats it."""
         node = self.by_name.get(name)

@@ -1,1 +1,23 @@
-main = None
+"""The ``livestate`` command. One module a command; this one only gathers them."""
+
+from __future__ import annotations
+
+import click
+
+from api.cli.schema import schema
+from api.cli.serve import serve
+from api.cli.token import token
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="livestate")
+def main() -> None:
+    """Live calls from NATS to a page you can believe.
+
+    Start with `livestate demo`: it brings its own NATS, Valkey and calls.
+    Settings are environment variables; see `livestate serve --help`.
+    """
+
+
+for command in (serve, token, schema):
+    main.add_command(command)

@@ -62,7 +62,7 @@ class Consumer:
             # The library's own patience ends after 60 attempts, and it needs six minutes to
             # notice a half-open peer.
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.5,
+            reconnect_time_wait=0.5,  # type: ignore[arg-type]  # seconds; it only sleeps them
             connect_timeout=2,
             ping_interval=3,
             max_outstanding_pings=2,
@@ -106,5 +106,3 @@ class Consumer:
     async def _on_reconnect(self) -> None:
         self.reconnects += 1
         log.info("NATS connection is back")
-
-

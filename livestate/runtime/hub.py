@@ -84,6 +84,9 @@ class Subscriber:
         self.ended: Goodbye | None = None
         self.wake = asyncio.Event()
 
+    def over(self) -> bool:
+        return self.ended is not None
+
     @property
     def needs_snapshot(self) -> bool:
         return self.cursor is None or self.cursor < self.channel.view.floor
@@ -96,8 +99,7 @@ class Subscriber:
         if self.needs_snapshot:
             self.cursor, parts = channel.snapshot()
             frames += parts
-        assert self.cursor is not None
-        if self.cursor < channel.committed:
+        if self.cursor is not None and self.cursor < channel.committed:
             self.cursor, frame = channel.frame_from(self.cursor)
             frames.append(frame)
         if self.heartbeat_due:
@@ -330,4 +332,9 @@ class Hub:
     def close(self, channel: Channel) -> None:
         """Nobody watches this channel any more."""
         del self._channels[channel.view]
-        self._table.drop(channel.view)
+        self.unwatched(channel.view)
+
+    def unwatched(self, view: View) -> None:
+        """Let go of a filtered view unless somebody watches it."""
+        if view not in self._channels:
+            self._table.drop(view)

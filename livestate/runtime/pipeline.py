@@ -120,9 +120,7 @@ class Pipeline:
     def _reject(self, rejected: Rejected, now: int) -> None:
         self.tally.rejected[rejected.reason] += 1
         if isinstance(rejected, UnknownPhase):
-            self._nodes.hear(
-                rejected.node, rejected.epoch, rejected.seq, now, numbered=True
-            )
+            self._nodes.hear(rejected.node, rejected.epoch, rejected.seq, now, numbered=True)
         # One line per reason and ten seconds: whoever floods us must not fill a disk too.
         if now - self._logged.get(rejected.reason, -LOG_A_REASON_EVERY_MS) < LOG_A_REASON_EVERY_MS:
             self._unlogged[rejected.reason] += 1

@@ -1,0 +1,164 @@
+"""The public HTTP application: the page, the stream, the snapshot, one call, the login."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from quart import Quart, Response, request
+
+from api import direct, sse
+from api.auth import Unauthenticated, Verifier, refusal, token_of
+from api.problem import problem, register
+from api.session import session_routes
+from api.stream import Streams
+from livestate.access import Forbidden, Identity, Scope, UnknownFilter, scope_for
+from livestate.active_calls import ActiveCalls
+from livestate.call import Call
+from livestate.diff import ending, record
+
+DASHBOARD: Final = Path(__file__).parent / "dashboard"
+STREAM_PATH: Final = "/api/v1/live/calls"
+_SECURITY: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def create_app(
+    table: ActiveCalls, streams: Streams, verifier: Verifier, *, clock: Callable[[], int]
+) -> Quart:
+    """The application. Everything it serves is in its arguments."""
+    app = Quart(__name__, static_folder=str(DASHBOARD), static_url_path="/static")
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0
+    app.url_map.merge_slashes = False
+    register(app)
+    app.register_blueprint(session_routes(verifier))
+
+    def admitted() -> tuple[Identity, str]:
+        token = token_of(request)
+        return verifier.verify(token), token
+
+    def wanted(identity: Identity) -> Scope:
+        return scope_for(
+            identity,
+            company_id=request.args.get("company_id"),
+            states=_listed("state"),
+            trunks=_listed("trunk"),
+        )
+
+    @app.errorhandler(Unauthenticated)
+    async def unauthenticated(error: Unauthenticated) -> Response:
+        return refusal(error)
+
+    @app.errorhandler(Forbidden)
+    async def forbidden(error: Forbidden) -> Response:
+        return refusal(error)
+
+    @app.errorhandler(UnknownFilter)
+    async def unknown_filter(error: UnknownFilter) -> Response:
+        return problem(400, error.reason)
+
+    @app.get(STREAM_PATH)
+    async def live_calls() -> Response:
+        identity, token = admitted()
+        scope = wanted(identity)
+        if not _accepts(sse.MEDIA_TYPE):
+            return problem(406, f"This is {sse.MEDIA_TYPE}; JSON is at {STREAM_PATH}/snapshot.")
+        if request.method == "HEAD":
+            return Response(b"", content_type=sse.MEDIA_TYPE)
+        reason = streams.refusal(identity)
+        if reason is not None:
+            body = streams.refuse(reason)
+        else:
+            body = streams.frames(identity, token, scope, _last_event_id(), direct.outlet(request))
+        response = Response(body, content_type=sse.MEDIA_TYPE)
+        response.timeout = None  # Quart ends a response after 60 s otherwise, without a word
+        # nginx and its like must not collect a stream before they pass it on.
+        response.headers["X-Accel-Buffering"] = "no"
+        return response
+
+    @app.get(f"{STREAM_PATH}/snapshot")
+    async def snapshot() -> Response:
+        identity, _ = admitted()
+        view = table.view(wanted(identity))
+        try:
+            told: dict[str, Any] = {
+                "id": sse.write_id(sse.Position(view.tag, view.version)).decode(),
+                "version": view.version, "as_of": clock(), "digest": view.digest,
+                "calls": {key: record(call) | {"v": v} for key, call, v in view.snapshot()},
+            }  # fmt: skip
+        finally:
+            streams.hub.unwatched(view)
+        return _json(told)
+
+    @app.get(f"{STREAM_PATH}/<key>")
+    async def one_call(key: str) -> Response:
+        identity, _ = admitted()
+        call = table.calls.get(key)
+        if call is None or not scope_for(identity).admits(call):
+            return problem(404, "No such call, or not one of yours.")
+        return _json(_story(call))
+
+    @app.get("/live-calls")
+    async def page() -> Response:
+        return _html("live-calls.html")
+
+    @app.get("/login")
+    async def login() -> Response:
+        return _html("login.html")
+
+    @app.get("/")
+    async def root() -> Response:
+        return Response(status=302, headers={"Location": "/live-calls"})
+
+    @app.after_request
+    async def secured(response: Response) -> Response:
+        response.headers.update(_SECURITY)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    return app
+
+
+def _listed(name: str) -> list[str]:
+    """A filter's values: repeated, or separated by commas."""
+    return [part for value in request.args.getlist(name) for part in value.split(",") if part]
+
+
+def _last_event_id() -> sse.Position | None:
+    """Where the client is. A new EventSource sends no header, so the page puts it into the query
+    when it revives one; the header, being newer, wins."""
+    headers = request.headers.getlist("Last-Event-ID")
+    if headers:
+        return sse.read_id(headers[0]) if len(headers) == 1 else None
+    return sse.read_id(request.args.get("last_event_id"))
+
+
+def _accepts(media_type: str) -> bool:
+    return "Accept" not in request.headers or request.accept_mimetypes.quality(media_type) > 0
+
+
+def _story(call: Call) -> dict[str, Any]:
+    """One call with its history: what happened when, in the node's order."""
+    told = record(call)
+    if not call.live:
+        told |= ending(call)
+    told["key"] = call.key
+    told["timeline"] = [{"phase": mark.phase, "at": mark.at} for mark in call.marks]
+    return told
+
+
+def _json(value: Any) -> Response:
+    return Response(orjson.dumps(value), content_type="application/json")
+
+
+def _html(name: str) -> Response:
+    return Response((DASHBOARD / name).read_bytes(), content_type="text/html; charset=utf-8")

@@ -1,0 +1,305 @@
+"""Who is asking: a verified JWT (RFC 7519, by RFC 8725) from a header or our cookie, or nobody.
+
+Nothing is ever fetched because of a token: keys come from the operator's JWKS only, read in the
+background. Without keys nobody gets in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+import jwt
+from jwt import PyJWK
+from quart import Request, Response
+
+from api.problem import problem
+from livestate.access import Forbidden, Identity, identity_from_claims
+from livestate.errors import LivestateError
+
+log = logging.getLogger("livestate.auth")
+
+COOKIE: Final = "__Host-livestate"
+MAX_TOKEN_CHARS: Final = 8_192
+LEEWAY_SECONDS: Final = 5
+CHECK_SECONDS: Final = 2.0  # of key files and revocations: a stream ends within 5 s of them
+FETCH_SECONDS: Final = 300.0
+MAX_JWKS_BYTES: Final = 256 * 1024
+# RFC 8725 §3.1: which algorithm a key may be used with is ours to say, not the token's. No HS*:
+# who holds a public key must not be able to sign with it.
+ALGORITHMS: Final[Mapping[str, frozenset[str]]] = {
+    "RSA": frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}),
+    "EC": frozenset({"ES256", "ES384", "ES512"}),
+    "OKP": frozenset({"EdDSA"}),
+}
+_CACHED_TOKENS: Final = 10_000
+
+
+class Unauthenticated(LivestateError):
+    """Not a valid login; ``reason`` is safe to show and never repeats the token."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class KeySet:
+    """The operator's keys, from a file or a URL, kept fresh by ``run``; a failure keeps the last
+    good ones. ``version`` grows when they change."""
+
+    def __init__(self, source: str | None) -> None:
+        self.version = 0
+        self.failures = 0
+        self.keys: list[PyJWK] = []
+        self._source = source
+        self._raw: bytes | None = None
+
+    @property
+    def remote(self) -> bool:
+        return self._source is not None and urlsplit(self._source).scheme in ("http", "https")
+
+    async def refresh(self) -> None:
+        """Read the source once. Raises OSError, ValueError or httpx.HTTPError."""
+        if self._source is None:
+            return
+        if self.remote:
+            raw = await self._fetch(self._source)
+        else:
+            raw = await asyncio.to_thread(Path(self._source).read_bytes)
+        if raw == self._raw:
+            return
+        if len(raw) > MAX_JWKS_BYTES:
+            raise ValueError(f"the JWKS has {len(raw)} bytes")
+        try:
+            found = jwt.PyJWKSet.from_json(raw.decode()).keys
+        except jwt.PyJWTError as error:
+            raise ValueError(f"not a JWKS: {error}") from error
+        self.keys = [key for key in found if key.key_type in ALGORITHMS]
+        self._raw = raw
+        self.version += 1
+
+    async def run(self) -> None:
+        """Refresh for ever."""
+        while True:
+            try:
+                await self.refresh()
+            except (OSError, ValueError, httpx.HTTPError) as error:
+                self.failures += 1
+                if self.failures in (1, 10) or self.failures % 100 == 0:
+                    log.error("JWKS: %s; keeping the %d keys we have", error, len(self.keys))
+            await asyncio.sleep(FETCH_SECONDS if self.remote and self.keys else CHECK_SECONDS)
+
+    def find(self, kid: object, algorithm: object) -> PyJWK:
+        """The one key that a token's header may mean (RFC 8725 §3.1, §3.2)."""
+        fitting = [
+            key for key in self.keys
+            if isinstance(algorithm, str) and algorithm in ALGORITHMS.get(key.key_type or "", ())
+            and (kid is None or key.key_id == kid)
+        ]  # fmt: skip
+        if len(fitting) != 1:
+            raise Unauthenticated("no key of ours signed this token")
+        return fitting[0]
+
+    @staticmethod
+    async def _fetch(url: str) -> bytes:
+        async with httpx.AsyncClient(timeout=5, follow_redirects=False) as client:
+            async with client.stream("GET", url) as response:
+                response.raise_for_status()
+                body = b""
+                async for piece in response.aiter_bytes():
+                    body += piece
+                    if len(body) > MAX_JWKS_BYTES:
+                        raise ValueError("the JWKS is too large")
+                return body
+
+
+class Revocations:
+    """Token ids and subjects that are no longer welcome, from a file of one a line."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = Path(path) if path else None
+        self.names: frozenset[str] = frozenset()
+
+    def refresh(self) -> None:
+        """Read the file anew; a missing one revokes nobody. Raises OSError."""
+        if self._path is not None and self._path.exists():
+            lines = self._path.read_text().splitlines()
+            self.names = frozenset(line.strip() for line in lines if line.strip())
+
+    def __contains__(self, identity: Identity) -> bool:
+        return identity.subject in self.names or (identity.token_id or "") in self.names
+
+
+class Verifier:
+    """Tokens to identities. Verified ones are remembered, so that a thousand dashboards that
+    come back at once cost a thousand look-ups and not a thousand signatures."""
+
+    def __init__(
+        self,
+        keys: KeySet,
+        *,
+        issuer: str,
+        audience: str,
+        role_claim: str = "role",
+        company_claim: str = "company_id",
+        revocations: Revocations | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.keys = keys
+        self.revocations = revocations or Revocations(None)
+        self._issuer = issuer
+        self._audience = audience
+        self._role_claim = role_claim
+        self._company_claim = company_claim
+        self._clock = clock
+        self._verified: OrderedDict[bytes, tuple[int, Identity]] = OrderedDict()
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the clock that tokens are held against."""
+        return self._clock()
+
+    def verify(self, token: str) -> Identity:
+        """The identity a token proves. Raises :class:`Unauthenticated`, or
+        :class:`~livestate.access.Forbidden` for a good token without a good role."""
+        if len(token) > MAX_TOKEN_CHARS:
+            raise Unauthenticated("the token is too long")
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        version, identity = self._verified.get(digest, (-1, None))
+        if identity is None or version != self.keys.version:
+            identity = self._verify(token)
+            self._verified[digest] = (self.keys.version, identity)
+            if len(self._verified) > _CACHED_TOKENS:
+                self._verified.popitem(last=False)
+        self.check(identity)
+        return identity
+
+    def check(self, identity: Identity) -> None:
+        """Whether an identity that was good still is. Raises :class:`Unauthenticated`."""
+        if self._clock() >= identity.expires_at:
+            raise Unauthenticated("the token has expired")
+        if identity in self.revocations:
+            raise Unauthenticated("the token was revoked")
+
+    def still_good(self, token: str) -> bool:
+        """Whether this token would be let in now, by the keys and revocations of now."""
+        try:
+            self.verify(token)
+        except (Unauthenticated, Forbidden):
+            return False
+        return True
+
+    def _verify(self, token: str) -> Identity:
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            raise Unauthenticated("not a JWT") from None
+        # RFC 7515 §4.1.11: what is critical and not understood is refused; we understand nothing.
+        # Keys that a token brings along (jwk, jku, x5u, x5c) are simply never looked at.
+        if "crit" in header:
+            raise Unauthenticated("the token has critical headers")
+        if str(header.get("typ", "JWT")).lower() not in ("jwt", "at+jwt"):
+            raise Unauthenticated("the token is of another type")
+        kid = header.get("kid")
+        if kid is not None and not (isinstance(kid, str) and len(kid) <= 256):
+            raise Unauthenticated("no key of ours signed this token")
+        key = self.keys.find(kid, header.get("alg"))
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token, key.key, algorithms=[header["alg"]], issuer=self._issuer,
+                audience=self._audience, leeway=LEEWAY_SECONDS,
+                # exp and nbf are ours to check: with our clock, and as plain numbers.
+                options={"require": ["exp", "iss", "aud"], "verify_exp": False,
+                         "verify_nbf": False, "verify_iat": False},
+            )  # fmt: skip
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            raise Unauthenticated(f"the token is not valid: {type(error).__name__}") from None
+        expires = _seconds(claims, "exp")
+        if expires is None or self._clock() >= expires:
+            raise Unauthenticated("the token has expired")
+        begins = _seconds(claims, "nbf")
+        if begins is not None and begins > self._clock() + LEEWAY_SECONDS:
+            raise Unauthenticated("the token is not valid yet")
+        # An OpenID Connect ID token says who logged in where, not what he may do here.
+        if "nonce" in claims or "at_hash" in claims or "c_hash" in claims:
+            raise Unauthenticated("an ID token is no access token")
+        return identity_from_claims(
+            claims, role_claim=self._role_claim, company_claim=self._company_claim
+        )
+
+
+def _seconds(claims: Mapping[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unauthenticated(f"the claim {name!r} is not a number")
+    if not math.isfinite(value) or not 0 <= value < 2**53:
+        raise Unauthenticated(f"the claim {name!r} is out of range")
+    return float(value)
+
+
+def token_of(request: Request) -> str:
+    """The token a request carries: ``Authorization: Bearer`` (RFC 6750), else our cookie from our
+    own pages. Never from the query string. Raises :class:`Unauthenticated`."""
+    headers = request.headers.getlist("Authorization")
+    if len(headers) > 1:
+        raise Unauthenticated("more than one Authorization header")
+    if headers:
+        scheme, _, token = headers[0].partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthenticated("the Authorization header is not a Bearer token")
+        return token.strip()
+    token = request.cookies.get(COOKIE, "")
+    if not token:
+        raise Unauthenticated("log in first")
+    if foreign(request):
+        raise Unauthenticated("a page of another site may not use this login")
+    return token
+
+
+def foreign(request: Request) -> bool:
+    """Whether a browser says that another site's page makes this request (Fetch Metadata; Origin
+    where that is missing)."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site not in (None, "same-origin", "none"):
+        return True
+    origin = request.headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("Host")
+
+
+def refusal(error: Unauthenticated | Forbidden) -> Response:
+    """401 or 403, with what RFC 6750 §3 wants to hear."""
+    if isinstance(error, Forbidden):
+        challenge = 'Bearer error="insufficient_scope"'
+        return problem(403, error.reason, {"WWW-Authenticate": challenge})
+    return problem(401, error.reason, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+@contextlib.asynccontextmanager
+async def kept_fresh(verifier: Verifier, on_change: Callable[[], None]) -> Any:
+    """Keys and revocations are re-read while inside; ``on_change`` runs after each look."""
+
+    async def revocations() -> None:
+        while True:
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                verifier.revocations.refresh()
+            on_change()
+            await asyncio.sleep(CHECK_SECONDS)
+
+    tasks = [asyncio.create_task(verifier.keys.run()), asyncio.create_task(revocations())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

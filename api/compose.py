@@ -1,0 +1,201 @@
+"""The composition root: the only place that knows addresses, classes, order and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+from quart import Quart
+from redis.exceptions import RedisError
+
+from api import direct
+from api.app import create_app
+from api.auth import KeySet, Revocations, Verifier, kept_fresh
+from api.health import create_admin
+from api.metrics import Numbers
+from api.settings import Settings, masked
+from api.stream import SseWire, Streams
+from livestate.active_calls import ActiveCalls
+from livestate.nodes import Nodes
+from livestate.runtime.consumer import Consumer
+from livestate.runtime.hub import Hub, Pace
+from livestate.runtime.pipeline import Pipeline
+from livestate.runtime.projection import Loaded, Projection, connect, load
+from livestate.runtime.watch import Watch
+
+log = logging.getLogger("livestate")
+
+
+def clock() -> int:
+    """Milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Livestate:
+    """One instance: made from settings, started and stopped in order."""
+
+    def __init__(self, settings: Settings, loaded: Loaded | None) -> None:
+        self.settings = settings
+        secret = loaded.secret if loaded else secrets.token_bytes(16)
+        self.table = ActiveCalls(secret=secret, epoch=secrets.token_hex(8))
+        self.nodes = Nodes(stale_after=int(settings.node_stale_seconds * 1000))
+        self.wire = SseWire(clock)
+        self.hub = Hub(
+            self.table, self.wire, pace=Pace(longest=settings.tick_ms / 1000),
+            heartbeat_seconds=settings.heartbeat_seconds, loop=asyncio.get_running_loop(),
+        )  # fmt: skip
+        self.projection = Projection(
+            connect(settings.redis_url), self.table, secret=secret, clock=clock,
+            flush_seconds=settings.redis_flush_ms / 1000,
+        )  # fmt: skip
+        self.pipeline = Pipeline(self.table, self.nodes, (self.projection, self.hub), clock=clock)
+        self.consumer = Consumer(
+            settings.nats_url, self.pipeline.take, self.pipeline.dropped,
+            credentials=settings.nats_creds,
+        )  # fmt: skip
+        self.watch = Watch(
+            self.table, self.nodes, self.hub, self.consumer, self.projection.forget, clock=clock,
+            ended_ms=int(settings.ended_seconds * 1000), ended_calls=settings.ended_calls,
+        )  # fmt: skip
+        self.verifier = Verifier(
+            KeySet(settings.jwt_jwks), issuer=settings.jwt_issuer, audience=settings.jwt_audience,
+            role_claim=settings.jwt_role_claim, company_claim=settings.jwt_company_claim,
+            revocations=Revocations(settings.revoked),
+        )  # fmt: skip
+        self.streams = Streams(
+            self.hub, self.verifier, settings.stream_seconds, settings.max_streams,
+            settings.max_streams_per_user, ready=lambda: self.not_ready() is None,
+        )  # fmt: skip
+        self._started = clock()
+        if loaded is not None:
+            self._restore(loaded)
+
+    def _restore(self, loaded: Loaded) -> None:
+        for change in self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, clock()):
+            self.projection.note(change)
+        for node, stamp in self.table.positions().items():
+            epoch, seq = stamp >> 54, (stamp & (1 << 54) - 1) >> 1
+            self.nodes.expect(node, epoch, seq, clock())
+        log.info("took back %d live calls from Redis (%d unusable)", self.table.live,
+                 loaded.unusable)  # fmt: skip
+
+    def not_ready(self) -> str | None:
+        """Why this instance should get no traffic: None when it may."""
+        if self.streams.draining:
+            return "draining"
+        if clock() - self._started >= self.settings.ready_seconds * 1000:
+            return None  # better a page that says it is stale than no page
+        if not self.consumer.connected:
+            return "not connected to NATS yet"
+        waiting = [node.name for node in self.nodes.by_name.values() if node.wants_list]
+        return f"waiting for the calls of {', '.join(waiting[:5])}" if waiting else None
+
+    def status(self) -> dict[str, Any]:
+        """For ``/statusz``: what an engineer asks first."""
+        now = clock()
+        return {
+            "ready": self.not_ready() or True,
+            "calls": self.table.live,
+            "streams": len(self.streams),
+            "source_stale_since": self.hub.source.stale_since,
+            "nats": {"connected": self.consumer.connected, "reconnects": self.consumer.reconnects},
+            "redis": {"dirty": self.projection.dirty, "superseded": self.projection.superseded,
+                      "failures": self.projection.stats.failures,
+                      "rewrites": self.projection.stats.rewrites},
+            "nodes": {
+                node.name: {"epoch": node.epoch, "seq": node.highest,
+                            "silent_ms": now - node.heard_at, "missing": len(node.missing),
+                            "stale": now - node.heard_at >= self.nodes.stale_after,
+                            "waiting_for_list": node.wants_list, "dialogs": node.dialogs,
+                            "calls": self.table.calls_of(node.name)}
+                for node in self.nodes.by_name.values()
+            },
+        }  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Everything but HTTP, started in order and stopped in the reverse."""
+        with contextlib.suppress(OSError, ValueError):  # kept_fresh goes on trying, and says so
+            await self.verifier.keys.refresh()
+        feeding = asyncio.create_task(self.consumer.start())
+        writing = asyncio.create_task(self.projection.run())
+        watching = asyncio.create_task(self.watch.run())
+        try:
+            async with kept_fresh(self.verifier, self.streams.recheck):
+                yield
+        finally:
+            for task in (feeding, watching):
+                task.cancel()
+            await self.consumer.stop()
+            self.projection.stop()
+            await asyncio.gather(feeding, watching, writing, return_exceptions=True)
+
+
+async def take_back(url: str) -> Loaded | None:
+    """What Redis holds; None if it is empty, unusable or away: then the nodes' lists fill us."""
+    redis = connect(url)
+    try:
+        return await load(redis)
+    except (RedisError, OSError) as error:
+        log.warning("Redis at %s: %s; starting without", masked(url), error)
+        return None
+    finally:
+        await redis.aclose()
+
+
+async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
+              on_ready: Callable[[], None] | None = None) -> None:  # fmt: skip
+    """Serve until SIGTERM or SIGINT (or ``stopped``), then drain and leave."""
+    stopping = stopped or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    live = Livestate(settings, await take_back(settings.redis_url))
+    numbers = Numbers(live.table, live.nodes, live.pipeline.tally, live.hub, live.wire,
+                      live.streams, live.projection, live.consumer)  # fmt: skip
+    public = create_app(live.table, live.streams, live.verifier, clock=clock)
+    admin = create_admin(numbers, ready=live.not_ready, status=live.status)
+    direct.install()
+    drained = asyncio.Event()
+
+    async def until_drained() -> None:
+        # Hypercorn on Python 3.12 and newer waits for open streams for ever (its issue 308), on
+        # 3.11 it cuts them. So they are told goodbye before it hears of the end.
+        await stopping.wait()
+        log.info("draining %d streams", len(live.streams))
+        await live.streams.drain(settings.drain_seconds)
+        drained.set()
+
+    async with live.running():
+        log.info("serving http://%s/live-calls, admin on http://%s", settings.bind,
+                 settings.admin_bind)  # fmt: skip
+        if on_ready is not None:
+            on_ready()
+        await asyncio.gather(
+            _http(public, settings.bind, until_drained),
+            _http(admin, settings.admin_bind, drained.wait),
+        )
+
+
+async def _http(app: Quart, address: str, ended: Callable[[], Any]) -> None:
+    config = Config()
+    listener = direct.listen(address)
+    config.bind = [f"fd://{listener.detach()}"]
+    config.backlog = direct.BACKLOG
+    config.graceful_timeout = 1
+    config.keep_alive_timeout = 10
+    config.read_timeout = None
+    config.h11_max_incomplete_size = 32 * 1024
+    config.include_server_header = False
+    config.accesslog = None
+    config.errorlog = logging.getLogger("livestate.http")
+    config.loglevel = "WARNING"
+    await hypercorn_serve(app, config, shutdown_trigger=ended)

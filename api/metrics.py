@@ -1,0 +1,105 @@
+"""``/metrics``: the plain numbers that the service keeps, for Prometheus. Base units, bounded
+labels, nothing that names a call, a company or a token."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from api.stream import SseWire, Streams
+from livestate.active_calls import ActiveCalls
+from livestate.events import PHASES, REJECT_REASONS
+from livestate.nodes import Nodes
+from livestate.runtime.consumer import Consumer
+from livestate.runtime.hub import Hub
+from livestate.runtime.projection import Projection
+from livestate.runtime.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers(Collector):
+    """Reads everything at the moment of a scrape; the hot path only adds integers."""
+
+    table: ActiveCalls
+    nodes: Nodes
+    tally: Tally
+    hub: Hub
+    wire: SseWire
+    streams: Streams
+    projection: Projection
+    consumer: Consumer
+
+    def collect(self) -> Iterator[Metric]:
+        tally, stats = self.tally, self.projection.stats
+        yield _counters(
+            "livestate_events_received", "Messages from NATS, by phase; rejected ones have none.",
+            "phase", {**dict.fromkeys(sorted(PHASES), 0), **tally.phases,
+                      "none": tally.received - tally.phases.total()})  # fmt: skip
+        yield _counters(
+            "livestate_events", "What became of each message; the sum is what was received.",
+            "result", {"applied": tally.applied, "duplicate": tally.duplicate,
+                       "stale": tally.stale, "rejected": tally.rejected.total(),
+                       "dropped": tally.dropped})  # fmt: skip
+        yield _counters("livestate_events_rejected", "Rejected messages.", "reason",
+                        {**dict.fromkeys(REJECT_REASONS, 0), **tally.rejected})  # fmt: skip
+        yield _counter("livestate_events_irregular", "Steps the transition table does not know.",
+                       tally.irregular)  # fmt: skip
+        yield _counter("livestate_calls_refused_by_proxy", "Calls that never had a dialog.",
+                       tally.refused_by_proxy)  # fmt: skip
+        yield _counter("livestate_calls_lost", "Calls closed because their node's list no longer "
+                       "had them.", tally.lost)  # fmt: skip
+        yield _counter("livestate_node_lists", "Complete lists of dialogs reconciled.", tally.lists)
+        yield _gauge("livestate_active_calls", "Live calls.", self.table.live)
+        yield _gauge("livestate_remembered_calls", "Live and ended calls in memory.",
+                     len(self.table.calls))  # fmt: skip
+        now = int(time.time() * 1000)
+        yield _gauge("livestate_nodes", "SIP nodes heard of.", len(self.nodes.by_name))
+        yield _gauge("livestate_nodes_stale", "SIP nodes silent for too long.",
+                     len(self.nodes.stale(now)))  # fmt: skip
+        yield _counter("livestate_node_gaps", "Losses seen in the nodes' numbers.",
+                       sum(node.gaps for node in self.nodes.by_name.values()))  # fmt: skip
+        yield _gauge("livestate_source_stale", "1 while what we show cannot be believed.",
+                     self.hub.source.stale_since is not None)  # fmt: skip
+        yield _gauge("livestate_nats_connected", "1 while connected.", self.consumer.connected)
+        yield _counter("livestate_nats_reconnects", "Reconnects to NATS.", self.consumer.reconnects)
+        yield _gauge("livestate_sse_subscribers", "Open streams.", len(self.streams))
+        yield _counters("livestate_sse_resumes", "How streams began.", "result",
+                        {name: self.streams.opened[name]
+                         for name in ("resumed", "unknown_id", "fresh")})  # fmt: skip
+        yield _counters("livestate_sse_ended", "Why streams ended.", "reason",
+                        {"gone": 0, "rotation": 0} | self.streams.ended)  # fmt: skip
+        yield _counter("livestate_sse_frames_encoded", "Diffs encoded, each for all its clients.",
+                       self.wire.diffs)  # fmt: skip
+        yield _counter("livestate_sse_records_encoded", "Whole records encoded.",
+                       self.wire.records.encodes)  # fmt: skip
+        yield _counter("livestate_sse_snapshots_built", "Snapshots built.", self.hub.snapshots)
+        yield _counter("livestate_redis_flushes", "Flushes written.", stats.flushes)
+        yield _counter("livestate_redis_flush_failures", "Flushes that failed.", stats.failures)
+        yield _counter("livestate_redis_rewrites", "Whole tables written.", stats.rewrites)
+        yield _counter("livestate_redis_drifts", "Times Redis was not what we left.", stats.drifts)
+        yield _gauge("livestate_redis_dirty_calls", "Calls not yet written.", self.projection.dirty)
+        yield _gauge("livestate_redis_last_flush_seconds", "How long the last flush took.",
+                     stats.last_flush_seconds)  # fmt: skip
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        yield _counter("livestate_cpu_seconds", "User and system time of this process.",
+                       used.ru_utime + used.ru_stime)  # fmt: skip
+
+
+def _counter(name: str, doc: str, value: float) -> Metric:
+    return CounterMetricFamily(name, doc, value)
+
+
+def _gauge(name: str, doc: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, doc, float(value))
+
+
+def _counters(name: str, doc: str, label: str, values: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(name, doc, labels=[label])
+    for value, number in values.items():
+        family.add_metric([value], number)
+    return family

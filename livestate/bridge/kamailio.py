@@ -1,0 +1,241 @@
+"""Kamailio's evapi frames to the contract: the one translation, for ``replay`` and the bridge.
+
+A frame is the JSON object that ``deploy/kamailio`` sends (events, heartbeats, marks) or an answer
+of Kamailio's JSON-RPC to ``dlg.list``. The traps that this file knows were each seen on a real
+Kamailio 5.6; ``captures/README.md`` says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+from urllib.parse import unquote
+
+from livestate.errors import LivestateError
+from livestate.events import SUBJECT_PREFIX
+
+Message: TypeAlias = dict[str, Any]
+CALLS_A_PART: Final = 200
+_DELETED: Final = 5  # dlg.list keeps dialogs that are over for some seconds
+
+_PHASE_OF: Final[Mapping[str, str]] = {
+    "setup": "setup", "ringing": "ringing", "early_media": "early_media", "reroute": "reroute",
+    "answered": "answered", "hold": "hold", "resume": "resume", "transfer": "transfer",
+    "ended": "ended", "failed": "failed", "timeout": "notice", "transfer_result": "notice",
+}  # fmt: skip
+_NOTICE: Final = {"timeout": "dialog lifetime over", "transfer_result": "transfer"}
+
+# How a call that was never answered ended, by its final response (RFC 3261 §21).
+_OUTCOME_OF: Final[Mapping[int, str]] = {
+    486: "busy", 600: "busy", 603: "declined", 607: "declined", 480: "unavailable",
+    404: "invalid_number", 410: "invalid_number", 484: "invalid_number", 604: "invalid_number",
+    500: "congestion", 502: "congestion", 503: "congestion", 504: "congestion",
+    487: "canceled", 408: "no_answer",
+}  # fmt: skip
+_OUTCOME_BY: Final[Mapping[str, str]] = {
+    "timeout_ringing": "no_answer", "timeout_no_reply": "no_reply",
+}  # fmt: skip
+_TEXT: Final = {"company_id": "company_id", "direction": "direction", "trunk": "trunk",
+                "from_uri": "from_uri", "to_uri": "to_uri", "sip_reason": "sip_reason", "by": "by",
+                "detail": "detail"}  # fmt: skip
+_TIMES: Final = {"ts_setup": "setup_at", "ts_progress": "progress_at", "ts_answer": "answered_at"}
+
+
+class BadFrame(LivestateError):
+    """A frame that cannot be translated; the feed goes on with the next."""
+
+
+class Outgoing(NamedTuple):
+    """A message of the contract and where it goes."""
+
+    subject: str
+    message: Message
+
+
+class KamailioFeed:
+    """One Kamailio's frames, in the order they came. It only remembers the list that is being
+    sent: the mark before it (true at ``seq``) and its dialogs."""
+
+    def __init__(self) -> None:
+        self._mark: Message | None = None
+        self._dialogs: list[Any] | None = None
+        self._lists = 0
+
+    def feed(self, frame: object) -> list[Outgoing]:
+        """What a frame says in the contract: mostly one message, sometimes none, for a list one
+        a part. Raises :class:`BadFrame`."""
+        if not isinstance(frame, dict):
+            raise BadFrame(f"a {type(frame).__name__} is no frame")
+        if "jsonrpc" in frame:
+            return self._answered(frame)
+        kind = frame.get("ev")
+        try:
+            if kind == "heartbeat":
+                return [_out("heartbeat", _envelope(frame) | _dialogs(frame))]
+            if kind == "snapshot_begin":
+                self._mark, self._dialogs = _envelope(frame), None
+                return []
+            if kind == "snapshot_end":
+                return self._listed()
+            if isinstance(kind, str) and kind in _PHASE_OF:
+                return [_call_event(kind, frame)]
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise BadFrame(f"{kind}: {type(error).__name__}: {error}"[:200]) from None
+        raise BadFrame(f"unknown event {str(kind)[:40]!r}")
+
+    def _answered(self, frame: Message) -> list[Outgoing]:
+        result = frame.get("result")
+        if self._mark is None:
+            return []  # an answer to something else
+        if not isinstance(result, list):
+            self._mark = None
+            raise BadFrame(f"dlg.list failed: {str(frame.get('error'))[:100]}")
+        self._dialogs = result
+        return []
+
+    def _listed(self) -> list[Outgoing]:
+        mark, dialogs = self._mark, self._dialogs
+        self._mark = self._dialogs = None
+        if mark is None or dialogs is None:
+            raise BadFrame("the end of a list that did not begin")
+        self._lists += 1
+        name = f"{mark['epoch']}-{mark['seq']}-{self._lists}"
+        calls = [_listed_call(dialog) for dialog in dialogs if dialog["state"] != _DELETED]
+        return list(sync(mark, name, calls))
+
+
+def sync(envelope: Message, sync_id: str, calls: list[Message]) -> Iterator[Outgoing]:
+    """A complete list as ``sync`` messages of at most 200 calls; an empty one is one part."""
+    parts = [calls[at : at + CALLS_A_PART] for at in range(0, len(calls), CALLS_A_PART)] or [[]]
+    for number, part in enumerate(parts, 1):
+        told = {"sync_id": sync_id, "part": number, "parts": len(parts), "calls": part}
+        yield _out("sync", envelope | told)
+
+
+def _out(phase: str, message: Message) -> Outgoing:
+    return Outgoing(SUBJECT_PREFIX + phase, message | {"phase": phase})
+
+
+def _envelope(frame: Message) -> Message:
+    return {"v": 1, "node": str(frame["node"]), "epoch": int(frame["epoch"]),
+            "seq": int(frame["seq"]), "ts": _ms(frame["ts"])}  # fmt: skip
+
+
+def _dialogs(frame: Message) -> Message:
+    """How many dialogs are up: counted in Kamailio's table, for its statistics drift."""
+    names = ("starting", "connecting", "answering", "ongoing")
+    if any(name in frame for name in names):
+        return {"dialogs": sum(int(frame.get(name) or 0) for name in names)}
+    return {}
+
+
+def _call_event(kind: str, frame: Message) -> Outgoing:
+    message = _envelope(frame) | {"call_id": str(frame["call_id"])}
+    if "h_id" in frame:  # a call that the proxy refused has no dialog: it was never live
+        message["dialog"] = f"{frame['h_entry']}.{frame['h_id']}"
+    message |= {name: str(frame[raw]) for raw, name in _TEXT.items() if frame.get(raw)}
+    message |= {name: _ms(frame[raw]) for raw, name in _TIMES.items() if frame.get(raw)}
+    if frame.get("attempt"):
+        message["attempt"] = int(frame["attempt"])
+    if 100 <= int(frame.get("sip_code") or 0) <= 699:
+        message["sip_code"] = int(frame["sip_code"])
+    message |= _parties(frame.get("from_uri"), frame.get("ruri_user"), frame.get("to_uri"))
+    phase = _PHASE_OF[kind]
+    if phase in ("ended", "failed"):
+        message["ended_at"] = message["ts"]
+        message["outcome"] = _outcome(phase, message)
+    if phase == "notice":
+        message["detail"] = " ".join(filter(None, (_NOTICE[kind], frame.get("detail"))))
+    return _out(phase, message)
+
+
+def _outcome(phase: str, message: Message) -> str:
+    detail = message.get("detail")
+    if phase == "ended":
+        return str(detail) if detail in ("expired", "terminated") else "answered"
+    if "dialog" not in message:
+        return "rejected_local"
+    by = message.get("by", "")
+    return _OUTCOME_BY.get(by) or _OUTCOME_OF.get(message.get("sip_code", 0), "failed")
+
+
+def _listed_call(dialog: Message) -> Message:
+    """One dialog of ``dlg.list``. What the script knows of it is in its variables."""
+    variables: Message = {}
+    for pair in dialog.get("variables") or ():
+        variables |= pair
+    call: Message = {
+        "dialog": f"{dialog['h_entry']}.{dialog['h_id']}",
+        "call_id": str(dialog["call-id"]),
+        "state": _state(int(dialog["state"]), variables),
+    }
+    if "hold" in variables:
+        call["held"] = variables["hold"] == "1"
+    for raw, name in (("co", "company_id"), ("dir", "direction"), ("gw", "trunk")):
+        if variables.get(raw):
+            call[name] = str(variables[raw])
+    for raw, name in (("t0", "setup_at"), ("t1", "progress_at"), ("t2", "answered_at")):
+        if variables.get(raw):
+            call[name] = _ms(variables[raw])
+    if variables.get("att"):
+        call["attempt"] = int(variables["att"])
+    for name in ("from_uri", "to_uri"):
+        if dialog.get(name):
+            call[name] = str(dialog[name])
+    return call | _parties(dialog.get("from_uri"), variables.get("ru"), dialog.get("to_uri"))
+
+
+def _state(number: int, variables: Message) -> str:
+    if number >= 3:  # 3 confirmed, 4 confirmed and acknowledged
+        return "held" if variables.get("hold") == "1" else "answered"
+    if "em" in variables:
+        return "early"
+    return "ringing" if "rg" in variables else "trying"
+
+
+def _parties(from_uri: object, dialled: object, to_uri: object) -> Message:
+    """The users of the two sides, for people. The number dialled is the request's, for To may
+    hold anything."""
+    found = {"from": _user(from_uri), "to": str(dialled) if dialled else _user(to_uri)}
+    return {name: user for name, user in found.items() if user}
+
+
+def _user(uri: object) -> str | None:
+    """The user part of a SIP URI (RFC 3261 §19.1.1), unescaped."""
+    if not isinstance(uri, str):
+        return None
+    rest = uri.partition(":")[2] or uri
+    user, at, _ = rest.rpartition("@")
+    return unquote(user.partition(";")[0].partition(":")[0]) or None if at else None
+
+
+def _ms(seconds: object) -> int:
+    """Kamailio's time, seconds with a fraction as text, in milliseconds."""
+    whole, _, fraction = str(seconds).partition(".")
+    return int(whole) * 1000 + int((fraction + "000")[:3])
+
+
+def shifted(message: Message, milliseconds: int, epoch: int, suffix: str = "") -> Message:
+    """A message as if it had happened later, in another epoch, with other Call-IDs: so that an
+    old capture can be lived again."""
+    moved = dict(message)
+    for name in ("ts", "setup_at", "progress_at", "answered_at", "ended_at"):
+        if name in moved:
+            moved[name] += milliseconds
+    if "epoch" in moved:
+        moved["epoch"] = epoch
+    if "call_id" in moved:
+        moved["call_id"] += suffix
+    if "calls" in moved:
+        moved["calls"] = [shifted(call, milliseconds, epoch, suffix) for call in moved["calls"]]
+    return moved
+
+
+def feed_all(frames: Iterable[object]) -> Iterator[Outgoing]:
+    """Every frame of a capture, translated; those that cannot be are left out."""
+    feed = KamailioFeed()
+    for frame in frames:
+        try:
+            yield from feed.feed(frame)
+        except BadFrame:
+            continue

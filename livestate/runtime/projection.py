@@ -1,0 +1,370 @@
+"""Redis holds what memory holds: written behind the fold, one guarded script a flush.
+
+Never on a client's path: ``note`` only remembers a key. A flush takes what is dirty in parts of a
+few thousand calls; only the last part moves the stored versions on. So whatever part was the last
+to arrive, a client that resumes from the stored version gets every row that may differ, because
+its own version is higher.
+
+The script checks epoch, fence and flush number before it writes. Anything unexpected (wiped, an
+old dump, a key of the wrong type, counts that differ) has one cure: write the whole table beside
+the old one and swap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.resources import files
+from itertools import islice
+from typing import Any, Final, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from livestate.active_calls import ActiveCalls, Change
+from livestate.call import Call
+from livestate.errors import SnapshotUnusable
+from livestate.stored import decode, encode
+
+log = logging.getLogger("livestate.projection")
+
+CALLS_A_PART: Final = 2_000
+STAGE: Final = 1_000  # calls encoded at a stretch: about 5 ms of the loop
+AUDIT_SECONDS: Final = 5.0  # an empty flush: notices a wiped or edited Redis when nothing changes
+_AWAY: Final = (RedisError, OSError, asyncio.TimeoutError)
+ACTIVE: Final = "active_calls"
+CALLS: Final = "{active_calls}:calls"
+ENDED: Final = "{active_calls}:ended"
+SCOPES: Final = "{active_calls}:scopes"
+META: Final = "{active_calls}:meta"
+KEYS: Final = (ACTIVE, CALLS, ENDED, SCOPES, META)
+STAGED: Final = tuple(
+    f"{{active_calls}}:new:{name}" for name in ("live", "calls", "ended", "scopes")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What Redis held at our start."""
+
+    epoch: str
+    secret: bytes
+    calls: list[tuple[Call, dict[str, int]]]
+    scopes: dict[str, tuple[int, int]]  # company ("" all calls) → version, floor
+    unusable: int
+
+
+def connect(url: str) -> Redis:
+    """A client that fails fast and never retries by itself: redis-py's own ten silent retries
+    run a write twice when only its reply was lost."""
+    return Redis.from_url(
+        url, retry=Retry(NoBackoff(), 0), socket_timeout=3, socket_connect_timeout=1,
+        single_connection_client=False, max_connections=4,
+    )  # fmt: skip
+
+
+async def load(redis: Redis) -> Loaded | None:
+    """What the last writer left; None if there is nothing that can be used."""
+    if await cast("Awaitable[bytes]", redis.type(META)) != b"hash":
+        return None
+    meta = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(META))
+    if not meta.get(b"epoch") or len(meta.get(b"secret", b"")) != 32:
+        log.warning("what Redis holds has no epoch or secret: starting empty")
+        return None
+    calls = []
+    unusable = 0
+    for name in (CALLS, ENDED):
+        if await cast("Awaitable[bytes]", redis.type(name)) not in (b"hash", b"none"):
+            log.warning("%s in Redis is not a hash: starting empty", name)
+            return None
+        async for key, data in redis.hscan_iter(name, count=2_000):
+            try:
+                calls.append(decode(key.decode(), data))
+            except (SnapshotUnusable, UnicodeDecodeError) as error:
+                unusable += 1
+                log.warning("a stored call cannot be used: %s", error)
+    scopes: dict[str, tuple[int, int]] = {}
+    if await cast("Awaitable[bytes]", redis.type(SCOPES)) == b"hash":
+        numbers = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(SCOPES))
+        for name_, value in numbers.items():
+            kind, _, company = name_.decode("utf-8", "replace").partition(":")
+            version, floor = scopes.get(company, (0, 0))
+            number = int(value) if value.isdigit() else 0
+            scopes[company] = (number, floor) if kind == "version" else (version, number)
+    return Loaded(meta[b"epoch"].decode(), bytes.fromhex(meta[b"secret"].decode()), calls, scopes,
+                  unusable)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Stats:
+    """For ``/metrics`` and for people."""
+
+    flushes: int = 0
+    round_trips: int = 0
+    failures: int = 0
+    rewrites: int = 0
+    drifts: int = 0
+    refused_by_fence: int = 0
+    last_flush_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Batch:
+    """One part of a flush, as the script wants it."""
+
+    live: list[bytes | str | int] = field(default_factory=list)
+    ended: list[bytes | str | int] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+
+    def add(self, key: str, call: Call | None, versions: dict[str, int]) -> None:
+        self.keys.append(key)
+        if call is None:
+            self.gone.append(key)
+        elif call.live:
+            self.live += (key, score(call), encode(call, versions))
+        else:
+            self.ended += (key, encode(call, versions))
+
+
+def score(call: Call) -> int:
+    """Where a call stands in ``active_calls``: its setup, or the first we know of it (ms)."""
+    return call.setup_at if call.setup_at is not None else call.marks[0].at
+
+
+class Projection:
+    """The writer. ``note`` and ``forget`` are plain calls; ``run`` is its one task."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        table: ActiveCalls,
+        *,
+        secret: bytes,
+        clock: Callable[[], int],
+        flush_seconds: float = 0.1,
+    ) -> None:
+        self.stats = Stats()
+        self.superseded = False
+        self._redis = redis
+        self._table = table
+        self._secret = secret
+        self._clock = clock
+        self._flush_seconds = flush_seconds
+        self._dirty: dict[str, None] = {}
+        self._live: set[str] = set()  # keys that Redis holds as live, as ended
+        self._ended: set[str] = set()
+        self._versions: dict[str, int] = {}  # fields of scopes as Redis holds them
+        self._fence = 0
+        self._flush = 0
+        self._whole = True  # the next flush writes everything
+        self._stopping = asyncio.Event()
+        self._wake = asyncio.Event()
+        loader = files("livestate.runtime")
+        self._flush_script = (loader / "flush.lua").read_text()
+        self._swap_script = (loader / "swap.lua").read_text()
+        self._shas: dict[str, str] = {}
+
+    @property
+    def dirty(self) -> int:
+        return len(self._dirty)
+
+    def note(self, change: Change) -> None:
+        """A call changed; coalesced, whatever happens to it before the next flush."""
+        self._dirty[change.after.key] = None
+        self._wake.set()
+
+    def forget(self, keys: list[str]) -> None:
+        """Ended calls that the table has trimmed."""
+        self._dirty.update(dict.fromkeys(keys))
+
+    async def run(self) -> None:
+        """Flush until stopped; then once more, so that a restart loses nothing."""
+        backoff = 0.1
+        while not self._stopping.is_set() and not self.superseded:
+            try:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), AUDIT_SECONDS)
+                self._wake.clear()
+                await self.flush()
+                backoff = 0.1
+            except _AWAY as error:
+                self.stats.failures += 1
+                if backoff == 0.1:
+                    log.warning("Redis: %s: %s; streams go on", type(error).__name__, error)
+                backoff = min(backoff * 2, 2.0)
+                self._wake.set()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), max(self._flush_seconds, backoff))
+        if not self.superseded:
+            with contextlib.suppress(*_AWAY):
+                await asyncio.wait_for(self.flush(), 2)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Bring Redis to the state of this moment. Raises what the Redis client raises."""
+        started = asyncio.get_running_loop().time()
+        if self._whole:
+            await self._rewrite()
+        else:
+            await self._write_dirty()
+        if not self._whole and not self.superseded:
+            self.stats.flushes += 1
+            self.stats.last_flush_seconds = asyncio.get_running_loop().time() - started
+
+    async def _write_dirty(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        numbers = self._numbers()
+        parts = iter(dirty)
+        written = False
+        try:
+            while keys := list(islice(parts, CALLS_A_PART)):
+                batch = self._batch(keys)
+                last = len(keys) < CALLS_A_PART
+                if not await self._send(batch, numbers if last else {}):
+                    return
+                written = last
+                for key in keys:
+                    del dirty[key]
+                parts = iter(dirty)
+            if not written and not await self._send(Batch(), numbers):
+                return
+        finally:
+            if dirty:
+                self._dirty = dirty | self._dirty  # not written: stays dirty with what is newer
+
+    async def _send(self, batch: Batch, numbers: dict[str, int]) -> bool:
+        """One call of the script; False if Redis is not what we left."""
+        changed = {name: n for name, n in numbers.items() if self._versions.get(name) != n}
+        # A floor may rise early (it only makes more clients take a snapshot), never late: the
+        # tombstones under it go with this part.
+        floors = {name: n for name, n in self._numbers().items() if name.startswith("floor:")}
+        changed |= {name: n for name, n in floors.items() if self._versions.get(name) != n}
+        for _ in range(2):
+            arguments = [
+                self._table.epoch, self._fence, self._flush + 1, self._clock(),
+                len(batch.live) // 3, *batch.live, len(batch.ended) // 2, *batch.ended,
+                len(batch.gone), *batch.gone, len(changed),
+                *(part for pair in changed.items() for part in pair),
+            ]  # fmt: skip
+            reply = await self._script(self._flush_script, KEYS, arguments)
+            status = reply[0].decode()
+            if status != "already":
+                break
+            self._flush += 1  # that one's reply was lost; what is newer goes under the next number
+        if status == "fenced":
+            self._give_way()
+            return False
+        if status != "ok":
+            log.warning("Redis is not what we left (%s): writing everything anew", status)
+            return self._heal()
+        self._flush += 1
+        self._versions |= changed
+        self._remember(batch)
+        if list(reply[1:]) != [len(self._live), len(self._live), len(self._ended)]:
+            log.warning("Redis holds %s calls, we wrote %d live, %d ended: writing everything anew",
+                        reply[1:], len(self._live), len(self._ended))  # fmt: skip
+            return self._heal()
+        return True
+
+    def _heal(self) -> bool:
+        self.stats.drifts += 1
+        self._whole = True
+        self._wake.set()
+        return False
+
+    def _give_way(self) -> None:
+        self.superseded = True
+        self.stats.refused_by_fence += 1
+        log.error("another instance writes to this Redis now; this one only serves its streams")
+
+    async def _rewrite(self) -> None:
+        """The whole table, staged in slices beside the old one, then swapped in at once."""
+        redis = self._redis
+        self._dirty.clear()  # what changes from here on is dirty again
+        numbers = self._numbers()
+        await redis.delete(*STAGED)
+        if self._fence == 0:
+            self._fence = await self._claim()
+        live: set[str] = set()
+        ended: set[str] = set()
+        for keys in _slices(list(self._table.calls), STAGE):
+            batch = self._batch(keys)
+            live.update(cast("list[str]", batch.live[::3]))
+            ended.update(cast("list[str]", batch.ended[::2]))
+            async with redis.pipeline(transaction=False) as pipe:
+                if batch.live:
+                    scores: Any = dict(zip(batch.live[::3], batch.live[1::3], strict=True))
+                    calls: Any = dict(zip(batch.live[::3], batch.live[2::3], strict=True))
+                    pipe.zadd(STAGED[0], scores)
+                    pipe.hset(STAGED[1], mapping=calls)
+                if batch.ended:
+                    over: Any = dict(zip(batch.ended[::2], batch.ended[1::2], strict=True))
+                    pipe.hset(STAGED[2], mapping=over)
+                await pipe.execute()
+        # Tombstones trimmed while we staged are gone with what is dirty now; their floor is not.
+        numbers |= {name: n for name, n in self._numbers().items() if name.startswith("floor:")}
+        if numbers:
+            await redis.hset(STAGED[3], mapping=cast("Any", numbers))
+        arguments = [self._table.epoch, self._fence, 0, self._clock(), self._secret.hex()]
+        status = await self._script(self._swap_script, (*KEYS, *STAGED), arguments)
+        if status != b"ok":
+            self._give_way()
+            return
+        self.stats.rewrites += 1
+        self._flush = 0
+        self._whole = False
+        self._live, self._ended, self._versions = live, ended, numbers
+
+    async def _claim(self) -> int:
+        """This writer's fence: one more than any before it."""
+        if await cast("Awaitable[bytes]", self._redis.type(META)) not in (b"hash", b"none"):
+            await self._redis.delete(META)
+        return await self._redis.hincrby(META, "fence", 1)
+
+    def _batch(self, keys: list[str]) -> Batch:
+        batch = Batch()
+        for key in keys:
+            call = self._table.calls.get(key)
+            batch.add(key, call, self._table.versions_of(call) if call is not None else {})
+        return batch
+
+    def _remember(self, batch: Batch) -> None:
+        live = cast("list[str]", batch.live[::3])
+        ended = cast("list[str]", batch.ended[::2])
+        self._live.difference_update(ended, batch.gone)
+        self._ended.difference_update(live, batch.gone)
+        self._live.update(live)
+        self._ended.update(ended)
+
+    def _numbers(self) -> dict[str, int]:
+        numbers = {}
+        for view in self._table.views():
+            if not view.scope.filtered:
+                company = view.scope.company_id or ""
+                numbers[f"version:{company}"] = view.version
+                if view.floor:
+                    numbers[f"floor:{company}"] = view.floor
+        return numbers
+
+    async def _script(self, script: str, keys: tuple[str, ...], arguments: list[Any]) -> Any:
+        self.stats.round_trips += 1
+        sha = self._shas.get(script)
+        if sha is not None:
+            with contextlib.suppress(NoScriptError):
+                return await self._redis.evalsha(sha, len(keys), *keys, *arguments)
+        self._shas[script] = sha = await self._redis.script_load(script)
+        return await self._redis.evalsha(sha, len(keys), *keys, *arguments)
+
+
+def _slices(keys: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]

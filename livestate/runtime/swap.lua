@@ -1,0 +1,20 @@
+#!lua
+-- Puts a whole table, staged beside the old one, in its place at once.
+--
+-- KEYS[1..5]  as in flush.lua
+-- KEYS[6..9]  the staged ZSET and HASHes that replace KEYS[1..4]; a missing one replaces by nothing
+-- ARGV[1] epoch  ARGV[2] fence  ARGV[3] flush  ARGV[4] as_of  ARGV[5] secret
+--
+-- Returns ok, or fenced if a newer writer is there.
+if redis.call('TYPE', KEYS[5]).ok == 'hash' then
+  local fence = tonumber(redis.call('HGET', KEYS[5], 'fence') or '0') or 0
+  if fence > tonumber(ARGV[2]) then return 'fenced' end
+end
+for i = 1, 4 do
+  redis.call('DEL', KEYS[i])
+  if redis.call('EXISTS', KEYS[i + 5]) == 1 then redis.call('RENAME', KEYS[i + 5], KEYS[i]) end
+end
+redis.call('DEL', KEYS[5])
+redis.call('HSET', KEYS[5], 'epoch', ARGV[1], 'fence', ARGV[2], 'flush', ARGV[3], 'as_of', ARGV[4],
+  'secret', ARGV[5])
+return 'ok'
