@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -25,6 +25,7 @@ from api.settings import Settings, masked
 from api.stream import SseWire, Streams
 from livestate.active_calls import ActiveCalls
 from livestate.nodes import Nodes
+from livestate.runtime.clock import now_ms
 from livestate.runtime.consumer import Consumer
 from livestate.runtime.hub import Hub, Pace
 from livestate.runtime.pipeline import Pipeline
@@ -32,11 +33,6 @@ from livestate.runtime.projection import Loaded, Projection, connect, load
 from livestate.runtime.watch import Watch
 
 log = logging.getLogger("livestate")
-
-
-def clock() -> int:
-    """Milliseconds since the Unix epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class Livestate:
@@ -47,22 +43,22 @@ class Livestate:
         secret = loaded.secret if loaded else secrets.token_bytes(16)
         self.table = ActiveCalls(secret=secret, epoch=secrets.token_hex(8))
         self.nodes = Nodes(stale_after=int(settings.node_stale_seconds * 1000))
-        self.wire = SseWire(clock)
+        self.wire = SseWire(now_ms)
         self.hub = Hub(
             self.table, self.wire, pace=Pace(longest=settings.tick_ms / 1000),
             heartbeat_seconds=settings.heartbeat_seconds, loop=asyncio.get_running_loop(),
         )  # fmt: skip
         self.projection = Projection(
-            connect(settings.redis_url), self.table, secret=secret, clock=clock,
+            connect(settings.redis_url), self.table, secret=secret, clock=now_ms,
             flush_seconds=settings.redis_flush_ms / 1000,
         )  # fmt: skip
-        self.pipeline = Pipeline(self.table, self.nodes, (self.projection, self.hub), clock=clock)
+        self.pipeline = Pipeline(self.table, self.nodes, (self.projection, self.hub), clock=now_ms)
         self.consumer = Consumer(
             settings.nats_url, self.pipeline.take, self.pipeline.dropped,
             credentials=settings.nats_creds,
         )  # fmt: skip
         self.watch = Watch(
-            self.table, self.nodes, self.hub, self.consumer, self.projection.forget, clock=clock,
+            self.table, self.nodes, self.hub, self.consumer, self.projection.forget, clock=now_ms,
             ended_ms=int(settings.ended_seconds * 1000), ended_calls=settings.ended_calls,
         )  # fmt: skip
         self.verifier = Verifier(
@@ -74,16 +70,16 @@ class Livestate:
             self.hub, self.verifier, settings.stream_seconds, settings.max_streams,
             settings.max_streams_per_user, ready=lambda: self.not_ready() is None,
         )  # fmt: skip
-        self._started = clock()
+        self._started = now_ms()
         if loaded is not None:
             self._restore(loaded)
 
     def _restore(self, loaded: Loaded) -> None:
-        for change in self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, clock()):
+        for change in self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, now_ms()):
             self.projection.note(change)
         for node, stamp in self.table.positions().items():
             epoch, seq = stamp >> 54, (stamp & (1 << 54) - 1) >> 1
-            self.nodes.expect(node, epoch, seq, clock())
+            self.nodes.expect(node, epoch, seq, now_ms())
         log.info("took back %d live calls from Redis (%d unusable)", self.table.live,
                  loaded.unusable)  # fmt: skip
 
@@ -91,7 +87,7 @@ class Livestate:
         """Why this instance should get no traffic: None when it may."""
         if self.streams.draining:
             return "draining"
-        if clock() - self._started >= self.settings.ready_seconds * 1000:
+        if now_ms() - self._started >= self.settings.ready_seconds * 1000:
             return None  # better a page that says it is stale than no page
         if not self.consumer.connected:
             return "not connected to NATS yet"
@@ -100,8 +96,9 @@ class Livestate:
 
     def status(self) -> dict[str, Any]:
         """For ``/statusz``: what an engineer asks first."""
-        now = clock()
+        now = now_ms()
         return {
+            "pid": os.getpid(),
             "ready": self.not_ready() or True,
             "calls": self.table.live,
             "streams": len(self.streams),
@@ -161,7 +158,7 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
     live = Livestate(settings, await take_back(settings.redis_url))
     numbers = Numbers(live.table, live.nodes, live.pipeline.tally, live.hub, live.wire,
                       live.streams, live.projection, live.consumer)  # fmt: skip
-    public = create_app(live.table, live.streams, live.verifier, clock=clock)
+    public = create_app(live.table, live.streams, live.verifier, clock=now_ms)
     admin = create_admin(numbers, ready=live.not_ready, status=live.status)
     direct.install()
     drained = asyncio.Event()

@@ -21,7 +21,7 @@ from livestate.runtime.projection import Projection
 from livestate.runtime.tally import Tally
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Numbers(Collector):
     """Reads everything at the moment of a scrape; the hot path only adds integers."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from api.cli.demo import demo
+from api.cli.feed import replay, simulate
 from api.cli.schema import schema
 from api.cli.serve import serve
 from api.cli.token import token
@@ -19,5 +21,5 @@ def main() -> None:
     """
 
 
-for command in (serve, token, schema):
+for command in (serve, demo, replay, simulate, token, schema):
     main.add_command(command)

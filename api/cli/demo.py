@@ -1,0 +1,116 @@
+"""``livestate demo``: everything on this machine, with calls, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from api import demo_key
+from api.instance import Instance
+from livestate.bridge.replay import Replay, read
+from livestate.runtime.child import Server, ServerFailed, free_port, is_free
+from livestate.runtime.clock import now_ms
+from livestate.runtime.embedded import NatsServer, any_redis
+from livestate.runtime.publisher import Publisher
+from livestate.simulator import Network, Traffic
+
+Running = TypeVar("Running", bound=Server)
+_LOOK_SECONDS = 0.25
+_COMPANY = "101"
+
+
+@click.command()
+@click.option("--port", type=int, default=8080, show_default=True, help="Of the page.")
+@click.option("--cps", type=click.FloatRange(0, 2_000), default=3.0, show_default=True,
+              help="Simulated calls per second beside the real capture; 0 for none.")  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seconds", type=float, help="End by itself after so long.")
+@click.option("--keys", type=click.Path(path_type=Path), default=demo_key.DIRECTORY,
+              show_default=True, help="Where the demo key is, or will be made.")  # fmt: skip
+def demo(port: int, cps: float, seed: int, seconds: float | None, keys: Path) -> None:
+    """Real servers, real calls, one page: everything embedded.
+
+    Starts nats-server, Valkey or Redis, and the service; feeds them a capture of a real Kamailio,
+    again and again, and simulated calls. Kill any of them: it comes back, and the page stays
+    right. Ctrl-C ends it all and leaves nothing behind.
+    """
+    try:
+        asyncio.run(_demo(port, cps, seed, seconds, keys))
+    except ServerFailed as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _demo(port: int, cps: float, seed: int, seconds: float | None, keys: Path) -> None:
+    stopping = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+    if not is_free(port):
+        click.secho(f"port {port} is taken; using another", fg="yellow")
+        port = free_port()
+    async with contextlib.AsyncExitStack() as stack:
+        nats = await _up(stack, NatsServer())
+        redis = await _up(stack, any_redis())
+        addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
+        service = await _up(stack, Instance(keys, addresses, port=port))
+        work = [publisher.run() for publisher in _calls(nats.url, cps, seed)]
+        work.append(_guard((nats, redis, service)))
+        tasks = [asyncio.create_task(one) for one in work]
+        _welcome(service, keys)
+        until = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait([until, *tasks], timeout=seconds,
+                               return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
+            click.echo("\nending …")
+        finally:
+            for task in (until, *tasks):
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    click.echo("everything has ended, nothing is left behind")
+
+
+async def _up(stack: contextlib.AsyncExitStack, server: Running) -> Running:
+    click.echo(f"starting {server.name} … ", nl=False)
+    await stack.enter_async_context(server)
+    click.echo(f"up on port {server.port}")
+    return server
+
+
+def _calls(nats_url: str, cps: float, seed: int) -> list[Publisher]:
+    capture = files("livestate.bridge") / "captures" / "capture-small.jsonl"
+    replay = Replay(read(capture.read_text().splitlines()), now_ms(), rounds=None)
+    publishers = [Publisher(nats_url, replay, clock=now_ms)]
+    if cps:
+        network = Network(Traffic(cps=cps, seed=seed), now_ms())
+        publishers.append(Publisher(nats_url, network, clock=now_ms))
+    return publishers
+
+
+def _welcome(service: Instance, keys: Path) -> None:
+    everything = demo_key.mint(keys, "noc")
+    one = demo_key.mint(keys, "user", company_id=_COMPANY, subject=f"user-of-{_COMPANY}")
+    click.echo(f"\nthe page            {service.url}/live-calls")
+    click.echo(f"log in as noc       {service.url}/login#{everything}")
+    click.echo(f"or as company {_COMPANY}   {service.url}/login#{one}")
+    click.echo(f"state and metrics   {service.admin_url}/statusz  {service.admin_url}/metrics")
+    click.echo("\nCtrl-C ends it all.")
+
+
+async def _guard(servers: Sequence[Server]) -> None:
+    """Who dies is started again, as systemd or a container runtime would."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        for server in servers:
+            if not server.running:
+                click.echo(f"{server.name} has died; starting it again … ", nl=False)
+                await server.start()
+                click.echo("up")
