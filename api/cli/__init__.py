@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from api.cli.demo import demo
+from api.cli.doctor import doctor
 from api.cli.feed import replay, simulate
+from api.cli.look import snapshot, tail
 from api.cli.schema import schema
 from api.cli.serve import serve
 from api.cli.token import token
@@ -21,5 +23,5 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, replay, simulate, token, schema):
+for command in (serve, demo, replay, simulate, tail, snapshot, token, schema, doctor):
     main.add_command(command)
