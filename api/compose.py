@@ -71,6 +71,7 @@ class Livestate:
             settings.max_streams_per_user, ready=lambda: self.not_ready() is None,
         )  # fmt: skip
         self._started = now_ms()
+        self._been_ready = False
         if loaded is not None:
             self._restore(loaded)
 
@@ -87,12 +88,17 @@ class Livestate:
         """Why this instance should get no traffic: None when it may."""
         if self.streams.draining:
             return "draining"
-        if now_ms() - self._started >= self.settings.ready_seconds * 1000:
-            return None  # better a page that says it is stale than no page
-        if not self.consumer.connected:
-            return "not connected to NATS yet"
-        waiting = [node.name for node in self.nodes.by_name.values() if node.wants_list]
-        return f"waiting for the calls of {', '.join(waiting[:5])}" if waiting else None
+        if self._been_ready:
+            return None
+        # After a while: better a page that says it is stale than no page.
+        if now_ms() - self._started < self.settings.ready_seconds * 1000:
+            if not self.consumer.connected:
+                return "not connected to NATS yet"
+            waiting = [node.name for node in self.nodes.by_name.values() if node.wants_list]
+            if waiting:
+                return f"waiting for the calls of {', '.join(waiting[:5])}"
+        self._been_ready = True
+        return None
 
     def status(self) -> dict[str, Any]:
         """For ``/statusz``: what an engineer asks first."""

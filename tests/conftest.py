@@ -6,13 +6,16 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import nats
 import pytest
 from redis.asyncio import Redis as RedisClient
 
+from api.instance import Instance
 from livestate.runtime import child, embedded
+from tests.harness import Node
 
 
 def absent(what: str) -> NoReturn:
@@ -82,3 +85,58 @@ async def redis_server(_redis_process: embedded.Redis) -> AsyncIterator[embedded
         await client.flushall()
     yield _redis_process
     _redis_process.resume()
+
+
+@pytest.fixture(scope="session")
+def _valkey_process() -> Iterator[embedded.Redis]:
+    server = embedded.Valkey()
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.close())
+
+
+@pytest.fixture(scope="session")
+def _service_process(
+    tmp_path_factory: pytest.TempPathFactory,
+    _nats_process: embedded.NatsServer,
+    _valkey_process: embedded.Redis,
+) -> Iterator[Instance]:
+    addresses = {"NATS_URL": _nats_process.url, "REDIS_URL": _valkey_process.url}
+    server = Instance(tmp_path_factory.mktemp("keys"), addresses)
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.close())
+
+
+@pytest.fixture
+async def service(_service_process: Instance, nats_server: embedded.NatsServer) -> Instance:
+    """One running service for many tests. A test speaks of companies of its own, and kills
+    nothing: for that there is ``world``."""
+    await _service_process.until_ready()
+    return _service_process
+
+
+@pytest.fixture
+async def node(nats_server: embedded.NatsServer) -> AsyncIterator[Node]:
+    async with await Node.connect(nats_server.url) as node:
+        yield node
+
+
+class World:
+    """Servers of a test's own, to be killed."""
+
+    def __init__(self, keys: Path) -> None:
+        self.nats = embedded.NatsServer()
+        self.redis: embedded.Redis = embedded.Valkey()
+        self.keys = keys
+
+    def service(self, **settings: str) -> Instance:
+        addresses = {"NATS_URL": self.nats.url, "REDIS_URL": self.redis.url}
+        return Instance(self.keys, addresses | settings)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path / "keys")
+    async with world.nats, world.redis:
+        yield world

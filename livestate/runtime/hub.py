@@ -104,6 +104,10 @@ class Subscriber:
             frames.append(frame)
         if self.heartbeat_due:
             self.heartbeat_due = False
+            if self.cursor is not None and self.cursor < channel.view.version:
+                # Its digest is of this moment; so must be what the client has when it compares.
+                self.cursor, frame = channel.frame_to_now(self.cursor)
+                frames.append(frame)
             frames.append(channel.heartbeat())
         return frames
 
@@ -165,10 +169,12 @@ class Channel:
 
     def note(self, change: Change) -> None:
         """A change that this view can see. Never waits."""
-        key = change.after.key
+        key, before = change.after.key, change.before
+        # The whole record goes to who did not have it: it came from another scope, or is new.
         # Changed twice in one frame: a field that went there and back would be missing from the
         # difference, and a client that joined in between would keep the middle.
-        self._before[key] = _WHOLE if key in self._before else change.before
+        known = before is not None and key not in self._before and self.view.holds(before)
+        self._before[key] = before if known else _WHOLE
         self._schedule(self._last_commit + self._hub.pace.after(self._cost))
 
     def commit(self) -> None:
@@ -204,8 +210,12 @@ class Channel:
         """Where it leads, and the diff for a client at ``cursor``, shared by all who are there."""
         if cursor >= self._frame_start:
             return self.committed, self._frame
+        return self._older.get(cursor) or self.frame_to_now(cursor)
+
+    def frame_to_now(self, cursor: int) -> tuple[int, bytes]:
+        """The same up to this moment, commit or not."""
         found = self._older.get(cursor)
-        if found is None:
+        if found is None or found[0] != self.view.version:
             found = self.view.version, self._hub.wire.diff(self.view, cursor, {})
             self._older[cursor] = found
         return found
