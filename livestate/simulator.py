@@ -232,7 +232,7 @@ class Network:
             self._step(at, call, phase, {"progress_at": at, "sip_code": code,
                                          "sip_reason": "Session Progress" if code == 183
                                          else "Ringing"})  # fmt: skip
-            at += self._ms(30.0 if outcome == "no_answer" else self.traffic.ring_seconds)
+            at += self._ms(self.traffic.ring_seconds * (5 if outcome == "no_answer" else 1))
         return at
 
     def _talk(self, call: SimulatedCall, at: int) -> None:

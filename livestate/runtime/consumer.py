@@ -97,6 +97,8 @@ class Consumer:
         self.errors += 1
         if isinstance(error, SlowConsumerError):
             self._dropped(1)
+        elif not isinstance(error, NatsError | OSError):
+            log.error("a message could not be taken: a defect of ours", exc_info=error)
         elif self.errors < 10 or self.errors % 100 == 0:
             log.warning("NATS: %s", error or type(error).__name__)
 

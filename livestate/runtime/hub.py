@@ -163,6 +163,7 @@ class Channel:
         self._snapshot: tuple[int, float, list[bytes]] | None = None
         self._beat_frame: tuple[int, bytes] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # when it fires; uvloop's handles do not always know
         self._beat_timer = hub.loop.call_later(hub.heartbeat_seconds, self._beat)
         self._last_commit = 0.0
         self._cost = 0.0
@@ -262,12 +263,13 @@ class Channel:
 
     def _schedule(self, when: float) -> None:
         loop = self._hub.loop
-        if self._timer is None:
-            # Not at once but in the loop's next round: what came in the same read goes together.
-            self._timer = loop.call_at(max(when, loop.time()), self.commit)
-        elif when < self._timer.when():
+        if self._timer is not None:
+            if when >= self._due:
+                return
             self._timer.cancel()
-            self._timer = loop.call_at(when, self.commit)
+        # Never at once but in the loop's next round: what came in the same read goes together.
+        self._due = max(when, loop.time())
+        self._timer = loop.call_at(self._due, self.commit)
 
     def _close(self) -> None:
         self._beat_timer.cancel()

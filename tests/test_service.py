@@ -1,0 +1,348 @@
+"""The whole service between real servers that are killed, and what its dashboards see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections import Counter
+from importlib.resources import files
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio import Redis as RedisClient
+
+from livestate.bridge.replay import Replay, read
+from livestate.runtime.publisher import Publisher
+from livestate.simulator import Disturbance, Network, Traffic
+from tests.conftest import World
+from tests.harness import Node, Stream, agrees, bearer, metrics, now_ms, snapshot
+
+CAPTURES = files("livestate.bridge") / "captures"
+
+
+async def all_quiet(publisher: Publisher, stream: Stream, calls: int = 0) -> None:
+    await publisher.run()
+    await stream.until(lambda s: len(s.dashboard.calls) == calls, 10)
+
+
+async def test_the_real_capture_ends_as_its_truth_says(world: World) -> None:
+    truth = json.loads((CAPTURES / "capture-small.truth.json").read_text())
+    frames = read((CAPTURES / "capture-small.jsonl").read_text().splitlines())
+    service = world.service()
+    ends: dict[str, str] = {}
+    async with service, await Stream.open(service.url, service.token()) as stream:
+        await stream.until(lambda s: s.named("heartbeat"))
+        replay = Replay(frames, now_ms(), speed=20)
+        await all_quiet(Publisher(world.nats.url, replay, clock=now_ms), stream)
+        await agrees(service, stream, service.token())
+        calls: dict[str, Any] = {}
+        for event in stream.events:
+            if event.name in ("snapshot", "diff"):
+                told = json.loads(event.data)
+                calls |= {k: {**calls.get(k, {}), **c} for k, c in told["calls"].items() if c}
+                ends |= {calls[key]["call_id"]: over["outcome"]
+                         for key, over in told.get("ended", {}).items()}  # fmt: skip
+        counted = await metrics(service)
+    expected = expected_ends(truth)
+    assert ends == expected
+    assert counted["livestate_active_calls"] == 0
+    assert counted["livestate_calls_refused_by_proxy_total"] == 2
+    promise_c(counted)
+
+
+OUTCOME_OF_PLAN = {
+    "answered_after_reroute": "answered", "not_found": "invalid_number", "ghost": "expired",
+    "gw_503": "congestion",
+}  # fmt: skip
+
+
+def expected_ends(truth: Any) -> dict[str, str]:
+    """Call-ID → outcome, of the calls that had a dialog, by what SIPp was told to do."""
+    return {
+        call["call_id"]: OUTCOME_OF_PLAN.get(call["planned"], call["planned"])
+        for call in truth["truth"] if call["planned"] != "rejected_by_proxy"
+    }  # fmt: skip
+
+
+def promise_c(counted: dict[str, float]) -> None:
+    """received = applied + duplicate + stale + rejected + dropped."""
+    received = sum(n for name, n in counted.items() if "events_received_total" in name)
+    became = sum(n for name, n in counted.items() if name.startswith("livestate_events_total"))
+    assert received == became
+
+
+async def test_a_disturbed_network_ends_as_an_undisturbed_one(world: World) -> None:
+    service = world.service()
+    async with service, await Stream.open(service.url, service.token()) as stream:
+        await stream.until(lambda s: s.named("heartbeat"))
+        network = Network(Traffic(cps=300, calls=600, talk_seconds=0.5, ring_seconds=0.2), now_ms())
+        publisher = Publisher(
+            world.nats.url, network, clock=now_ms,
+            disturbance=Disturbance(duplicates=0.1, reorder=0.1, losses=0.02),
+        )  # fmt: skip
+        await publisher.run()
+        assert publisher.disturbed.lost > 0
+        await stream.until(lambda s: not s.dashboard.calls, 10)
+        await agrees(service, stream, service.token())
+        counted = await metrics(service)
+    assert counted['livestate_events_total{result="duplicate"}'] > 0
+    assert counted["livestate_node_gaps_total"] > 0
+    promise_c(counted)
+
+
+async def test_a_killed_service_comes_back_where_it_was(world: World) -> None:
+    service = world.service()
+    async with service, await Node.connect(world.nats.url) as node:
+        await service.until_ready()
+        await node.list()
+        for number in range(20):
+            await node.call(f"{number}.{number}", company_id=str(number % 3))
+        token = service.token("user", company_id="1")
+        async with await Stream.open(service.url, token) as before:
+            await before.until(lambda s: len(s.dashboard.calls) == 7)
+            await until_flushed(world, 20)
+            await service.kill()
+            await before.over.wait()
+        await service.start()
+        asked = asyncio.create_task(answer_lists(node))
+        await service.until_ready()
+        asked.cancel()
+        async with await Stream.open(
+            service.url, token, headers={"Last-Event-ID": before.dashboard.last_id},
+            dashboard=before.dashboard,
+        ) as after:  # fmt: skip
+            await after.until(lambda s: s.named("heartbeat"))
+            assert not after.named("snapshot"), "the old position was good: nothing was lost"
+            await agrees(service, after, token)
+            assert len(after.dashboard.calls) == 7
+            await node.say("ended", "1.1", company_id="1", outcome="answered")
+            await after.until(lambda s: len(s.dashboard.calls) == 6)
+            await agrees(service, after, token)
+
+
+async def answer_lists(node: Node) -> None:
+    """Answer for the 20 calls of the test above, all up."""
+    calls = [{"call_id": f"{n}.{n}@{node.name}", "dialog": f"{n}.{n}", "state": "held",
+              "company_id": str(n % 3)} for n in range(20)]  # fmt: skip
+
+    async def on_asked(_: Any) -> None:
+        await node.list(*calls)
+
+    await node.client.subscribe(f"call.resync.{node.name}", cb=on_asked)
+    await asyncio.Event().wait()
+
+
+async def until_flushed(world: World, calls: int) -> None:
+    async with asyncio.timeout(5), RedisClient.from_url(world.redis.url) as redis:
+        while await redis.zcard("active_calls") != calls:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)  # and the last of their changes
+
+
+async def test_streams_do_not_notice_that_redis_dies_and_comes_back_empty(world: World) -> None:
+    service = world.service()
+    async with service, await Node.connect(world.nats.url) as node:
+        token = service.token()
+        await node.list()
+        await node.call("1.1")
+        async with await Stream.open(service.url, token) as stream:
+            await stream.until(lambda s: len(s.dashboard.calls) == 1)
+            await world.redis.kill()
+            await node.call("2.2")
+            await stream.until(lambda s: len(s.dashboard.calls) == 2, 1)
+            await world.redis.restart(empty=True)
+            await node.call("3.3")
+            await stream.until(lambda s: len(s.dashboard.calls) == 3, 1)
+            await until_flushed(world, 3)
+            assert len([e for e in stream.events if e.name == "snapshot"]) == 1
+
+
+async def test_a_dead_nats_is_seen_as_stale_and_what_was_lost_comes_back(world: World) -> None:
+    service = world.service(NODE_STALE_SECONDS="4")
+    async with service:
+        token = service.token()
+        network = Network(Traffic(cps=20, talk_seconds=4), now_ms())
+        publisher = Publisher(world.nats.url, network, clock=now_ms)
+        publishing = asyncio.create_task(publisher.run())
+        async with await Stream.open(service.url, token) as stream:
+            await stream.until(lambda s: len(s.dashboard.calls) > 10, 10)
+            await stream.until(lambda s: s.dashboard.source == "live", 10)
+            await world.nats.kill()
+            await stream.until(lambda s: s.dashboard.source == "stale", 10)
+            await world.nats.start()
+            await stream.until(lambda s: s.dashboard.source == "live", 10)
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+            # The nodes' own lists: what is shown is what is up, whatever was lost meanwhile.
+            rest = Publisher(world.nats.url, _Lists(network), clock=now_ms)
+            await rest.run()
+            await asyncio.sleep(0.5)
+            await agrees(service, stream, token)
+            shown = Counter(one["node"] for one in stream.dashboard.calls.values())
+            up = Counter(node for node, _ in network.truth())
+            assert shown == up
+
+
+class _Lists:
+    """Nodes that only tell their lists."""
+
+    done = True
+
+    def __init__(self, network: Network) -> None:
+        self.nodes = network.nodes
+        self.live = network.live
+        self.listing = network.listing
+
+    def next_at(self) -> int:
+        return 0
+
+    def due(self, now: int) -> Any:
+        return iter(())
+
+
+async def test_a_node_that_falls_silent_is_not_shown_as_live(world: World) -> None:
+    service = world.service(NODE_STALE_SECONDS="2")
+    async with service, await Node.connect(world.nats.url) as node:
+        await node.call("1.1")
+        async with await Stream.open(service.url, service.token()) as stream:
+            await stream.until(lambda s: s.dashboard.source == "live")
+            node.silence()
+            await stream.until(lambda s: s.dashboard.source == "stale", 5)
+            assert stream.named("heartbeat")[-1]["stale_since"] <= now_ms() - 2000
+            assert len(stream.dashboard.calls) == 1
+            async with httpx.AsyncClient() as client:
+                status = (await client.get(f"{service.admin_url}/statusz")).json()
+            assert status["nodes"][node.name]["stale"] is True
+
+
+async def test_nobody_speaking_is_stale_not_quiet(world: World) -> None:
+    service = world.service()
+    async with service, await Stream.open(service.url, service.token()) as stream:
+        await stream.until(lambda s: s.named("heartbeat"))
+        await stream.until(lambda s: s.dashboard.source == "stale", 3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_drain_says_goodbye_to_all_and_takes_seconds(
+    world: World, number: signal.Signals
+) -> None:
+    service = world.service()
+    async with service:
+        logins = [service.token(subject=f"wall-{n}") for n in range(30)]
+        streams = [await Stream.open(service.url, login) for login in logins]
+        for stream in streams:
+            await stream.until(lambda s: s.named("heartbeat"))
+        started = asyncio.get_running_loop().time()
+        service._signal(number)
+        for stream in streams:
+            await asyncio.wait_for(stream.over.wait(), 5)
+            assert stream.dashboard.goodbye == "drain"
+            assert stream.body.endswith(b'event: goodbye\ndata: {"reason":"drain"}\n\n')
+            await stream.close()
+        await service._until_it_ended()
+        assert asyncio.get_running_loop().time() - started < 5
+
+
+async def test_a_stream_ends_with_its_login(world: World) -> None:
+    service = world.service()
+    async with service:
+        token = service.token(seconds=2)
+        async with await Stream.open(service.url, token) as stream:
+            await asyncio.wait_for(stream.over.wait(), 6)
+            assert stream.dashboard.goodbye == "expired"
+        async with await Stream.open(service.url, token) as again:
+            await again.until(lambda s: s.status)
+            assert again.status == 401
+
+
+async def test_a_revoked_login_loses_its_stream_within_five_seconds(world: World) -> None:
+    revoked = world.keys.parent / "revoked"
+    service = world.service(REVOKED=str(revoked))
+    async with service:
+        tokens = {name: service.token(subject=name) for name in ("mallory", "alice")}
+        streams = {name: await Stream.open(service.url, tokens[name]) for name in tokens}
+        for stream in streams.values():
+            await stream.until(lambda s: s.named("heartbeat"))
+        revoked.write_text("mallory\n")
+        await asyncio.wait_for(streams["mallory"].over.wait(), 5)
+        assert streams["mallory"].dashboard.goodbye == "revoked"
+        assert not streams["alice"].over.is_set()
+        for stream in streams.values():
+            await stream.close()
+
+
+async def test_refusals_that_may_pass_keep_an_event_source_alive(world: World) -> None:
+    service = world.service(MAX_STREAMS="1")
+    async with service:
+        async with await Stream.open(service.url, service.token()) as first:
+            await first.until(lambda s: s.named("heartbeat"))
+            async with await Stream.open(service.url, service.token(subject="two")) as second:
+                await asyncio.wait_for(second.over.wait(), 3)
+                assert second.status == 200
+                assert second.dashboard.goodbye == "overload"
+                assert second._parser.retry is not None
+
+
+async def test_bad_messages_are_counted_and_lose_nothing_else(world: World) -> None:
+    service = world.service()
+    async with service, await Node.connect(world.nats.url) as node:
+        await node.call("1.1")
+        hostile = [
+            ("call.events.setup", b""), ("call.events.setup", b"\xff\xfe"),
+            ("call.events.setup", b"null"), ("call.events.setup", b"[" * 100_000),
+            ("call.events.setup", b"{" + b'"a":' * 50_000), ("call.events.setup", b"NaN"),
+            ("call.events.setup", b'{"v":2}'), ("call.events.nope", b"{}"),
+            ("call.events.setup", b'{"v":1e400}'), ("call.events.setup.x.y", b"{}"),
+            ("call.events.*", b"{}"), ("call.events.>", b"{}"),
+            ("call.events.setup", b'{"v":1,"phase":"ended"}'),
+            ("call.events.sync", b'{"calls":{}}'),
+            ("call.events.heartbeat", b'{"v":1,"v":1}'), ("call.events.setup", b"x" * 300_000),
+        ]  # fmt: skip
+        for subject, data in hostile:
+            await node.client.publish(subject, data)
+        await node.client.flush()
+        await node.call("2.2")
+        async with await Stream.open(service.url, service.token()) as stream:
+            await stream.until(lambda s: len(s.dashboard.calls) == 2)
+            await agrees(service, stream, service.token())
+        counted = await metrics(service)
+    assert counted['livestate_events_total{result="rejected"}'] == len(hostile)
+    promise_c(counted)
+
+
+async def test_admin_tells_alive_ready_and_metrics(world: World) -> None:
+    service = world.service()
+    async with service, httpx.AsyncClient(base_url=service.admin_url) as admin:
+        await service.until_ready()
+        assert (await admin.get("/healthz")).text == "alive\n"
+        text = (await admin.get("/metrics")).text
+        for name in ("livestate_events_received_total", "livestate_events_total",
+                     "livestate_active_calls", "livestate_sse_subscribers",
+                     "livestate_sse_resumes_total"):  # fmt: skip
+            assert f"# TYPE {name.removesuffix('_total')}" in text
+            assert f"\n{name}" in text
+        async with httpx.AsyncClient(headers=bearer(service.token())) as public:
+            for path in ("/metrics", "/healthz", "/statusz"):
+                assert (await public.get(service.url + path)).status_code == 404
+
+
+async def test_the_service_starts_without_nats_and_redis_and_finds_them_later(
+    world: World,
+) -> None:
+    await world.nats.kill()
+    await world.redis.kill()
+    service = world.service()
+    async with service:
+        await world.nats.start()
+        await world.redis.start()
+        async with await Node.connect(world.nats.url) as node:
+            await node.call("1.1")
+            async with await Stream.open(service.url, service.token()) as stream:
+                await stream.until(lambda s: s.over.is_set() or s.named("heartbeat"))
+            async with asyncio.timeout(10):
+                while not (await snapshot(service, service.token()))["calls"]:
+                    await node.say("hold", "1.1")
+                    await asyncio.sleep(0.1)
+            await until_flushed(world, 1)
