@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import jwt
+import orjson
 from jwt import PyJWK
 from quart import Request, Response
 
@@ -81,8 +82,8 @@ class KeySet:
         if len(raw) > MAX_JWKS_BYTES:
             raise ValueError(f"the JWKS has {len(raw)} bytes")
         try:
-            found = jwt.PyJWKSet.from_json(raw.decode()).keys
-        except jwt.PyJWTError as error:
+            found = jwt.PyJWKSet.from_dict(dict(orjson.loads(raw))).keys
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"not a JWKS: {error}") from error
         self.keys = [key for key in found if key.key_type in ALGORITHMS]
         self._raw = raw
