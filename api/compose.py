@@ -166,7 +166,8 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
                       live.streams, live.projection, live.consumer)  # fmt: skip
     public = create_app(live.table, live.streams, live.verifier, clock=now_ms)
     admin = create_admin(numbers, ready=live.not_ready, status=live.status)
-    direct.install()
+    if settings.direct == "yes":
+        direct.install()
     drained = asyncio.Event()
 
     async def until_drained() -> None:

@@ -1,0 +1,93 @@
+"""The seam on Hypercorn: the pinned version still has it, and both ways out say the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import socket
+from importlib.metadata import version
+
+import pytest
+from hypercorn.asyncio import run as hypercorn_run
+from hypercorn.asyncio.tcp_server import TCPServer
+
+from api import direct
+from api.sse import chunk
+from tests.conftest import World
+from tests.harness import STREAM, Node, Stream, agrees
+
+
+def test_hypercorn_is_the_version_that_the_seam_was_seen_on() -> None:
+    assert version("hypercorn") == "0.18.0"
+    assert "TCPServer(" in inspect.getsource(hypercorn_run.worker_serve)
+    assert "writer" in inspect.signature(TCPServer.__init__).parameters
+
+
+def test_a_chunk_is_as_http_wants_it() -> None:
+    assert chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
+
+
+def test_a_listener_bounds_what_the_kernel_holds_and_how_long_a_dead_peer_lives() -> None:
+    with direct.listen("127.0.0.1:0") as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            with accepted:
+                level = socket.IPPROTO_TCP
+                assert accepted.getsockopt(level, socket.TCP_USER_TIMEOUT) == 20_000
+                assert accepted.getsockopt(level, socket.TCP_NOTSENT_LOWAT) == 32 * 1024
+                assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 512 * 1024
+
+
+@pytest.mark.parametrize("way", ["direct", "portable"])
+async def test_both_ways_out_serve_the_same_stream(world: World, way: str) -> None:
+    settings = {"DIRECT": "no"} if way == "portable" else {}
+    service = world.service(**settings)
+    async with service, await Node.connect(world.nats.url) as node:
+        token = service.token()
+        async with await Stream.open(service.url, token) as stream:
+            await stream.until(lambda s: s.named("heartbeat"))
+            for number in range(50):
+                await node.call(f"{number}.{number}")
+            await node.say("ended", "7.7", outcome="answered")
+            await stream.until(lambda s: len(s.dashboard.calls) == 49)
+            await agrees(service, stream, token)
+            await service.stop()
+            await asyncio.wait_for(stream.over.wait(), 5)
+            assert stream.dashboard.goodbye == "drain"
+
+
+@pytest.mark.parametrize("way", ["direct", "portable"])
+async def test_a_client_that_does_not_read_is_conflated_and_delays_nobody(
+    world: World, way: str
+) -> None:
+    """Promise M: the slow one gets the newest state and skips the middle."""
+    settings = {"DIRECT": "no"} if way == "portable" else {}
+    service = world.service(**settings)
+    async with service, await Node.connect(world.nats.url) as node:
+        token = service.token()
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(slow, ("127.0.0.1", service.port))
+        request = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        await loop.sock_sendall(slow, request.encode())
+        async with await Stream.open(service.url, token) as quick:
+            await quick.until(lambda s: s.named("heartbeat"))
+            for turn in range(60):  # 3 MB if it comes singly
+                for number in range(150):
+                    await node.say("hold", f"{number}.{number}", detail=f"{turn}" + "x" * 250)
+            await quick.until(lambda s: len(s.dashboard.calls) == 150)
+            await agrees(service, quick, token)
+            read = b""
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    while True:
+                        read += await loop.sock_recv(slow, 65536)
+            # Its last frame holds the newest state of every call, and most of the middle is gone.
+            last = [one["detail"] for one in quick.dashboard.calls.values()]
+            assert all(read.count(detail.encode()) == 150 for detail in set(last))
+            assert len(read) < len(quick.raw) / 2
+        slow.close()
