@@ -98,6 +98,9 @@ class Dashboard:
     def _snapshot(self, data: dict[str, Any]) -> None:
         if data["part"] == 1:
             self._parts, self._part = {}, 0
+        if data["part"] != self._part + 1:
+            self._part = -1  # a part is missing: this snapshot will never be whole
+            return
         self._part += 1
         self._parts |= data["calls"]
         if self._part == data["parts"]:

@@ -1,0 +1,172 @@
+// The connection: a native EventSource, and a supervisor for what kills one.
+//
+// An EventSource gives up for good on a 502, a 204, a wrong content type; some browsers also on a
+// refused connection. A half-open socket says nothing at all. A wall has nobody to press reload,
+// so this never gives up: it is live again within 10 s of the service.
+
+const SILENCE_MS = 16_000; // heartbeats come every 10 s at most; then somebody is gone
+const LOOK_MS = 500;
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 4_000;
+const PROBE_MS = 5_000; // of the session, while signed out
+
+export const EVENTS = ["snapshot", "diff", "heartbeat", "goodbye"];
+
+export class Connection {
+  // `on.event(name, data, id)` gets each event, `on.state()` each change of what is true.
+  // `position()` is the id to go on from. What belongs to the browser comes in as `browser`.
+  constructor(url, query, position, on, browser) {
+    this.url = url;
+    this.query = query;
+    this.position = position;
+    this.on = on;
+    this.browser = browser;
+    this.state = "connecting"; // connecting, live, stale, disconnected, signed out
+    this.since = browser.now();
+    this.staleSince = null;
+    this.heardAt = browser.now();
+    this.reconnects = 0;
+    this.goodbye = null;
+    this.source = null;
+    this.retryMs = FIRST_RETRY_MS;
+    this.retryAt = 0;
+    this.probing = false;
+  }
+
+  start() {
+    this.open();
+    this.browser.every(LOOK_MS, () => this.look());
+    this.browser.onWake(() => this.look());
+  }
+
+  // Begin anew from nothing: what we hold is wrong.
+  resync() {
+    this.close();
+    this.enter("connecting");
+    this.open({ fresh: true });
+  }
+
+  open({ fresh = false } = {}) {
+    const query = new URLSearchParams(this.query);
+    const position = fresh ? "" : this.position();
+    // A new EventSource sends no Last-Event-ID header, so the query says where we are.
+    if (position) query.set("last_event_id", position);
+    const text = query.toString();
+    const source = this.browser.eventSource(text ? `${this.url}?${text}` : this.url);
+    this.source = source;
+    this.openedAt = this.heardAt = this.browser.now();
+    for (const name of EVENTS) {
+      source.addEventListener(name, (event) => {
+        if (source === this.source) this.hear(name, event);
+      });
+    }
+    source.addEventListener("error", () => {
+      if (source === this.source) this.broken();
+    });
+  }
+
+  close() {
+    this.source?.close();
+    this.source = null;
+  }
+
+  hear(name, event) {
+    this.heardAt = this.browser.now();
+    const data = JSON.parse(event.data);
+    if (name === "goodbye") {
+      this.goodbye = data.reason;
+      // Renewed on the spot: that is nothing a wall needs to know of.
+      if (data.reason === "rotation") this.later();
+      if (data.reason === "expired" || data.reason === "revoked") this.probe();
+    } else {
+      this.goodbye = null;
+    }
+    this.on.event(name, data, event.lastEventId);
+    if (name === "heartbeat" && this.source !== null) {
+      this.retryMs = FIRST_RETRY_MS;
+      this.staleSince = data.source === "stale" ? data.stale_since : null;
+      this.enter(data.source === "live" ? "live" : "stale");
+    }
+  }
+
+  broken() {
+    if (this.state !== "signed out") this.enter("disconnected");
+    // Alive, it comes back by itself after the retry that the server has told it.
+    if (this.source?.readyState === 2) {
+      this.later(); // dead for good: a new one
+      this.probe(); // unless it is the login that is over
+    }
+  }
+
+  later() {
+    this.close();
+    this.retryAt = this.browser.now() + this.retryMs * (0.5 + this.browser.random() / 2);
+    this.retryMs = Math.min(this.retryMs * 2, LAST_RETRY_MS);
+  }
+
+  // Twice a second, and when the page comes to the front or the network is back.
+  look() {
+    const now = this.browser.now();
+    if (this.source === null) {
+      if (this.state !== "signed out" && now >= this.retryAt) {
+        this.reconnects += 1;
+        this.open();
+      }
+    } else if (now - this.heardAt > SILENCE_MS) {
+      this.enter("disconnected");
+      this.later();
+    } else if (this.source.readyState === 2) {
+      this.broken();
+    }
+    if (this.state === "signed out" && now - this.probedAt > PROBE_MS) this.probe();
+    this.on.state();
+  }
+
+  // Ask whether we are still somebody: an EventSource never tells the status it got.
+  async probe() {
+    if (this.probing) return;
+    this.probing = true;
+    this.probedAt = this.browser.now();
+    try {
+      const status = await this.browser.session();
+      if (status === 401 || status === 403) {
+        this.close();
+        this.enter("signed out");
+      } else if (status === 200 && this.state === "signed out") {
+        this.enter("connecting");
+        this.open();
+      }
+    } catch {
+      // not reachable: that is what `disconnected` says already
+    } finally {
+      this.probing = false;
+    }
+  }
+
+  enter(state) {
+    if (state !== this.state) {
+      this.state = state;
+      this.since = this.browser.now();
+    }
+    this.on.state();
+  }
+}
+
+// The real browser.
+export const browser = {
+  now: () => performance.now(),
+  random: () => Math.random(),
+  every: (ms, look) => setInterval(look, ms),
+  eventSource: (url) => new EventSource(url),
+  onWake(look) {
+    document.addEventListener("visibilitychange", look);
+    for (const name of ["online", "pageshow", "focus"]) addEventListener(name, look);
+  },
+  async session() {
+    const answer = await fetch("/api/v1/session", {
+      cache: "no-store",
+      signal: AbortSignal.timeout(4_000),
+    });
+    return answer.status;
+  },
+};
