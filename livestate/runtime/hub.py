@@ -74,11 +74,12 @@ class Pace:
 class Subscriber:
     """One stream: its cursor, and where its bytes go once it has its first state."""
 
-    __slots__ = ("channel", "cursor", "ended", "heartbeat_due", "outlet", "wake")
+    __slots__ = ("channel", "cursor", "ended", "heartbeat_due", "outlet", "renamed", "wake")
 
     def __init__(self, channel: Channel, cursor: int | None) -> None:
         self.channel = channel
         self.cursor = cursor  # None: needs a snapshot
+        self.renamed = False  # its position is of the epoch before: it must learn the new name
         self.outlet: Outlet | None = None
         self.heartbeat_due = False
         self.ended: Goodbye | None = None
@@ -102,6 +103,10 @@ class Subscriber:
         if self.cursor is not None and self.cursor < channel.committed:
             self.cursor, frame = channel.frame_from(self.cursor)
             frames.append(frame)
+        elif self.cursor is not None and self.renamed:
+            self.cursor, frame = channel.frame_to_now(self.cursor)
+            frames.append(frame)
+        self.renamed = False
         if self.heartbeat_due:
             self.heartbeat_due = False
             if self.cursor is not None and self.cursor < channel.view.version:
@@ -325,6 +330,7 @@ class Hub:
             channel = self._channels[view] = Channel(self, view)
         resumes = position is not None and view.resumable(*position)
         subscriber = Subscriber(channel, position[1] if position and resumes else None)
+        subscriber.renamed = resumes and position is not None and position[0] != view.tag
         channel.subscribers.add(subscriber)
         return subscriber
 
