@@ -27,7 +27,7 @@ _COMPANY = "101"
 
 
 @click.command()
-@click.option("--port", type=int, default=8080, show_default=True, help="Of the page.")
+@click.option("--port", type=int, default=8080, show_default=True, help="Of the page; 0 for any.")
 @click.option("--cps", type=click.FloatRange(0, 2_000), default=3.0, show_default=True,
               help="Simulated calls per second beside the real capture; 0 for none.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True)
@@ -51,7 +51,9 @@ async def _demo(port: int, cps: float, seed: int, seconds: float | None, keys: P
     stopping = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-    if not is_free(port):
+    if port == 0:
+        port = free_port()
+    elif not is_free(port):
         click.secho(f"port {port} is taken; using another", fg="yellow")
         port = free_port()
     async with contextlib.AsyncExitStack() as stack:

@@ -49,6 +49,8 @@ def replay(file: Path, speed: float, loop: bool, keep_times: bool) -> None:
 @click.option("--companies", type=click.IntRange(1, 10_000), default=12, show_default=True)
 @click.option("--talk-seconds", type=click.FloatRange(0.1), default=45.0, show_default=True,
               help="Mean length of a conversation.")  # fmt: skip
+@click.option("--ring-seconds", type=click.FloatRange(0.1), default=6.0, show_default=True,
+              help="Mean time until somebody answers.")  # fmt: skip
 @click.option("--duplicates", type=click.FloatRange(0, 0.9), default=0.0, metavar="SHARE",
               help="Messages that come twice, 0 to 0.9.")  # fmt: skip
 @click.option("--reorder", type=click.FloatRange(0, 0.9), default=0.0, metavar="SHARE",
@@ -57,6 +59,7 @@ def replay(file: Path, speed: float, loop: bool, keep_times: bool) -> None:
               help="Messages that never come.")  # fmt: skip
 def simulate(
     cps: float, calls: int | None, seed: int, nodes: int, companies: int, talk_seconds: float,
+    ring_seconds: float,
     duplicates: float, reorder: float, losses: float,
 ) -> None:  # fmt: skip
     """Simulate a network of nodes, companies and trunks, on NATS.
@@ -64,7 +67,7 @@ def simulate(
     Two thirds of the calls are answered; the others are busy, not answered, cancelled … Some are
     held, transferred, re-routed or tried again. Its nodes beat, and answer for their lists.
     """
-    traffic = Traffic(cps, calls, seed, nodes, companies, talk_seconds)
+    traffic = Traffic(cps, calls, seed, nodes, companies, talk_seconds, ring_seconds)
     network = Network(traffic, now_ms())
     of = f" of {calls:,}" if calls else ""
     _publish(network, Disturbance(duplicates, reorder, losses, seed),
