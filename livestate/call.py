@@ -91,7 +91,7 @@ class Call(NamedTuple):
     stamp: Stamp
     marks: tuple[Mark, ...]
     older: Mapping[str, Stamp] | None
-    unconfirmed: bool
+    unconfirmed: bool | None  # None: never was; a client that saw True must be told False
     company_id: str | None
     direction: str | None
     caller: str | None
@@ -144,7 +144,7 @@ def begin(key: str, event: CallPhase) -> Call:
     """The call that this event alone tells of: its first one, or one from the middle."""
     mark = Mark(stamp_of(event.epoch, event.seq), event.phase, event.ts)
     identity = (key, event.node, event.dialog or "", event.call_id)
-    return refold(identity, mark.stamp, (mark,), None, False, _facts_of(event.__dict__))
+    return refold(identity, mark.stamp, (mark,), None, None, _facts_of(event.__dict__))
 
 
 def evolve(call: Call, event: CallPhase, state_counts: bool = True) -> Call:
@@ -165,7 +165,7 @@ def begin_listed(key: str, node: str, item: SyncedCall, stamp: Stamp, at: int) -
     """A call first seen in its node's list of dialogs."""
     mark = Mark(stamp, _PHASE_OF_LISTED[item.state], at)
     identity = (key, node, item.dialog, item.call_id)
-    return refold(identity, stamp, (mark,), None, False, _facts_of(item.__dict__))
+    return refold(identity, stamp, (mark,), None, None, _facts_of(item.__dict__))
 
 
 def confirm(call: Call, item: SyncedCall, stamp: Stamp, at: int) -> Call:
@@ -202,12 +202,16 @@ def lose(call: Call, stamp: Stamp, at: int) -> Call:
     A real end may still tell more, and an event numbered after the list shows that it lives.
     """
     marks = _with_mark(call.marks, Mark(stamp, "lost", at))
-    return refold(call[:4], call.stamp, marks, call.older, False, call[_HEAD:])
+    return refold(call[:4], call.stamp, marks, call.older, _sure(call), call[_HEAD:])
 
 
 def unconfirm(call: Call) -> Call:
     """``call`` while its node has restarted, or we have: shown, but marked as not sure."""
     return call if call.unconfirmed else call._replace(unconfirmed=True)
+
+
+def _sure(call: Call) -> bool | None:
+    return None if call.unconfirmed is None else False
 
 
 def visible(call: Call) -> tuple[Any, ...]:
@@ -255,7 +259,7 @@ def _merged(call: Call, stamp: Stamp, marks: tuple[Mark, ...], facts: tuple[Any,
                 merged.append(old)
                 if old is not None:
                     older.setdefault(name, call.stamp)
-        return refold(call[:4], stamp, marks, older or None, False, tuple(merged))
+        return refold(call[:4], stamp, marks, older or None, _sure(call), tuple(merged))
     merged = list(known)
     for index, (name, new, old) in enumerate(zip(FACTS, facts, known, strict=True)):
         if new is not None and (old is None or stamp > older.get(name, call.stamp)):
@@ -268,7 +272,7 @@ def _merged(call: Call, stamp: Stamp, marks: tuple[Mark, ...], facts: tuple[Any,
 
 def refold(
     identity: tuple[str, str, str, str], stamp: Stamp, marks: tuple[Mark, ...],
-    older: Mapping[str, Stamp] | None, unconfirmed: bool, facts: tuple[Any, ...],
+    older: Mapping[str, Stamp] | None, unconfirmed: bool | None, facts: tuple[Any, ...],
 ) -> Call:  # fmt: skip
     """The call that these marks and facts make. Its state is concluded here, nowhere else.
 

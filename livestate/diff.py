@@ -25,8 +25,8 @@ def record(call: Call) -> dict[str, Any]:
     for name, value in zip(_WIRE, call[_HEAD:], strict=True):
         if value is not None:
             wire[name] = value
-    if call.unconfirmed:
-        wire["unconfirmed"] = True
+    if call.unconfirmed is not None:
+        wire["unconfirmed"] = call.unconfirmed
     return wire
 
 

@@ -40,10 +40,11 @@ class Node:
 
     name: str
     epoch: int
-    first: int  # numbers before it were given out before we listened
+    first: int  # numbers before it were given out before we listened: news if they come
     highest: int
     heard_at: int
     missing: dict[int, int] = field(default_factory=dict)  # number → since when (ms)
+    given_up: set[int] = field(default_factory=set)  # numbers that are not waited for any more
     wants_list: bool = True
     asked_at: int = 0
     listed_at: int | None = None
@@ -57,7 +58,12 @@ class Node:
             self._miss(seq - 1, now)
             self.highest = seq
             return True
-        return self.missing.pop(seq, None) is not None or seq < self.first
+        if self.missing.pop(seq, None) is not None or seq < self.first:
+            return True
+        if seq in self.given_up:
+            self.given_up.discard(seq)
+            return True
+        return False
 
     def told(self, seq: int, now: int) -> None:
         """The node says that it has given out numbers up to ``seq``."""
@@ -73,6 +79,16 @@ class Node:
         else:
             for number in range(self.highest + 1, last + 1):
                 self.missing[number] = now
+
+    def give_up(self, up_to: int) -> None:
+        """Stop waiting for numbers up to ``up_to``. One that comes all the same is no duplicate:
+        it may tell how a call ended."""
+        late = {number for number in self.missing if number <= up_to}
+        self.missing = {n: since for n, since in self.missing.items() if n not in late}
+        self.given_up |= late
+        if len(self.given_up) > MAX_MISSING:
+            self.given_up.clear()
+            self.first = up_to + 1
 
     def gap_matured(self, now: int) -> bool:
         """Whether a missing number is lost, not late."""
@@ -101,7 +117,9 @@ class Nodes:
         node = self.by_name.get(name)
         if node is None or epoch > node.epoch:
             restarted = node is not None
-            self.by_name[name] = Node(name, epoch, first=seq, highest=seq, heard_at=now)
+            # A heartbeat may overtake the event whose number it repeats.
+            first = seq if numbered else seq + 1
+            self.by_name[name] = Node(name, epoch, first, highest=seq, heard_at=now)
             return Heard(True, restarted)
         node.heard_at = now
         if epoch < node.epoch:  # late, from before the restart: its fold knows what to do
@@ -129,7 +147,7 @@ class Nodes:
         complete, node.listing = node.listing.keys, None
         node.wants_list = False
         node.listed_at = now
-        node.missing = {seq: since for seq, since in node.missing.items() if seq > part.seq}
+        node.give_up(part.seq)
         return complete
 
     def to_ask(self, now: int) -> Iterator[str]:
@@ -137,7 +155,7 @@ class Nodes:
         for node in self.by_name.values():
             if node.gap_matured(now):
                 node.gaps += 1
-                node.missing.clear()
+                node.give_up(node.highest)
                 node.wants_list = True
             if node.wants_list and now - node.asked_at >= ASK_AGAIN_MS:
                 node.asked_at = now

@@ -4,7 +4,7 @@ three in the morning; checked on the way back, because somebody may have edited 
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 
@@ -29,8 +29,8 @@ def encode(call: Call, versions: dict[str, int]) -> bytes:
     }  # fmt: skip
     if call.older:
         stored["older"] = {name: _split(stamp) for name, stamp in call.older.items()}
-    if call.unconfirmed:
-        stored["unconfirmed"] = True
+    if call.unconfirmed is not None:
+        stored["unconfirmed"] = call.unconfirmed
     for name, value in zip(_WIRE, call[_HEAD:], strict=True):
         if value is not None:
             stored[name] = value
@@ -58,7 +58,7 @@ def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
         call = refold(
             (key, sys.intern(stored["node"]), _text(stored["dialog"]), _text(stored["call_id"])),
             _joined(stored["stamp"]), marks, older or None,
-            stored.get("unconfirmed") is True, facts,
+            _flag(stored.get("unconfirmed")), facts,
         )  # fmt: skip
         versions = {_text(scope): _whole(v) for scope, v in stored["v"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -86,6 +86,12 @@ def _text(value: Any) -> str:
     if type(value) is not str:
         raise ValueError(f"{value!r} is not text")
     return value
+
+
+def _flag(value: Any) -> bool | None:
+    if value not in (None, True, False) or type(value) is int:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return cast("bool | None", value)
 
 
 def _fact(name: str, value: Any) -> Any:

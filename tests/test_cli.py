@@ -104,9 +104,11 @@ async def test_replay_simulate_snapshot_and_tail_speak_with_a_service(
         tail = await start("tail", "--url", service.url, TOKEN=service.token(), cwd=tmp_path)
         await asyncio.sleep(1)
         replaying = run("replay", CAPTURE, "--speed", "30", NATS_URL=world.nats.url)
-        simulating = run("simulate", "--cps", "100", "--calls", "50", "--talk-seconds", "0.5",
-                         "--ring-seconds", "0.2", "--duplicates", "0.1", "--reorder", "0.1", "--losses", "0.05",
-                         NATS_URL=world.nats.url)  # fmt: skip
+        simulating = run(
+            "simulate", "--cps", "100", "--calls", "50", "--talk-seconds", "0.5",
+            "--ring-seconds", "0.2", "--duplicates", "0.1", "--reorder", "0.1",
+            "--losses", "0.05", NATS_URL=world.nats.url,
+        )  # fmt: skip
         (code, out), (code2, out2) = await asyncio.gather(replaying, simulating)
         assert (code, code2) == (0, 0), out + out2
         assert "messages" in out
