@@ -345,6 +345,8 @@ class ActiveCalls:
             view.version = stored
             for version, key in sorted(rows.get(company, ())):
                 holds = view.holds(self.calls[key])
+                if not holds and version <= view.floor:
+                    continue  # a tombstone that was trimmed after its call was last written
                 view.rows[key] = version
                 view.version = max(view.version, version)
                 if holds:

@@ -1,0 +1,79 @@
+"""Scopes: filters narrow what a token allows, and never widen it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livestate.access import (
+    LIVE_STATES,
+    Identity,
+    Scope,
+    UnknownFilter,
+    identity_from_claims,
+    scope_for,
+)
+
+COMPANIES = st.sampled_from(["101", "0101", "102", " 101", "*", "a" * 64])
+STATES = st.sampled_from(sorted(LIVE_STATES))
+TRUNKS = st.sampled_from(["gw-a", "gw-b", "GW-A"])
+
+
+@dataclass(frozen=True)
+class Seen:
+    company_id: str | None
+    state: str
+    trunk: str | None
+
+
+@st.composite
+def identities(draw: st.DrawFn) -> Identity:
+    role = draw(st.sampled_from(["admin", "operator", "noc", "user"]))
+    claims = {"role": role, "exp": 9e9, "company_id": draw(COMPANIES)}
+    return identity_from_claims(claims)
+
+
+@given(
+    identities(), st.none() | COMPANIES, st.lists(STATES, max_size=5), st.lists(TRUNKS, max_size=3),
+    st.builds(Seen, st.none() | COMPANIES, STATES, st.none() | TRUNKS),
+)  # fmt: skip
+def test_no_wish_shows_more_than_the_token_allows(
+    identity: Identity, company: str | None, states: list[str], trunks: list[str], call: Seen
+) -> None:
+    allowed = scope_for(identity)
+    asked = scope_for(identity, company_id=company, states=states, trunks=trunks)
+    if asked.admits(call):
+        assert allowed.admits(call)
+        assert not states or call.state in states
+        assert not trunks or call.trunk in trunks
+    if not identity.sees_all:
+        assert asked.company_id == identity.company_id
+        assert not asked.admits(Seen(None, "ringing", None))
+
+
+def test_a_company_is_matched_to_the_letter() -> None:
+    scope = Scope("101")
+    for other in ("0101", "101 ", "1", "1010", None, "１０１"):
+        assert not scope.admits(Seen(other, "ringing", None))
+
+
+@pytest.mark.parametrize(
+    ("wish", "word"),
+    [({"states": ["ended"]}, "ended"), ({"states": ["x" * 999]}, "x"),
+     ({"trunks": [""]}, "trunks"), ({"trunks": [str(n) for n in range(21)]}, "20"),
+     ({"company_id": ""}, "company_id")],
+)  # fmt: skip
+def test_a_wish_that_no_call_can_meet_is_refused(wish: dict[str, object], word: str) -> None:
+    noc = identity_from_claims({"role": "noc", "exp": 9e9})
+    with pytest.raises(UnknownFilter) as refused:
+        scope_for(noc, **wish)  # type: ignore[arg-type]
+    assert word in refused.value.reason
+    assert len(refused.value.reason) < 200
+
+
+def test_all_states_are_no_filter() -> None:
+    noc = identity_from_claims({"role": "noc", "exp": 9e9})
+    assert scope_for(noc, states=LIVE_STATES) == Scope()

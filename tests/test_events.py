@@ -1,0 +1,182 @@
+"""The contract at the door: what is an event, what is not, and why."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livestate.errors import Rejected, UnknownPhase
+from livestate.events import (
+    MAX_DISPLAY_CHARS,
+    PHASES,
+    REJECT_REASONS,
+    CallEvent,
+    contract_schema,
+    parse,
+)
+from tests.calls import START, capture_names, messages
+
+GOOD: dict[str, Any] = {
+    "v": 1, "phase": "setup", "node": "kam-1", "epoch": 7, "seq": 9, "ts": START, "call_id": "x",
+}  # fmt: skip
+SYNC = {"v": 1, "phase": "sync", "node": "kam-1", "epoch": 7, "seq": 9, "ts": START,
+        "sync_id": "1", "part": 1, "parts": 1, "calls": []}  # fmt: skip
+SCHEMA = jsonschema.Draft202012Validator(contract_schema())
+
+
+def raw(**changes: Any) -> bytes:
+    return json.dumps({k: v for k, v in (GOOD | changes).items() if v is not ...}).encode()
+
+
+def reason(subject: str, data: bytes) -> str:
+    with pytest.raises(Rejected) as rejected:
+        parse(subject, data)
+    return rejected.value.reason
+
+
+@pytest.mark.parametrize("phase", sorted(PHASES))
+def test_every_phase_has_a_smallest_event(phase: str) -> None:
+    smallest = {"heartbeat": {"call_id": ...}, "sync": SYNC}.get(phase, {})
+    event = parse(f"call.events.{phase}", raw(**{**smallest, "phase": phase}))
+    assert event.phase == phase
+
+
+def test_fields_that_nobody_knows_yet_are_ignored() -> None:
+    event = parse("call.events.setup", raw(colour="green", nested={"a": [1, {"b": None}]}))
+    assert isinstance(event, CallEvent)
+
+
+@pytest.mark.parametrize(
+    ("subject", "data", "why"),
+    [
+        ("call.events.nope", raw(), "unknown_phase"),
+        ("call.events", raw(), "unknown_phase"),
+        ("call.events.setup.extra", raw(), "unknown_phase"),
+        ("call.events.*", raw(), "unknown_phase"),
+        ("call.events.Setup", raw(), "unknown_phase"),
+        ("call.events.ended", raw(), "phase_mismatch"),
+        ("call.events.setup", raw(phase="nope"), "phase_mismatch"),
+        ("call.events.setup", b" " * 262_145, "too_large"),
+        ("call.events.setup", b"", "not_json"),
+        ("call.events.setup", b"{", "not_json"),
+        ("call.events.setup", b"\xff\xfe{}", "not_json"),
+        ("call.events.setup", b"[" * 100_000, "not_json"),
+        ("call.events.setup", raw()[:-1] + b',"call_id":"y"}', "duplicate_keys"),
+        ("call.events.setup", raw()[:-1] + b',"z":1,"z":2}', "duplicate_keys"),
+        ("call.events.setup", raw(v=2), "unsupported_version"),
+        ("call.events.setup", raw(v="1"), "unsupported_version"),
+        ("call.events.setup", raw(v=...), "missing_field"),
+        ("call.events.setup", raw(call_id=...), "missing_field"),
+        ("call.events.setup", raw(phase=...), "missing_field"),
+        ("call.events.setup", b"{}", "missing_field"),
+        ("call.events.setup", raw(call_id="x" * 513), "too_long"),
+        (
+            "call.events.sync",
+            json.dumps(
+                SYNC | {"calls": [{"call_id": "x", "dialog": "y", "state": "held"}] * 201}
+            ).encode(),
+            "too_long",
+        ),
+        ("call.events.setup", raw(call_id=""), "out_of_range"),
+        ("call.events.setup", raw(seq=-1), "out_of_range"),
+        ("call.events.setup", raw(seq=2**53), "out_of_range"),
+        ("call.events.setup", raw(seq=2**200), "out_of_range"),
+        ("call.events.setup", raw(ts=START // 1000), "out_of_range"),
+        ("call.events.setup", raw(ts=10**15), "out_of_range"),
+        ("call.events.setup", raw(node="a.b"), "out_of_range"),
+        ("call.events.setup", raw(node="a b"), "out_of_range"),
+        ("call.events.setup", raw(node="*"), "out_of_range"),
+        ("call.events.setup", raw(sip_code=1000), "out_of_range"),
+        ("call.events.setup", raw(direction="sideways"), "out_of_range"),
+        ("call.events.setup", raw(seq="9"), "wrong_type"),
+        ("call.events.setup", raw(seq=9.0), "wrong_type"),
+        ("call.events.setup", raw(seq=True), "wrong_type"),
+        ("call.events.setup", raw(call_id=None), "wrong_type"),
+        ("call.events.setup", raw(call_id=["x"]), "wrong_type"),
+        ("call.events.setup", raw(**{"from": {"a": 1}}), "wrong_type"),
+        ("call.events.setup", b"null", "wrong_type"),
+        ("call.events.setup", b"7", "wrong_type"),
+        ("call.events.setup", b"[]", "wrong_type"),
+        ("call.events.setup", b'"setup"', "wrong_type"),
+    ],
+)
+def test_a_reject_says_why(subject: str, data: bytes, why: str) -> None:
+    assert reason(subject, data) == why
+
+
+def test_every_reason_can_happen() -> None:
+    table = test_a_reject_says_why.pytestmark[0].args[1]  # type: ignore[attr-defined]
+    assert {why for _, _, why in table} == set(REJECT_REASONS)
+
+
+def test_an_unknown_phase_with_a_sound_envelope_still_tells_its_number() -> None:
+    with pytest.raises(UnknownPhase) as unknown:
+        parse("call.events.recording", raw(phase="recording"))
+    assert (unknown.value.node, unknown.value.epoch, unknown.value.seq) == ("kam-1", 7, 9)
+
+
+@pytest.mark.parametrize("field", ["from", "to", "from_uri", "to_uri", "sip_reason", "detail"])
+@pytest.mark.parametrize(
+    "text", ["x" * 10_000, "\ud800", "a\udfffb", "\x00\x1b[2J", "‮gnp.exe", "\U0001f4de" * 300]
+)
+def test_a_callers_name_cannot_hide_his_call(field: str, text: str) -> None:
+    event = parse("call.events.setup", raw(**{field: text}))
+    assert isinstance(event, CallEvent)
+    name = {"from": "caller", "to": "callee"}.get(field, field)
+    kept = getattr(event, name)
+    assert len(kept) <= MAX_DISPLAY_CHARS
+    orjson.dumps(kept)  # what we send on is valid UTF-8
+    assert event.call_id == "x"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8,
+)  # fmt: skip
+
+
+@given(
+    subject=st.sampled_from([f"call.events.{phase}" for phase in (*sorted(PHASES), "x")]),
+    changes=st.dictionaries(st.sampled_from(
+        [*GOOD, "from", "to", "sip_code", "company_id", "calls", "part", "parts", "sync_id",
+         "state", "dialog", "odd"]), JSON, max_size=4),
+    cut=st.integers(0, 400), flip=st.binary(max_size=3),
+)  # fmt: skip
+@settings(max_examples=600, deadline=None)
+def test_whatever_comes_is_an_event_or_a_reject(
+    subject: str, changes: dict[str, Any], cut: int, flip: bytes
+) -> None:
+    data = json.dumps(GOOD | changes).encode()
+    for one in (data, data[:cut] + flip + data[cut:], data[:cut], flip):
+        try:
+            event = parse(subject, one)
+        except Rejected as rejected:
+            assert rejected.reason in REJECT_REASONS
+        else:
+            assert subject.endswith(event.phase)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_reject_at_worst(data: bytes) -> None:
+    try:
+        parse("call.events.setup", data)
+    except Rejected as rejected:
+        assert rejected.reason in REJECT_REASONS
+
+
+def test_the_schema_knows_everything_a_real_kamailio_said() -> None:
+    for name in capture_names():
+        for outgoing in messages(name):
+            SCHEMA.validate(outgoing.message)
+            parse(outgoing.subject, orjson.dumps(outgoing.message))
+
+
+def test_the_schema_refuses_what_we_refuse() -> None:
+    for wrong in ({"seq": "9"}, {"phase": "nope"}, {"node": "a.b"}, {"v": 2}, {"call_id": ""}):
+        assert not SCHEMA.is_valid(GOOD | wrong)

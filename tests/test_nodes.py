@@ -1,0 +1,122 @@
+"""A node's numbers: late is not lost, a gap is a loss, a heartbeat tells of the tail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livestate.events import Sync
+from livestate.nodes import MAX_MISSING, Nodes
+
+
+def make() -> Nodes:
+    nodes = Nodes(stale_after=6_000)
+    nodes.hear("n", 1, 1, 0, numbered=True)
+    listed(nodes, 1)
+    return nodes
+
+
+def listed(nodes: Nodes, seq: int, **told: Any) -> set[str] | None:
+    facts = {"epoch": 1, "sync_id": f"s{seq}", "part": 1, "parts": 1, "calls": ()} | told
+    part = Sync(v=1, phase="sync", node="n", seq=seq, ts=1_795_000_000_000, **facts)
+    return nodes.collect(part, set(), 0)
+
+
+def asked(nodes: Nodes, now: int) -> list[str]:
+    return list(nodes.to_ask(now))
+
+
+def test_numbers_that_swap_are_no_loss() -> None:
+    nodes = make()
+    for seq in (3, 2, 5, 6, 4):
+        assert nodes.hear("n", 1, seq, 10, numbered=True).fresh
+    assert asked(nodes, 5_000) == []
+
+
+def test_a_number_missing_for_a_second_is_a_loss_and_asked_for_once_in_a_while() -> None:
+    nodes = make()
+    nodes.hear("n", 1, 3, 10, numbered=True)
+    assert asked(nodes, 1_009) == []
+    assert asked(nodes, 3_010) == ["n"]
+    assert asked(nodes, 3_500) == []
+    assert asked(nodes, 5_010) == ["n"]
+    listed(nodes, 3)
+    assert asked(nodes, 9_000) == []
+    assert nodes.by_name["n"].gaps == 1
+
+
+def test_sixty_four_numbers_later_a_gap_is_a_loss_at_once() -> None:
+    nodes = make()
+    for seq in range(3, 3 + 64):
+        nodes.hear("n", 1, seq, 10, numbered=True)
+    assert asked(nodes, 2_000) == ["n"]
+
+
+def test_a_heartbeat_tells_of_the_last_events_that_never_came() -> None:
+    nodes = make()
+    nodes.hear("n", 1, 4, 10, numbered=False)
+    assert asked(nodes, 2_500) == ["n"]
+
+
+def test_a_lost_number_that_comes_all_the_same_is_news_once() -> None:
+    nodes = make()
+    nodes.hear("n", 1, 3, 10, numbered=True)
+    asked(nodes, 3_000)
+    listed(nodes, 3)
+    assert nodes.hear("n", 1, 2, 9_000, numbered=True).fresh
+    assert not nodes.hear("n", 1, 2, 9_001, numbered=True).fresh
+
+
+@given(st.permutations(range(2, 12)), st.lists(st.integers(2, 11), max_size=8))
+def test_each_number_is_fresh_exactly_once(order: list[int], again: list[int]) -> None:
+    nodes = make()
+    fresh = [nodes.hear("n", 1, seq, 5, numbered=True).fresh for seq in [*order, *again]]
+    assert fresh == [True] * len(order) + [False] * len(again)
+
+
+def test_a_new_epoch_is_noticed_and_asked_about() -> None:
+    nodes = make()
+    assert nodes.hear("n", 2, 0, 10, numbered=False).new_epoch
+    assert not nodes.hear("n", 2, 1, 20, numbered=True).new_epoch
+    assert not nodes.hear("n", 1, 9, 30, numbered=True).new_epoch  # late, of the old one
+    assert nodes.by_name["n"].epoch == 2
+    assert asked(nodes, 3_000) == ["n"]
+
+
+def test_parts_of_two_lists_are_never_mixed() -> None:
+    nodes = make()
+    assert listed(nodes, 5, sync_id="a", part=1, parts=2) is None
+    assert listed(nodes, 6, sync_id="b", part=2, parts=2) is None
+    assert listed(nodes, 5, sync_id="a", part=2, parts=2) is None
+    assert listed(nodes, 5, sync_id="a", part=1, parts=2) is not None
+
+
+def test_a_list_of_an_epoch_that_is_over_is_nobodys_truth() -> None:
+    nodes = make()
+    nodes.hear("n", 2, 0, 10, numbered=False)
+    assert listed(nodes, 5) is None
+
+
+def test_a_jump_of_a_billion_numbers_costs_no_memory() -> None:
+    nodes = make()
+    nodes.hear("n", 1, 10**9, 10, numbered=True)
+    node = nodes.by_name["n"]
+    assert len(node.missing) + len(node.given_up) <= MAX_MISSING
+    assert asked(nodes, 3_000) == ["n"]
+    assert nodes.hear("n", 1, 500, 20, numbered=True).fresh
+
+
+def test_after_a_restart_what_the_node_numbered_meanwhile_is_missing() -> None:
+    nodes = Nodes(stale_after=6_000)
+    nodes.expect("n", 1, 7, 0)
+    assert asked(nodes, 2_000) == ["n"]
+    assert not nodes.hear("n", 1, 7, 10, numbered=True).fresh
+    assert nodes.hear("n", 1, 9, 10, numbered=True).fresh
+
+
+def test_a_silent_node_is_stale() -> None:
+    nodes = make()
+    assert nodes.stale(5_999) == []
+    assert [node.name for node in nodes.stale(6_000)] == ["n"]
