@@ -177,6 +177,8 @@ def confirm(call: Call, item: SyncedCall, stamp: Stamp, at: int) -> Call:
     facts = _facts_of(item.__dict__)
     if stamp < call.stamp:  # events after the list are newer than the list
         return _merged(call, stamp, call.marks, facts)
+    if call.unconfirmed:
+        call = call._replace(unconfirmed=False)
     phase: Phase | None = None
     if item.state == "held" and call.state != "held":
         phase = "hold"
@@ -189,9 +191,7 @@ def confirm(call: Call, item: SyncedCall, stamp: Stamp, at: int) -> Call:
     if phase is not None:
         return _merged(call, stamp, _with_mark(call.marks, Mark(stamp, phase, at)), facts)
     known = call[_HEAD:]
-    if not call.unconfirmed and all(
-        new is None or new == old for new, old in zip(facts, known, strict=True)
-    ):
+    if all(new is None or new == old for new, old in zip(facts, known, strict=True)):
         return call
     return _merged(call, stamp, call.marks, facts)
 

@@ -253,11 +253,11 @@ def _mended(data: bytes, error: ValidationError) -> CallPhase | Heartbeat | Sync
                for e in found):  # fmt: skip
         raise _reject(found[0]["type"], found[0]["loc"], found[0]["msg"]) from None
     try:
-        loose = json.loads(data)
+        mended = json.dumps(_trim(json.loads(data)))
     except (ValueError, RecursionError) as broken:
         raise Rejected("not_json", str(broken)[:200]) from None
     try:
-        event: CallPhase | Heartbeat | Sync = EVENT.validate_json(json.dumps(_trim(loose)))
+        event: CallPhase | Heartbeat | Sync = EVENT.validate_json(mended)
     except ValidationError as again:
         found = again.errors(include_url=False, include_context=False, include_input=False)
         raise _reject(found[0]["type"], found[0]["loc"], found[0]["msg"]) from None

@@ -59,11 +59,9 @@ class Pipeline:
             return
         tally.phases[event.phase] += 1
         numbered = isinstance(event, CallEvent)
-        heard = self._nodes.hear(event.node, event.epoch, event.seq, now, numbered=numbered)
-        if heard.new_epoch:
-            self._tell(self._table.unconfirm(event.node, now))
+        fresh = self._hear(event.node, event.epoch, event.seq, now, numbered=numbered)
         if isinstance(event, CallEvent):
-            if not heard.fresh:
+            if not fresh:
                 tally.duplicate += 1
                 return
             change = self._table.apply(event, now)
@@ -90,6 +88,13 @@ class Pipeline:
         self.tally.dropped += messages
         for node in self._nodes.by_name.values():
             node.wants_list = True
+
+    def _hear(self, node: str, epoch: int, seq: int, now: int, *, numbered: bool) -> bool:
+        """Note a node's number; whether it is a fresh one."""
+        heard = self._nodes.hear(node, epoch, seq, now, numbered=numbered)
+        if heard.new_epoch:
+            self._tell(self._table.unconfirm(node, now))
+        return heard.fresh
 
     def _sync(self, part: Sync, now: int) -> None:
         node = self._nodes.by_name[part.node]
@@ -120,7 +125,7 @@ class Pipeline:
     def _reject(self, rejected: Rejected, now: int) -> None:
         self.tally.rejected[rejected.reason] += 1
         if isinstance(rejected, UnknownPhase):
-            self._nodes.hear(rejected.node, rejected.epoch, rejected.seq, now, numbered=True)
+            self._hear(rejected.node, rejected.epoch, rejected.seq, now, numbered=True)
         # One line per reason and ten seconds: whoever floods us must not fill a disk too.
         if now - self._logged.get(rejected.reason, -LOG_A_REASON_EVERY_MS) < LOG_A_REASON_EVERY_MS:
             self._unlogged[rejected.reason] += 1

@@ -1,0 +1,432 @@
+"""The figures that livestate promises, each with the command that makes it: ``make figures``.
+
+    python -m bench.figures throughput latency memory diffs start
+    python -m bench.figures --write     all, into docs/figures.md
+
+Real nats-server and Valkey, the service as it ships. A noisy machine changes every number here;
+what stays are the ratios, which is why a floor is measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import socket
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import uvloop
+
+from api.compose import Livestate
+from api.instance import Instance
+from api.settings import Settings
+from api.stream import SseWire
+from livestate.access import Scope
+from livestate.active_calls import ActiveCalls
+from livestate.bridge.kamailio import Outgoing, sync
+from livestate.events import CallEvent, parse
+from livestate.runtime.clock import now_ms
+from livestate.runtime.consumer import Consumer
+from livestate.runtime.embedded import NatsServer, Valkey
+from livestate.runtime.hub import Hub, Pace
+from livestate.runtime.publisher import Publisher
+from livestate.simulator import Network, Traffic
+
+EVENTS: Final = 150_000  # fits the consumer's buffer: none is dropped, however fast they come
+CLIENTS: Final = 100
+RATE: Final = 200
+CALLS: Final = 50_000
+
+
+def stream_of(events: int, calls_per_second: float = 2_000) -> list[tuple[str, bytes]]:
+    """The same seeded day for every bench, as subjects and payloads."""
+    start = now_ms()
+    network = Network(Traffic(cps=calls_per_second, seed=7), start)
+    made: list[tuple[str, bytes]] = []
+    now = start
+    while len(made) < events:
+        now += 20
+        made += ((o.subject, orjson.dumps(o.message)) for o in network.due(now))
+    return made[:events]
+
+
+# -- events per second through real NATS ---------------------------------------------------
+
+
+def blast(port: int, messages: list[tuple[str, bytes]], go: Any) -> None:
+    """A child process that publishes as fast as a socket takes it."""
+    wire = b"".join(b"PUB %b %d\r\n%b\r\n" % (s.encode(), len(d), d) for s, d in messages)
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.recv(4096)
+        sock.sendall(b'CONNECT {"verbose":false,"pedantic":false}\r\nPING\r\n')
+        sock.recv(4096)
+        go.wait()
+        sock.sendall(wire)
+        sock.sendall(b"PING\r\n")
+        sock.recv(4096)
+
+
+async def counted(
+    port: int, messages: list[tuple[str, bytes]], done: Callable[[], int],
+    settled: Callable[[], bool],
+) -> tuple[float, float]:  # fmt: skip
+    """Seconds of wall and of this process's CPU from the first message until all is done."""
+    context = multiprocessing.get_context("spawn")
+    go = context.Event()
+    sender = context.Process(target=blast, args=(port, messages, go))
+    sender.start()
+    await asyncio.sleep(2)  # it connects and encodes first
+    gc.collect()
+    cpu, began = time.process_time(), time.perf_counter()
+    go.set()
+    while done() < len(messages) or not settled():
+        await asyncio.sleep(0.005)
+    spent = time.perf_counter() - began, time.process_time() - cpu
+    sender.join()
+    return spent
+
+
+async def throughput() -> list[str]:
+    """Events per second: the floor (receive and validate only), then the whole service."""
+    messages = stream_of(EVENTS)
+    rows = ["| what | events/s | CPU an event |", "|---|---|---|"]
+    async with NatsServer() as nats, Valkey() as redis:
+        seen = 0
+
+        def take(subject: str, data: bytes) -> None:
+            nonlocal seen
+            parse(subject, data)
+            seen += 1
+
+        consumer = Consumer(nats.url, take, lambda lost: None)
+        await consumer.start()
+        floor, floor_cpu = await counted(nats.port, messages, lambda: seen, lambda: True)
+        await consumer.stop()
+        rows.append(_rate("received and validated, nothing else (the floor)", floor, floor_cpu))
+
+        live = Livestate(Settings(nats_url=nats.url, redis_url=redis.url), None)
+        async with live.running():
+            while not live.consumer.connected:
+                await asyncio.sleep(0.05)
+            live.hub.subscribe(Scope(), None)
+            await asyncio.sleep(0.5)
+            tally = live.pipeline.tally
+            whole, whole_cpu = await counted(
+                nats.port, messages, lambda: tally.received, lambda: live.projection.dirty == 0
+            )
+        rows.append(_rate("parsed, folded, watched and projected to Redis", whole, whole_cpu))
+        rows.append(
+            f"\n{floor / whole:.0%} of the floor; {tally.applied:,} applied, "
+            f"{tally.dropped} dropped, {live.table.live:,} calls live at the end, "
+            f"{live.projection.stats.round_trips} round trips to Redis."
+        )
+    return rows
+
+
+def _rate(what: str, seconds: float, cpu: float) -> str:
+    return f"| {what} | {EVENTS / seconds:,.0f} | {cpu / EVENTS * 1e6:.1f} µs |"
+
+
+# -- publish → bytes at a client -----------------------------------------------------------
+
+
+class Wall(asyncio.Protocol):
+    """A raw SSE client that only looks when bytes with a mark came."""
+
+    def __init__(self, latencies: list[float]) -> None:
+        self.latencies = latencies
+
+    def data_received(self, data: bytes) -> None:
+        now = time.perf_counter_ns()
+        at = data.find(b'"detail":"t')
+        while at >= 0:
+            end = data.find(b'"', at + 11)
+            if end > 0:
+                self.latencies.append((now - int(data[at + 11 : end])) / 1e6)
+            at = data.find(b'"detail":"t', at + 11)
+
+
+async def latency() -> list[str]:
+    """Publish → bytes at 100 raw SSE clients, at 200 events a second."""
+    loop = asyncio.get_running_loop()
+    latencies: list[float] = []
+    with tempfile.TemporaryDirectory() as keys:
+        async with NatsServer() as nats, Valkey() as redis:
+            addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
+            async with Instance(Path(keys), addresses) as service:
+                await service.until_ready()
+                transports = []
+                for number in range(CLIENTS):
+                    transport, _ = await loop.create_connection(
+                        lambda: Wall(latencies), "127.0.0.1", service.port
+                    )
+                    token = service.token(subject=f"wall-{number}")
+                    transport.write(
+                        b"GET /api/v1/live/calls HTTP/1.1\r\nHost: x\r\n"
+                        b"Authorization: Bearer %b\r\n\r\n" % token.encode()
+                    )
+                    transports.append(transport)
+                await asyncio.sleep(1)
+                await _steadily(nats.url, seconds=2)  # warm
+                latencies.clear()
+                sent = await _steadily(nats.url, seconds=10)
+                await asyncio.sleep(0.5)
+                for transport in transports:
+                    transport.abort()
+    cuts = statistics.quantiles(latencies, n=1000)
+    return [
+        "| clients | events/s | deliveries | p50 | p95 | p99 | p99.9 |",
+        "|---|---|---|---|---|---|---|",
+        f"| {CLIENTS} | {sent / 10:.0f} | {len(latencies):,} | {cuts[499]:.1f} ms | "
+        f"{cuts[949]:.1f} ms | {cuts[989]:.1f} ms | {cuts[998]:.1f} ms |",
+    ]
+
+
+async def _steadily(url: str, seconds: float) -> int:
+    """Changes of a few hundred calls at a steady rate, each marked with when it was published."""
+    from nats.aio.client import Client
+
+    client = Client()
+    await client.connect(url)
+    began, sent, epoch = time.perf_counter(), 0, now_ms()
+    while sent < seconds * RATE:
+        call = sent % 300
+        message = {
+            "v": 1, "phase": "hold" if sent // 300 % 2 else "resume", "node": "bench",
+            "epoch": epoch, "seq": sent + 1, "ts": now_ms(), "call_id": f"c{call}",
+            "dialog": f"{call}.1", "company_id": "101", "detail": f"t{time.perf_counter_ns()}",
+        }  # fmt: skip
+        await client.publish(f"call.events.{message['phase']}", orjson.dumps(message))
+        await client.flush()
+        sent += 1
+        await asyncio.sleep(max(0.0, began + sent / RATE - time.perf_counter()))
+    await client.close()
+    return sent
+
+
+# -- memory, and what a diff costs ---------------------------------------------------------
+
+
+def setups(calls: int) -> Iterator[CallEvent]:
+    """Live calls as a network makes them, each with two events: set up, answered."""
+    for subject, data in stream_of(calls * 6):
+        event = parse(subject, data)
+        if isinstance(event, CallEvent) and event.phase not in ("ended", "failed"):
+            yield event
+
+
+def full_table(calls: int) -> ActiveCalls:
+    """A table with exactly so many live calls."""
+    table = ActiveCalls(secret=b"x" * 16, epoch="bench")
+    for event in setups(calls):
+        table.apply(event, event.ts)
+        if table.live == calls:
+            return table
+    raise AssertionError("the simulated day is too short")
+
+
+def _rss() -> int:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def _measure_memory(pipe: Any) -> None:
+    events = list(setups(CALLS))
+    messages = [e.model_dump_json(by_alias=True, exclude_unset=True).encode() for e in events]
+    subjects = [f"call.events.{event.phase}" for event in events]
+    del events
+    table = ActiveCalls(secret=b"x" * 16, epoch="bench")
+    for warm in messages[:200]:
+        parse("call.events." + json.loads(warm)["phase"], warm)
+    before = _rss()
+    for subject, data in zip(subjects, messages, strict=True):
+        event = parse(subject, data)
+        assert isinstance(event, CallEvent)
+        table.apply(event, event.ts)
+        if table.live == CALLS:
+            break
+    after = _rss()
+    wire = SseWire(now_ms)
+    wire.snapshot(table.view(Scope()))
+    pipe.send((table.live, after - before, _rss() - after, len(list(table.views()))))
+
+
+async def memory() -> list[str]:
+    """Memory of 50,000 live calls in a fresh process, as the operating system counts it."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_measure_memory, args=(theirs,))
+    child.start()
+    calls, table, cache, views = await asyncio.to_thread(ours.recv)
+    child.join()
+    return [
+        "| live calls | views | bytes a call: the table | and its encoded records, once a snapshot "
+        "was sent |",
+        "|---|---|---|---|",
+        f"| {calls:,} | {views} | {table / calls:,.0f} | {cache / calls:,.0f} |",
+    ]
+
+
+async def diffs() -> list[str]:
+    """One change → one frame, in tables of three sizes."""
+    rows = ["| live calls | one change: fold, commit, encode | a snapshot |", "|---|---|---|"]
+    for size in (1_000, 10_000, 50_000):
+        table = full_table(size)
+        wire = SseWire(now_ms)
+        hub = Hub(table, wire, pace=Pace(), heartbeat_seconds=1e6, loop=asyncio.get_running_loop())
+        channel = hub.subscribe(Scope(), None).channel
+        channel.snapshot()
+        channel.commit()
+        calls = [call for call in table.calls.values() if call.live][:2_000]
+        events = [
+            parse("call.events.hold", orjson.dumps({
+                "v": 1, "phase": "hold", "node": c.node, "epoch": now_ms(), "seq": n,
+                "ts": now_ms(), "call_id": c.call_id, "dialog": c.dialog,
+                "company_id": c.company_id or "x",
+            })) for n, c in enumerate(calls, 1)
+        ]  # fmt: skip
+        spent = []
+        for event in events:
+            assert isinstance(event, CallEvent)
+            began = time.perf_counter()
+            change = table.apply(event, event.ts)
+            assert change is not None
+            hub.note(change)
+            channel.commit()
+            spent.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        wire.snapshot(table.view(Scope()))
+        whole = time.perf_counter() - began
+        rows.append(
+            f"| {size:,} | {statistics.median(spent) * 1e6:.1f} µs | {whole * 1e3:.1f} ms |"
+        )
+    return rows
+
+
+# -- start to ready ------------------------------------------------------------------------
+
+
+class Held:
+    """A node whose calls just stay up: it beats and answers for its list."""
+
+    done = False
+    name = "held"
+
+    def __init__(self, calls: int) -> None:
+        self.nodes = [self.name]
+        self.live = calls
+        self.epoch = now_ms()
+        self.next_beat = 0
+        self.calls = [
+            {"call_id": f"{n:08x}@10.0.0.1", "dialog": f"{n}.1", "state": "answered",
+             "held": False, "company_id": str(n % 200), "from": f"+3902{n:07d}",
+             "to": f"+3906{n:07d}", "trunk": "gw-a", "direction": "outbound",
+             "setup_at": self.epoch - n, "answered_at": self.epoch - n + 1}
+            for n in range(calls)
+        ]  # fmt: skip
+
+    def next_at(self) -> int:
+        return self.next_beat
+
+    def due(self, now: int) -> Iterator[Outgoing]:
+        if now >= self.next_beat:
+            self.next_beat = now + 2_000
+            beat = self._envelope(now) | {"phase": "heartbeat", "dialogs": self.live}
+            yield Outgoing("call.events.heartbeat", beat)
+
+    def listing(self, node: str, now: int) -> Iterator[Outgoing]:
+        yield from sync(self._envelope(now), str(now), self.calls)
+
+    def _envelope(self, now: int) -> dict[str, Any]:
+        return {"v": 1, "node": self.name, "epoch": self.epoch, "seq": 1, "ts": now}
+
+
+async def start() -> list[str]:
+    """A killed service with 50,000 calls in Redis: from exec to ready, three times."""
+    with tempfile.TemporaryDirectory() as keys:
+        async with NatsServer() as nats, Valkey() as redis:
+            addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
+            publisher = Publisher(nats.url, Held(CALLS), clock=now_ms)
+            publishing = asyncio.create_task(publisher.run())
+            spent = []
+            async with Instance(Path(keys), addresses) as service:
+                await _has(service, CALLS)
+                await asyncio.sleep(2)  # and all of it is in Redis
+                for _ in range(3):
+                    await service.kill()
+                    began = time.perf_counter()
+                    await service.start()
+                    await service.until_ready()
+                    spent.append(time.perf_counter() - began)
+                    status = await _has(service, CALLS)
+                    assert not any(node["waiting_for_list"] for node in status["nodes"].values())
+                    await asyncio.sleep(2)
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+    return [
+        "| calls in Redis | from start to ready |", "|---|---|",
+        f"| {CALLS:,} | {', '.join(f'{one:.2f} s' for one in spent)} |",
+    ]  # fmt: skip
+
+
+async def _has(service: Instance, calls: int) -> dict[str, Any]:
+    import httpx
+
+    async with httpx.AsyncClient() as client, asyncio.timeout(30):
+        while True:
+            status: dict[str, Any] = (await client.get(f"{service.admin_url}/statusz")).json()
+            if status["calls"] == calls and status["redis"]["dirty"] == 0:
+                return status
+            await asyncio.sleep(0.1)
+
+
+# -- all -----------------------------------------------------------------------------------
+
+FIGURES: Final[dict[str, Callable[[], Awaitable[list[str]]]]] = {
+    "throughput": throughput, "latency": latency, "memory": memory, "diffs": diffs,
+    "start": start,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("which", nargs="*", help=", ".join(FIGURES))
+    parser.add_argument("--write", action="store_true", help="all of them, into docs/figures.md")
+    told = parser.parse_args()
+    unknown = set(told.which) - set(FIGURES)
+    if unknown:
+        parser.error(f"no figure is called {sorted(unknown)[0]}")
+    out = [
+        "<!-- made by `make figures` -->", "# Figures", "",
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({platform.machine()}, "
+        f"{platform.system()}), Python {platform.python_version()}. Everything (servers, loader, "
+        "clients, service) shares these cores.", "",
+    ]  # fmt: skip
+    for name in told.which or FIGURES:
+        make = FIGURES[name]
+        lines = uvloop.run(_made(make))
+        out += [f"## {(make.__doc__ or '').rstrip('.')}", f"`python -m bench.figures {name}`", "",
+                *lines, ""]  # fmt: skip
+        print("\n".join([f"{name}: {make.__doc__}", *lines, ""]), flush=True)
+    if told.write:
+        (Path(__file__).parent.parent / "docs" / "figures.md").write_text("\n".join(out))
+    print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} kB")
+
+
+async def _made(make: Callable[[], Awaitable[list[str]]]) -> list[str]:
+    return await make()
+
+
+if __name__ == "__main__":
+    main()
