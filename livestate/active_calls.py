@@ -44,7 +44,7 @@ class View:
 
     __slots__ = (
         "_calls", "_gone", "digest", "floor", "live", "predecessor", "rows", "scope", "tag",
-        "version",
+        "stored_floor", "version",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, tag: str, calls: dict[str, Call]) -> None:
@@ -52,6 +52,7 @@ class View:
         self.tag = tag
         self.version = 0
         self.floor = 0
+        self.stored_floor = 0  # the same for who comes back after a restart of ours
         self.rows: dict[str, int] = {}
         self.live = 0
         self.digest = 0
@@ -120,6 +121,12 @@ class View:
             if self.rows.get(key) == version:  # else it came back, or left again later
                 del self.rows[key]
                 self.floor = max(self.floor, version)
+        self.stored_floor = max(self.stored_floor, self.floor)
+
+    def forget(self, key: str) -> None:
+        """The call itself is forgotten. Its tombstone here stays for its own time, but what is
+        stored no longer has it."""
+        self.stored_floor = max(self.stored_floor, self.rows.get(key, 0))
 
 
 class Change(NamedTuple):
@@ -145,6 +152,7 @@ class ActiveCalls:
         self._seeing: dict[str | None, list[View]] = {}  # company (None: all calls) → its views
         self._of_node: dict[str, set[str]] = {}  # node → keys of its live calls
         self._listed: dict[str, Stamp] = {}  # node → where its last complete list was true
+        self._restarted: dict[str, Stamp] = {}  # node → where its epoch of now begins
         self._ended: deque[tuple[int, str]] = deque()
         self._left: dict[str, set[str]] = {}  # key → companies it was moved away from
         self._filters = 0
@@ -155,7 +163,7 @@ class ActiveCalls:
     def key_of(self, node: str, dialog: str, call_id: str) -> str:
         """The opaque name of a call. A Call-ID is chosen by a user agent, so it is no identity;
         the keyed hash neither merges two calls nor tells a client anything (design, identity)."""
-        identity = f"{node}\0{dialog}\0{call_id}".encode("utf-8", "replace")
+        identity = f"{node}\0{len(dialog)}\0{dialog}{call_id}".encode("utf-8", "replace")
         digest = blake2b(identity, digest_size=12, key=self._secret).digest()
         return urlsafe_b64encode(digest).decode("ascii")
 
@@ -177,10 +185,15 @@ class ActiveCalls:
                 return None
         else:
             after = evolve(before, event, state_counts=current)
+        if after.live and after.stamp < self._restarted.get(event.node, -1):
+            after = unconfirm(after)  # a late word from before the node's restart
         return self._change(before, after, now)
 
     def apply_listed(self, node: str, item: SyncedCall, stamp: Stamp, now: int) -> Change | None:
-        """Fold in one dialog of a node's list taken at ``stamp``."""
+        """Fold in one dialog of a node's list taken at ``stamp``; None also for a list from before
+        the last complete one."""
+        if stamp < self._listed.get(node, -1):
+            return None
         key = self.key_of(node, item.dialog, item.call_id)
         before = self.calls.get(key)
         if before is None:
@@ -192,7 +205,9 @@ class ActiveCalls:
     ) -> Iterator[Change]:
         """A node's list, complete at ``stamp``, is the truth: its other calls are over, but for
         those it numbered an event of after the list was taken."""
-        self._listed[node] = max(stamp, self._listed.get(node, -1))
+        if stamp < self._listed.get(node, -1):
+            return
+        self._listed[node] = stamp
         for key in self._of_node.get(node, set()) - listed:
             before = self.calls[key]
             if before.stamp <= stamp:
@@ -200,8 +215,10 @@ class ActiveCalls:
                 if change is not None:
                     yield change
 
-    def unconfirm(self, node: str, now: int) -> Iterator[Change]:
-        """A node has a new epoch: whether its calls live, only its next list can tell."""
+    def unconfirm(self, node: str, now: int, since: Stamp = -1) -> Iterator[Change]:
+        """A node has a new epoch, which begins at ``since`` (or we were away): whether its calls
+        live, only its next list can tell."""
+        self._restarted[node] = max(since, self._restarted.get(node, -1))
         for key in tuple(self._of_node.get(node, ())):
             before = self.calls[key]
             change = self._change(before, unconfirm(before), now)
@@ -263,12 +280,13 @@ class ActiveCalls:
         if found is not None:
             return found
         if scope.filtered:
+            self.view(scope.base)  # always first among those that see a company
             self._filters += 1  # a view that was dropped and made again has other versions
         view = View(scope, self.tag_of(scope, self.epoch, self._filters), self.calls)
         self._views[scope] = view
         self._seeing.setdefault(scope.company_id, []).append(view)
         if scope.filtered:
-            for key, _, _ in self.view(scope.base).snapshot():
+            for key, _, _ in self._views[scope.base].snapshot():
                 if view.holds(self.calls[key]):
                     view.touch(key, False, True, 0)
         return view
@@ -305,7 +323,9 @@ class ActiveCalls:
             call = self.calls.get(key)
             if call is not None and not call.live:
                 del self.calls[key]
-                self._left.pop(key, None)
+                for company in {None, call.company_id, *self._left.pop(key, ())}:
+                    for view in self._seeing.get(company, ()):
+                        view.forget(key)
                 forgotten.append(key)
         for view in self._views.values():
             view.trim(older_than, at_most)
@@ -342,6 +362,7 @@ class ActiveCalls:
         for company in {*scopes, *rows}:
             view = self.view(Scope(company_id=company or None))
             stored, view.floor = scopes.get(company, (0, 0))
+            view.stored_floor = view.floor
             view.version = stored
             for version, key in sorted(rows.get(company, ())):
                 holds = view.holds(self.calls[key])

@@ -62,6 +62,8 @@ PHASES: Final[frozenset[str]] = frozenset(get_args(Phase))
 LIVE_STATES: Final = frozenset({"trying", "ringing", "early", "answered", "held"})
 _BEFORE_ANSWER: Final = frozenset({"trying", "ringing", "early"})
 _FINAL: Final = frozenset({"ended", "failed"})
+_FIRST_COUNTS: Final = _FINAL | {"answered"}  # what comes again later, or late, was not it
+_ALWAYS_COUNT: Final = _FINAL | {"hold", "resume"}
 
 # Facts in the order in which a Call holds them, behind its other fields.
 FACTS: Final = (
@@ -151,12 +153,13 @@ def evolve(call: Call, event: CallPhase, state_counts: bool = True) -> Call:
     """``call`` and one more of its events, however late or often it comes.
 
     ``state_counts`` False adds facts only: the node's own list, taken later, has the last word
-    on the state. A terminal event counts always, for a call cannot un-end.
+    on the state. A terminal event counts always, for a call cannot un-end; and so do a hold and
+    its end, which some lists cannot tell of.
     Returns the same object if the event tells nothing new.
     """
     stamp = stamp_of(event.epoch, event.seq)
     marks = call.marks
-    if state_counts or event.phase in _FINAL:
+    if state_counts or event.phase in _ALWAYS_COUNT:
         marks = _with_mark(marks, Mark(stamp, event.phase, event.ts))
     return _merged(call, stamp, marks, _facts_of(event.__dict__))
 
@@ -179,15 +182,17 @@ def confirm(call: Call, item: SyncedCall, stamp: Stamp, at: int) -> Call:
         return _merged(call, stamp, call.marks, facts)
     if call.unconfirmed:
         call = call._replace(unconfirmed=False)
+    if call.lost:  # by a list before this one
+        marks = tuple(mark for mark in call.marks if mark.phase != "lost")
+        call = refold(call[:4], call.stamp, marks, call.older, _sure(call), call[_HEAD:])
     phase: Phase | None = None
     if item.state == "held" and call.state != "held":
-        phase = "hold"
+        phase = _PHASE_OF_LISTED[item.state]
     elif item.state == "answered" and call.state == "held" and item.held is False:
         phase = "resume"
-    elif item.state == "answered" and call.state in _BEFORE_ANSWER:
-        phase = "answered"
-    elif item.state in ("ringing", "early") and call.state == "trying":
-        phase = _PHASE_OF_LISTED[item.state]
+    elif call.state in _BEFORE_ANSWER and item.state != call.state:
+        # Back to trying is what a re-route does.
+        phase = "reroute" if item.state == "trying" else _PHASE_OF_LISTED[item.state]
     if phase is not None:
         return _merged(call, stamp, _with_mark(call.marks, Mark(stamp, phase, at)), facts)
     known = call[_HEAD:]
@@ -235,7 +240,7 @@ def _with_mark(marks: tuple[Mark, ...], mark: Mark) -> tuple[Mark, ...]:
         if known.phase == mark.phase:
             # The last hold counts, but the first end: a call ends once.
             newer = mark.stamp > known.stamp
-            if mark.stamp == known.stamp or newer == (mark.phase in _FINAL):
+            if mark.stamp == known.stamp or newer == (mark.phase in _FIRST_COUNTS):
                 return marks
             marks = marks[:index] + marks[index + 1 :]
             break

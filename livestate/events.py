@@ -10,6 +10,7 @@ Absent means unknown. Fields are cumulative: each event repeats what its node kn
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -69,7 +70,7 @@ class Facts(_Strict):
 class Envelope(_Strict):
     """Who says it, and where it stands in that node's gap-free sequence."""
 
-    v: Literal[1]
+    v: Annotated[int, Field(ge=1, le=1, json_schema_extra={"const": 1})]
     node: NodeName
     epoch: Count
     seq: Count
@@ -230,7 +231,9 @@ def parse(subject: str, data: bytes) -> CallPhase | Heartbeat | Sync:
         raise Rejected("phase_mismatch", f"{event.phase} on {subject}")
     # A flat object has one '":' for each key, so counting them finds repeated keys for the
     # price of a memchr; unknown keys and odd text only cost the slow look.
-    if phase != "sync" and data.count(b'":') != len(event.model_fields_set):
+    if phase != "sync" and (
+        data.count(b'":') != len(event.model_fields_set) or _SPACED_COLON.search(data)
+    ):
         _refuse_repeated_keys(data)
     return event
 
@@ -264,6 +267,7 @@ def _mended(data: bytes, error: ValidationError) -> CallPhase | Heartbeat | Sync
     return event
 
 
+_SPACED_COLON: Final = re.compile(rb'"[ \t\r\n]+:')
 _DISPLAY_FIELDS: Final = frozenset({"from", "to", "from_uri", "to_uri", "sip_reason", "detail"})
 
 

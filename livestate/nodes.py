@@ -79,6 +79,9 @@ class Node:
         else:
             for number in range(self.highest + 1, last + 1):
                 self.missing[number] = now
+            if len(self.missing) > MAX_MISSING:
+                self.give_up(last)
+                self.wants_list = True
 
     def give_up(self, up_to: int) -> None:
         """Stop waiting for numbers up to ``up_to``. One that comes all the same is no duplicate:

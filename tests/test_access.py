@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from livestate.access import (
     LIVE_STATES,
+    Forbidden,
     Identity,
     Scope,
     UnknownFilter,
@@ -20,6 +21,36 @@ from livestate.access import (
 COMPANIES = st.sampled_from(["101", "0101", "102", " 101", "*", "a" * 64])
 STATES = st.sampled_from(sorted(LIVE_STATES))
 TRUNKS = st.sampled_from(["gw-a", "gw-b", "GW-A"])
+
+
+NO_ROLES = ["Admin", "admin ", " admin", "ADMIN", "", "root", "noc\0", "аdmin", None, True, 1,
+            ["admin"], {"admin": 1}, ("admin",), b"admin"]  # fmt: skip
+NO_COMPANIES = [None, "", 101, 101.0, True, ["101"], {"id": "101"}, b"101", "1" * 65]
+
+
+@pytest.mark.parametrize("role", NO_ROLES)
+def test_what_is_not_exactly_a_role_sees_nothing(role: object) -> None:
+    with pytest.raises(Forbidden):
+        identity_from_claims({"role": role, "company_id": "101", "exp": 9e9})
+
+
+def test_claims_without_a_role_see_nothing() -> None:
+    with pytest.raises(Forbidden):
+        identity_from_claims({"Role": "admin", "company_id": "101", "exp": 9e9})
+
+
+@pytest.mark.parametrize("company", NO_COMPANIES)
+def test_a_user_without_a_company_sees_nothing(company: object) -> None:
+    for claims in ({"company_id": company}, {"company": "101"}):
+        with pytest.raises(Forbidden):
+            identity_from_claims({"role": "user", "exp": 9e9, **claims})
+
+
+@pytest.mark.parametrize("role", ["admin", "operator", "noc"])
+def test_who_sees_all_is_narrowed_by_no_claim_of_a_company(role: str) -> None:
+    identity = identity_from_claims({"role": role, "company_id": "101", "exp": 9e9})
+    assert scope_for(identity) == Scope()
+    assert scope_for(identity, company_id="102") == Scope("102")
 
 
 @dataclass(frozen=True)

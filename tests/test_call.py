@@ -77,15 +77,17 @@ def test_every_state_can_be_reached() -> None:
 
 
 def test_events_in_order_walk_the_table() -> None:
-    """Exhaustive: every sequence of up to four phases."""
+    """Exhaustive: every sequence of up to four phases. What comes after an end is a user agent's
+    or a node's mistake; all it may not do is bring the call back."""
     for length in range(1, 5):
         for phases in product(CALL_PHASES, repeat=length):
             walked: State = "trying"
             for phase in phases:
                 walked = TRANSITIONS[walked].get(phase, walked)  # type: ignore[call-overload]
             call = fold(*(NUMBERED[phase, seq] for seq, phase in enumerate(phases, 1)))
-            assert call.state == walked, phases
             assert call.live == FINAL.isdisjoint(phases), phases
+            if FINAL.isdisjoint(phases[:-1]):
+                assert call.state == walked, phases
 
 
 @given(invented_calls(), st.data())
@@ -198,11 +200,6 @@ def test_a_call_in_doubt_is_sure_again_with_its_next_event_or_list() -> None:
     assert confirm(doubted, listed("answered"), stamp_of(1, 5, listed=True), 1).unconfirmed is False
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a list at the position of the list before does not confirm: on a quiet node a call "
-    "that was in doubt twice stays so",
-)
 def test_a_call_in_doubt_twice_is_confirmed_by_a_second_list_at_the_same_number() -> None:
     """We restart twice; the node has no event in between, so its list is at the same number."""
     at = stamp_of(1, 5, listed=True)

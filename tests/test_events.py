@@ -17,6 +17,7 @@ from livestate.events import (
     PHASES,
     REJECT_REASONS,
     CallEvent,
+    Sync,
     contract_schema,
     parse,
 )
@@ -108,6 +109,40 @@ def test_fields_that_nobody_knows_yet_are_ignored() -> None:
 )
 def test_a_reject_says_why(subject: str, data: bytes, why: str) -> None:
     assert reason(subject, data) == why
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        b', "call_id": "y"}',
+        b',"call\\u005fid":"y"}',
+        b',"from":"\\":","call_id":"y"}',
+        pytest.param(
+            b',"call_id" :"y"}',
+        ),
+    ],
+)
+def test_a_key_twice_is_found_however_it_is_spaced(again: bytes) -> None:
+    assert reason("call.events.setup", raw()[:-1] + again) == "duplicate_keys"
+
+
+@pytest.mark.parametrize("version", [True, 1.0])
+def test_a_version_that_only_equals_ours_is_not_ours(version: object) -> None:
+    assert reason("call.events.setup", raw(v=version)) == "unsupported_version"
+
+
+def test_a_null_is_as_good_as_nothing() -> None:
+    event = parse("call.events.setup", raw(dialog=None, trunk=None, **{"from": None}))
+    assert isinstance(event, CallEvent)
+    assert (event.dialog, event.trunk, event.caller) == (None, None, None)
+
+
+@pytest.mark.parametrize("field", ["from", "to", "from_uri", "to_uri"])
+def test_a_name_in_a_list_cannot_hide_the_list(field: str) -> None:
+    calls = [{"call_id": "x", "dialog": "1.1", "state": "ringing", field: "\ud800" * 999}]
+    event = parse("call.events.sync", json.dumps(SYNC | {"calls": calls}).encode())
+    assert isinstance(event, Sync)
+    assert len(event.calls) == 1
 
 
 def test_every_reason_can_happen() -> None:

@@ -108,6 +108,15 @@ def test_a_jump_of_a_billion_numbers_costs_no_memory() -> None:
     assert nodes.hear("n", 1, 500, 20, numbered=True).fresh
 
 
+def test_many_jumps_in_a_row_cost_no_memory() -> None:
+    nodes = make()
+    for jump in range(1, 30):
+        nodes.hear("n", 1, jump * MAX_MISSING, 10, numbered=True)
+    node = nodes.by_name["n"]
+    assert len(node.missing) + len(node.given_up) <= 2 * MAX_MISSING
+    assert asked(nodes, 3_000) == ["n"]
+
+
 def test_after_a_restart_what_the_node_numbered_meanwhile_is_missing() -> None:
     nodes = Nodes(stale_after=6_000)
     nodes.expect("n", 1, 7, 0)

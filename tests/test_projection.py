@@ -20,7 +20,7 @@ from redis.asyncio import Redis as RedisClient
 
 from livestate.access import Scope
 from livestate.active_calls import ActiveCalls, Change
-from livestate.call import stamp_of
+from livestate.call import Call, stamp_of
 from livestate.errors import SnapshotUnusable
 from livestate.runtime import projection as projection_module
 from livestate.runtime.embedded import Redis, Valkey
@@ -79,23 +79,20 @@ class World:
         assert loaded.epoch == self.table.epoch
         assert loaded.unusable == 0
         floors = {company: floor for company, (_, floor) in loaded.scopes.items()}
-        held = {}
-        for call, versions in loaded.calls:
+
+        def told(call: Call, versions: dict[str, int]) -> tuple[Any, dict[str, int]]:
+            """Without what is below the floor: it was trimmed since, here or there."""
             shown_in = {"", call.company_id} if call.live else set()
-            held[call.key] = (
-                same(call),
-                {
-                    company: at
-                    for company, at in versions.items()
-                    if company in shown_in or at > floors.get(company, 0)
-                },
-            )  # what is below the floor was trimmed since
-        assert held == {
-            key: (same(call), self.table.versions_of(call))
-            for key, call in self.table.calls.items()
+            return same(call), {
+                company: at for company, at in versions.items()
+                if company in shown_in or at > floors.get(company, 0)
+            }  # fmt: skip
+
+        assert {call.key: told(call, versions) for call, versions in loaded.calls} == {
+            key: told(call, self.table.versions_of(call)) for key, call in self.table.calls.items()
         }
         assert loaded.scopes == {
-            view.scope.company_id or "": (view.version, view.floor)
+            view.scope.company_id or "": (view.version, view.stored_floor)
             for view in self.table.views() if not view.scope.filtered
         }  # fmt: skip
         scores = dict(await self.redis.zrange("active_calls", 0, -1, withscores=True))

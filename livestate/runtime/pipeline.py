@@ -93,7 +93,7 @@ class Pipeline:
         """Note a node's number; whether it is a fresh one."""
         heard = self._nodes.hear(node, epoch, seq, now, numbered=numbered)
         if heard.new_epoch:
-            self._tell(self._table.unconfirm(node, now))
+            self._tell(self._table.unconfirm(node, now, stamp_of(epoch, 0)))
         return heard.fresh
 
     def _sync(self, part: Sync, now: int) -> None:

@@ -351,8 +351,8 @@ class Projection:
             if not view.scope.filtered:
                 company = view.scope.company_id or ""
                 numbers[f"version:{company}"] = view.version
-                if view.floor:
-                    numbers[f"floor:{company}"] = view.floor
+                if view.stored_floor:
+                    numbers[f"floor:{company}"] = view.stored_floor
         return numbers
 
     async def _script(self, script: str, keys: tuple[str, ...], arguments: list[Any]) -> Any:
