@@ -57,6 +57,9 @@ class SseWire:
     def forget(self, key: str) -> None:
         self.records.forget(key)
 
+    def rest(self) -> None:
+        self.records.rest()
+
 
 def _position(view: View) -> sse.Position:
     return sse.Position(view.tag, view.version)

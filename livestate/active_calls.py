@@ -9,9 +9,9 @@ Nothing here waits, reads a clock or logs: times come in as arguments (``now``, 
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -23,14 +23,15 @@ from livestate.call import (
     begin_listed,
     confirm,
     evolve,
+    looks_the_same,
     lose,
     stamp_of,
     unconfirm,
-    visible,
 )
 from livestate.events import CallPhase, SyncedCall
 
 ALL_CALLS: Final = Scope()
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _DIGEST_MODULUS: Final = 2**53  # what a JavaScript number adds exactly
 
 
@@ -43,8 +44,18 @@ class View:
     """
 
     __slots__ = (
-        "_calls", "_gone", "digest", "floor", "live", "predecessor", "rows", "scope", "tag",
-        "stored_floor", "version",
+        "_calls",
+        "_gone",
+        "admits",
+        "digest",
+        "floor",
+        "live",
+        "predecessor",
+        "rows",
+        "scope",
+        "stored_floor",
+        "tag",
+        "version",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, tag: str, calls: dict[str, Call]) -> None:
@@ -57,6 +68,9 @@ class View:
         self.live = 0
         self.digest = 0
         self.predecessor: tuple[str, int] | None = None  # tag and version before our restart
+        # Of every call, every view that may show it is asked, twice: without filters it is a
+        # comparison.
+        self.admits = scope.admits if scope.filtered else _of_company(scope.company_id)
         self._calls = calls
         self._gone: deque[tuple[int, str, int]] = deque()  # (when, key, version), oldest first
 
@@ -94,7 +108,7 @@ class View:
                 yield key, call, at
 
     def holds(self, call: Call) -> bool:
-        return call.live and self.scope.admits(call)
+        return call.live and self.admits(call)
 
     def gone(self, key: str) -> Call | None:
         """A call that ended in this scope, if it may be told how: not one that was moved away."""
@@ -129,6 +143,14 @@ class View:
         self.stored_floor = max(self.stored_floor, self.rows.get(key, 0))
 
 
+def _everything(call: Call) -> bool:
+    return True
+
+
+def _of_company(company_id: str | None) -> Callable[[Call], bool]:
+    return _everything if company_id is None else lambda call: call.company_id == company_id
+
+
 class Change(NamedTuple):
     """What one event did: the call before (None: first seen) and after, and who can see it."""
 
@@ -147,7 +169,7 @@ class ActiveCalls:
         self.epoch = epoch
         self.calls: dict[str, Call] = {}
         self.live = 0
-        self._secret = secret
+        self._hasher = blake2b(digest_size=12, key=secret)
         self._views: dict[Scope, View] = {}
         self._seeing: dict[str | None, list[View]] = {}  # company (None: all calls) → its views
         self._of_node: dict[str, set[str]] = {}  # node → keys of its live calls
@@ -164,8 +186,9 @@ class ActiveCalls:
         """The opaque name of a call. A Call-ID is chosen by a user agent, so it is no identity;
         the keyed hash neither merges two calls nor tells a client anything (design, identity)."""
         identity = f"{node}\0{len(dialog)}\0{dialog}{call_id}".encode("utf-8", "replace")
-        digest = blake2b(identity, digest_size=12, key=self._secret).digest()
-        return urlsafe_b64encode(digest).decode("ascii")
+        hasher = self._hasher.copy()
+        hasher.update(identity)
+        return b2a_base64(hasher.digest(), newline=False).translate(_URL_SAFE).decode("ascii")
 
     def apply(self, event: CallPhase, now: int) -> Change | None:
         """Fold one event in; None if it told nothing new, or is of no live call.
@@ -231,21 +254,22 @@ class ActiveCalls:
         key = after.key
         self.calls[key] = after
         was_live = before is not None and before.live
-        if before is None or was_live != after.live:
+        is_live = after.live
+        if before is None or was_live != is_live:
             self._count(after, now)
-        if before is not None and visible(before) == visible(after):
+        if before is not None and looks_the_same(before, after):
             return Change(before, after, ())
-        seeing = self._seeing
+        seeing, company = self._seeing, after.company_id
         views = seeing[None]
-        if after.company_id is not None:
-            views = views + (seeing.get(after.company_id) or self._company(after.company_id))
-        if before is not None and before.company_id not in (None, after.company_id):
+        if company is not None:
+            views = views + (seeing.get(company) or self._company(company))
+        if before is not None and before.company_id != company and before.company_id is not None:
             views = views + seeing.get(before.company_id, [])
-            self._left.setdefault(key, set()).add(str(before.company_id))
+            self._left.setdefault(key, set()).add(before.company_id)
         touched = []
         for view in views:
-            was = was_live and view.scope.admits(before)  # type: ignore[arg-type]
-            now_in = after.live and view.scope.admits(after)
+            was = before is not None and was_live and view.admits(before)
+            now_in = is_live and view.admits(after)
             if was or now_in:
                 view.touch(key, was, now_in, now)
                 touched.append(view)
@@ -333,12 +357,15 @@ class ActiveCalls:
 
     def versions_of(self, call: Call) -> dict[str, int]:
         """The versions at which the unfiltered views last saw this call; "" is all calls."""
-        companies: set[str | None] = {None, call.company_id, *self._left.get(call.key, ())}
+        key, seeing = call.key, self._seeing
         found = {}
-        for company in companies:
-            views = self._seeing.get(company)
-            if views and (version := views[0].rows.get(call.key)):
-                found[company or ""] = version
+        if version := seeing[None][0].rows.get(key):
+            found[""] = version
+        left = self._left.get(key)
+        for company in (call.company_id,) if left is None else {call.company_id, *left}:
+            views = seeing.get(company) if company is not None else None
+            if views and (version := views[0].rows.get(key)):
+                found[str(company)] = version
         return found
 
     def restore(

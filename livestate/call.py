@@ -134,7 +134,9 @@ class Call(NamedTuple):
         return self.marks[-1].at if self.ended_at is None else self.ended_at
 
 
+_new_call: Final = tuple.__new__
 _HEAD: Final = len(Call._fields) - len(FACTS)
+_VISIBLE: Final = Call._fields.index("unconfirmed")  # from there on, beside the state
 
 
 def stamp_of(epoch: int, seq: int, listed: bool = False) -> Stamp:
@@ -219,9 +221,9 @@ def _sure(call: Call) -> bool | None:
     return None if call.unconfirmed is None else False
 
 
-def visible(call: Call) -> tuple[Any, ...]:
-    """What people see of a call: two folds that differ only in their stamps look the same."""
-    return (call.state, call.unconfirmed, *call[_HEAD:])
+def looks_the_same(before: Call, after: Call) -> bool:
+    """Whether people see no difference: one in stamps and marks only."""
+    return before.state == after.state and before[_VISIBLE:] == after[_VISIBLE:]
 
 
 def irregular(state: State, phase: Phase) -> bool:
@@ -252,19 +254,23 @@ def _with_mark(marks: tuple[Mark, ...], mark: Mark) -> tuple[Mark, ...]:
 def _merged(call: Call, stamp: Stamp, marks: tuple[Mark, ...], facts: tuple[Any, ...]) -> Call:
     """``facts`` of an event at ``stamp`` laid into ``call``: for each field the latest wins."""
     known = call[_HEAD:]
-    older = dict(call.older) if call.older else {}
     if stamp > call.stamp:
-        merged = []
-        for name, new, old in zip(FACTS, facts, known, strict=True):
-            if new is not None:
-                merged.append(new)
-                if older:
-                    older.pop(name, None)
-            else:
-                merged.append(old)
-                if old is not None:
-                    older.setdefault(name, call.stamp)
-        return refold(call[:4], stamp, marks, older or None, _sure(call), tuple(merged))
+        merged = tuple([old if new is None else new for new, old in zip(facts, known, strict=True)])
+        older = None
+        if merged != facts:  # rare, for events are cumulative: some fields stay from before
+            before = call.older or {}
+            older = {
+                name: before.get(name, call.stamp)
+                for name, new, old in zip(FACTS, facts, known, strict=True)
+                if new is None and old is not None
+            }
+        return refold(call[:4], stamp, marks, older, _sure(call), merged)
+    return _merged_late(call, stamp, marks, facts)
+
+
+def _merged_late(call: Call, stamp: Stamp, marks: tuple[Mark, ...], facts: tuple[Any, ...]) -> Call:
+    known = call[_HEAD:]
+    older = dict(call.older) if call.older else {}
     merged = list(known)
     for index, (name, new, old) in enumerate(zip(FACTS, facts, known, strict=True)):
         if new is not None and (old is None or stamp > older.get(name, call.stamp)):
@@ -291,7 +297,8 @@ def refold(
         state = TRANSITIONS[state].get(mark.phase, state)
     if state in _UNLESS_FACTS:
         state = _by_facts(state, marks, facts)
-    return Call(*identity, state, stamp, marks, older, unconfirmed, *facts)
+    # What Call(…) does, without its 26 arguments being passed twice.
+    return _new_call(Call, (*identity, state, stamp, marks, older, unconfirmed, *facts))
 
 
 _ATTEMPT, _PROGRESS, _ANSWERED = map(FACTS.index, ("attempt", "progress_at", "answered_at"))

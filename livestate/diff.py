@@ -22,9 +22,7 @@ Row = tuple[str, Call | None, int]  # key, call (None: it left the scope), versi
 def record(call: Call) -> dict[str, Any]:
     """A live call as a client sees it, without its version: facts that are known, no nulls."""
     wire: dict[str, Any] = {"state": call.state, "node": call.node, "call_id": call.call_id}
-    for name, value in zip(_WIRE, call[_HEAD:], strict=True):
-        if value is not None:
-            wire[name] = value
+    wire |= {n: told for n, told in zip(_WIRE, call[_HEAD:], strict=True) if told is not None}
     if call.unconfirmed is not None:
         wire["unconfirmed"] = call.unconfirmed
     return wire
@@ -52,27 +50,37 @@ def ending(call: Call) -> dict[str, Any]:
 
 
 class Records:
-    """Whole records, encoded once a call however many scopes and snapshots show them."""
+    """Whole records, encoded once a call however many scopes and snapshots show them.
+
+    Kept for as long as they are asked for: what nobody wanted between two calls of ``rest`` is
+    let go, for it is half as large as the call itself.
+    """
 
     def __init__(self) -> None:
-        self._encoded: dict[str, tuple[Call, bytes]] = {}
+        self._fresh: dict[str, tuple[Call, bytes]] = {}
+        self._older: dict[str, tuple[Call, bytes]] = {}
         self.encodes = 0  # work done, for the benchmark gate
 
     def __len__(self) -> int:
-        return len(self._encoded)
+        return len(self._fresh) + len(self._older)
 
     def get(self, call: Call) -> bytes:
         """``{"state":…`` without the closing brace, so that a scope's ``v`` can follow."""
-        found = self._encoded.get(call.key)
-        if found is not None and found[0] is call:
-            return found[1]
-        self.encodes += 1
-        encoded = orjson.dumps(record(call))[:-1]
-        self._encoded[call.key] = (call, encoded)
-        return encoded
+        key = call.key
+        found = self._fresh.get(key) or self._older.pop(key, None)
+        if found is None or found[0] is not call:
+            self.encodes += 1
+            found = call, orjson.dumps(record(call))[:-1]
+        self._fresh[key] = found
+        return found[1]
 
     def forget(self, key: str) -> None:
-        self._encoded.pop(key, None)
+        self._fresh.pop(key, None)
+        self._older.pop(key, None)
+
+    def rest(self) -> None:
+        """Let go of what was not asked for since the last rest."""
+        self._older, self._fresh = self._fresh, {}
 
 
 def snapshot(

@@ -230,7 +230,7 @@ def parse(subject: str, data: bytes) -> CallPhase | Heartbeat | Sync:
     if event.phase != phase:
         raise Rejected("phase_mismatch", f"{event.phase} on {subject}")
     # A flat object has one '":' for each key, so counting them finds repeated keys for the
-    # price of a memchr; unknown keys and odd text only cost the slow look.
+    # price of a memchr; unknown keys, odd text and spaces only cost the slow look.
     if phase != "sync" and (
         data.count(b'":') != len(event.model_fields_set) or _SPACED_COLON.search(data)
     ):

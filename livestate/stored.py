@@ -16,6 +16,7 @@ _NUMBERS: Final = frozenset(
     {"attempt", "setup_at", "progress_at", "answered_at", "ended_at", "sip_code"}
 )
 _SHARED: Final = frozenset({"company_id", "direction", "trunk", "by", "outcome", "sip_reason"})
+_SEQ: Final = (1 << 54) - 1
 _HEAD: Final = len(Call._fields) - len(FACTS)
 
 
@@ -24,17 +25,15 @@ def encode(call: Call, versions: dict[str, int]) -> bytes:
     stored: dict[str, Any] = {
         "state": call.state, "node": call.node, "dialog": call.dialog, "call_id": call.call_id,
         "stamp": _split(call.stamp),
-        "marks": [[_split(mark.stamp), mark.phase, mark.at] for mark in call.marks],
+        "marks": [(_split(stamp), phase, at) for stamp, phase, at in call.marks],
         "v": versions,
     }  # fmt: skip
     if call.older:
         stored["older"] = {name: _split(stamp) for name, stamp in call.older.items()}
     if call.unconfirmed is not None:
         stored["unconfirmed"] = call.unconfirmed
-    for name, value in zip(_WIRE, call[_HEAD:], strict=True):
-        if value is not None:
-            stored[name] = value
-    return orjson.dumps(stored)
+    facts = {n: told for n, told in zip(_WIRE, call[_HEAD:], strict=True) if told is not None}
+    return orjson.dumps(stored | facts)
 
 
 def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
@@ -66,9 +65,9 @@ def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
     return call, versions
 
 
-def _split(stamp: Stamp) -> list[int]:
+def _split(stamp: Stamp) -> tuple[int, int, int]:
     """Epoch, number, and 1 for a list: a stamp has more than the 64 bits JSON parsers like."""
-    return [stamp >> 54, (stamp & (1 << 54) - 1) >> 1, stamp & 1]
+    return stamp >> 54, (stamp & _SEQ) >> 1, stamp & 1
 
 
 def _joined(parts: Any) -> Stamp:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestate.active_calls import ActiveCalls, Change
-from livestate.call import TRANSITIONS, visible
+from livestate.call import TRANSITIONS
 from livestate.nodes import Nodes
 from livestate.runtime.pipeline import Pipeline
 from tests.calls import START, real_calls
@@ -59,7 +59,7 @@ class Fed:
     def seen(self) -> dict[str, tuple[Any, ...]]:
         """What people see of each call, and how those that are over ended."""
         return {
-            key: (*visible(call), None if call.live else call.conclusion)
+            key: (call.state, *call[8:], None if call.live else call.conclusion)
             for key, call in self.table.calls.items()
         }
 

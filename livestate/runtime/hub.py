@@ -43,6 +43,7 @@ class Wire(Protocol):
     def diff(self, view: View, since: int, before: Mapping[str, Call | None]) -> bytes: ...
     def heartbeat(self, view: View, source: Source) -> bytes: ...
     def forget(self, key: str) -> None: ...
+    def rest(self) -> None: ...
 
 
 class Outlet(Protocol):
@@ -313,8 +314,11 @@ class Hub:
         """A call changed. Never waits."""
         if not change.after.live:
             self.wire.forget(change.after.key)
+        channels = self._channels
+        if not channels:
+            return
         for view in change.views:
-            channel = self._channels.get(view)
+            channel = channels.get(view)
             if channel is not None:
                 channel.note(change)
 

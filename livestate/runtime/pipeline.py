@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from livestate.active_calls import ActiveCalls, Change
 from livestate.call import irregular, stamp_of
 from livestate.errors import Rejected, UnknownPhase
-from livestate.events import CallEvent, Heartbeat, Sync, parse
+from livestate.events import CallEvent, Envelope, Heartbeat, Sync, parse
 from livestate.nodes import Nodes
 from livestate.runtime.tally import Tally
 
@@ -58,10 +58,8 @@ class Pipeline:
             self._reject(rejected, now)
             return
         tally.phases[event.phase] += 1
-        numbered = isinstance(event, CallEvent)
-        fresh = self._hear(event.node, event.epoch, event.seq, now, numbered=numbered)
         if isinstance(event, CallEvent):
-            if not fresh:
+            if not self._hear(event, now, numbered=True):
                 tally.duplicate += 1
                 return
             change = self._table.apply(event, now)
@@ -77,8 +75,10 @@ class Pipeline:
             for note in self._notes:
                 note(change)
         elif isinstance(event, Heartbeat):
+            self._hear(event, now, numbered=False)
             self._nodes.by_name[event.node].dialogs = event.dialogs
         else:
+            self._hear(event, now, numbered=False)
             self._sync(event, now)
         tally.applied += 1
 
@@ -89,11 +89,11 @@ class Pipeline:
         for node in self._nodes.by_name.values():
             node.wants_list = True
 
-    def _hear(self, node: str, epoch: int, seq: int, now: int, *, numbered: bool) -> bool:
+    def _hear(self, said: Envelope | UnknownPhase, now: int, *, numbered: bool) -> bool:
         """Note a node's number; whether it is a fresh one."""
-        heard = self._nodes.hear(node, epoch, seq, now, numbered=numbered)
+        heard = self._nodes.hear(said.node, said.epoch, said.seq, now, numbered=numbered)
         if heard.new_epoch:
-            self._tell(self._table.unconfirm(node, now, stamp_of(epoch, 0)))
+            self._tell(self._table.unconfirm(said.node, now, stamp_of(said.epoch, 0)))
         return heard.fresh
 
     def _sync(self, part: Sync, now: int) -> None:
@@ -125,7 +125,7 @@ class Pipeline:
     def _reject(self, rejected: Rejected, now: int) -> None:
         self.tally.rejected[rejected.reason] += 1
         if isinstance(rejected, UnknownPhase):
-            self._hear(rejected.node, rejected.epoch, rejected.seq, now, numbered=True)
+            self._hear(rejected, now, numbered=True)
         # One line per reason and ten seconds: whoever floods us must not fill a disk too.
         if now - self._logged.get(rejected.reason, -LOG_A_REASON_EVERY_MS) < LOG_A_REASON_EVERY_MS:
             self._unlogged[rejected.reason] += 1

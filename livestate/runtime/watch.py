@@ -15,6 +15,7 @@ from livestate.nodes import Nodes
 from livestate.runtime.hub import Hub, Source
 
 EVERY_SECONDS: Final = 0.5
+REST_MS: Final = 10_000
 FORGET_NODE_MS: Final = 60_000  # a node silent for so long and without calls was taken away
 
 
@@ -50,6 +51,7 @@ class Watch:
         self._ended_ms = ended_ms
         self._ended_calls = ended_calls
         self._started = clock()
+        self._rested = self._started
         self.asked = 0
 
     async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
@@ -65,6 +67,9 @@ class Watch:
             for node in list(self._nodes.to_ask(now)):
                 self.asked += 1
                 await self._feed.ask_for_list(node)
+        if now - self._rested >= REST_MS:
+            self._rested = now
+            self._hub.wire.rest()
         self._forget(self._table.trim(now - self._ended_ms, self._ended_calls))
         for silent in self._nodes.stale(now):
             if now - silent.heard_at > FORGET_NODE_MS and not self._table.calls_of(silent.name):
