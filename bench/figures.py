@@ -286,7 +286,8 @@ async def memory() -> list[str]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with tempfile.NamedTemporaryFile() as file:
-        file.writelines(b"%b %b\n" % (s.encode(), d) for s, d in stream_of(CALLS * 6, calls_per_second=5_000))
+        day = stream_of(CALLS * 6, calls_per_second=5_000)
+        file.writelines(b"%b %b\n" % (subject.encode(), data) for subject, data in day)
         file.flush()
         child = context.Process(target=_measure_memory, args=(file.name, theirs))
         child.start()
