@@ -120,7 +120,9 @@ class Settings:
         "with others while the service is not overloaded.",
     )
     heartbeat_seconds: float = _setting(
-        5.0, _between(0.1, 10, "seconds"), "Between two heartbeats of a stream."
+        4.0,
+        _between(0.1, 4, "seconds"),
+        "Between two heartbeats of a stream; a page that hears none for 9 s says so.",
     )
     stream_seconds: float = _setting(
         3600.0,

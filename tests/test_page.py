@@ -206,7 +206,8 @@ async def test_a_half_open_connection_is_noticed(world: World, page: Page) -> No
         await log_in(page, service)
         await truth(page, "live")
         service.pause()
-        await truth(page, "disconnected", 20)
+        await truth(page, "disconnected", 10)  # promise S: blind is seen within 10 s
+        await expect(page.locator("#truth-text")).to_contain_text("ago")
         service.resume()
         await truth(page, "live", 10)
 

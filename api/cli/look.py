@@ -18,7 +18,7 @@ from api.settings import PREFIX
 from livestate.client import Dashboard, Parser, ServerEvent
 
 STREAM: Final = "/api/v1/live/calls"
-_SILENCE_SECONDS: Final = 25.0  # heartbeats come every 10 s at most
+_SILENCE_SECONDS: Final = 9.0  # heartbeats come every 4 s
 _COLOURS: Final = {"trying": "white", "ringing": "yellow", "early": "yellow", "answered": "green",
                    "held": "cyan"}  # fmt: skip
 

@@ -4,7 +4,7 @@
 // refused connection. A half-open socket says nothing at all. A wall has nobody to press reload,
 // so this never gives up: it is live again within 10 s of the service.
 
-const SILENCE_MS = 16_000; // heartbeats come every 10 s at most; then somebody is gone
+const SILENCE_MS = 9_000; // heartbeats come every 4 s; twice none, and somebody is gone
 const LOOK_MS = 500;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 4_000;

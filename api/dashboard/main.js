@@ -14,6 +14,13 @@ const query = [...new URLSearchParams(location.search)].filter(([name]) => allow
 
 const serverTime = () => Date.now() + offset;
 
+// What the table counts ages with: it stands still while nobody can say that the calls go on.
+function shownTime() {
+  const { state, staleSince } = connection;
+  if (state === "stale" && staleSince !== null) return staleSince;
+  return state === "live" || heardAt === 0 ? serverTime() : heardAt + offset;
+}
+
 const who = await me();
 const columns = ["state", "age", "talk", "direction", "from", "to", "company", "trunk", "node"].filter(
   (name) => name !== "company" || who?.company_id === undefined,
@@ -24,7 +31,7 @@ const table = new Table({
   scroller: at("scroller"),
   body: at("rows"),
   columns,
-  clock: serverTime,
+  clock: shownTime,
   schedule: (paint) => requestAnimationFrame(paint),
 });
 
@@ -63,12 +70,12 @@ const REASONS = {
 };
 
 function truth() {
-  const { state, goodbye, staleSince } = connection;
+  const { state, goodbye } = connection;
   const [word, text] = WORDS[state];
   document.body.dataset.truth = state.replace(" ", "-");
   set(at("truth-word"), word);
   let told = text;
-  const asOf = state === "stale" && staleSince !== null ? staleSince : heardAt && heardAt + offset;
+  const asOf = heardAt === 0 ? 0 : shownTime();
   if ((state === "stale" || state === "disconnected") && asOf) {
     told += ` at ${new Date(asOf).toLocaleTimeString()}, ${length(serverTime() - asOf)} ago.`;
   }
