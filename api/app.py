@@ -10,7 +10,8 @@ import orjson
 from quart import Quart, Response, request
 
 from api import direct, sse
-from api.auth import Unauthenticated, Verifier, refusal, token_of
+from api.auth import Verifier, refusal, token_of
+from api.keys import Unauthenticated
 from api.problem import problem, register
 from api.session import session_routes
 from api.stream import Streams

@@ -19,16 +19,18 @@ from redis.exceptions import RedisError
 
 from api import direct
 from api.app import create_app
-from api.auth import KeySet, Revocations, Verifier, kept_fresh
+from api.auth import Verifier, kept_fresh
 from api.health import create_admin
+from api.keys import KeySet, Revocations
 from api.metrics import Numbers
 from api.settings import Settings, masked
 from api.stream import SseWire, Streams
 from livestate.active_calls import ActiveCalls
 from livestate.nodes import Nodes
+from livestate.runtime.channel import Pace
 from livestate.runtime.clock import now_ms
 from livestate.runtime.consumer import Consumer
-from livestate.runtime.hub import Hub, Pace
+from livestate.runtime.hub import Hub
 from livestate.runtime.pipeline import Pipeline
 from livestate.runtime.projection import Loaded, Projection, connect, load
 from livestate.runtime.watch import Watch
@@ -109,7 +111,7 @@ class Livestate:
             "ready": self.not_ready() or True,
             "calls": self.table.live,
             "streams": len(self.streams),
-            "source_stale_since": self.hub.source.stale_since,
+            "source_stale_since": self.hub.shared.source.stale_since,
             "nats": {"connected": self.consumer.connected, "reconnects": self.consumer.reconnects},
             "redis": {"dirty": self.projection.dirty, "superseded": self.projection.superseded,
                       "failures": self.projection.stats.failures,

@@ -43,7 +43,7 @@ class Connection(TCPServer):
 
 
 class Chunks:
-    """An :class:`~livestate.runtime.hub.Outlet` on a transport."""
+    """An :class:`~livestate.runtime.channel.Outlet` on a transport."""
 
     __slots__ = ("_transport",)
 

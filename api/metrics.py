@@ -64,7 +64,7 @@ class Numbers(Collector):
         yield _counter("livestate_node_gaps", "Losses seen in the nodes' numbers.",
                        sum(node.gaps for node in self.nodes.by_name.values()))  # fmt: skip
         yield _gauge("livestate_source_stale", "1 while what we show cannot be believed.",
-                     self.hub.source.stale_since is not None)  # fmt: skip
+                     self.hub.shared.source.stale_since is not None)  # fmt: skip
         yield _gauge("livestate_nats_connected", "1 while connected.", self.consumer.connected)
         yield _counter("livestate_nats_reconnects", "Reconnects to NATS.", self.consumer.reconnects)
         yield _gauge("livestate_sse_subscribers", "Open streams.", len(self.streams))
@@ -77,7 +77,9 @@ class Numbers(Collector):
                        self.wire.diffs)  # fmt: skip
         yield _counter("livestate_sse_records_encoded", "Whole records encoded.",
                        self.wire.records.encodes)  # fmt: skip
-        yield _counter("livestate_sse_snapshots_built", "Snapshots built.", self.hub.snapshots)
+        yield _counter(
+            "livestate_sse_snapshots_built", "Snapshots built.", self.hub.shared.snapshots
+        )
         yield _counter("livestate_redis_flushes", "Flushes written.", stats.flushes)
         yield _counter("livestate_redis_flush_failures", "Flushes that failed.", stats.failures)
         yield _counter("livestate_redis_rewrites", "Whole tables written.", stats.rewrites)

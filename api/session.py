@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 from quart import Blueprint, Response, request
 
-from api.auth import COOKIE, Unauthenticated, Verifier, foreign, refusal, token_of
+from api.auth import COOKIE, Verifier, foreign, refusal, token_of
+from api.keys import Unauthenticated
 from api.problem import problem
 from livestate.access import Forbidden, Identity
 

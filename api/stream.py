@@ -18,7 +18,8 @@ from livestate import diff
 from livestate.access import Identity, Scope
 from livestate.active_calls import View
 from livestate.call import Call
-from livestate.runtime.hub import Goodbye, Hub, Source, Subscriber
+from livestate.runtime.channel import Goodbye, Source, Subscriber
+from livestate.runtime.hub import Hub
 
 SNAPSHOT_PART_BYTES: Final = 48 * 1024
 

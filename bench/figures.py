@@ -35,10 +35,11 @@ from livestate.access import Scope
 from livestate.active_calls import ActiveCalls
 from livestate.bridge.kamailio import Outgoing, sync
 from livestate.events import CallEvent, parse
+from livestate.runtime.channel import Pace
 from livestate.runtime.clock import now_ms
 from livestate.runtime.consumer import Consumer
 from livestate.runtime.embedded import NatsServer, Valkey
-from livestate.runtime.hub import Hub, Pace
+from livestate.runtime.hub import Hub
 from livestate.runtime.publisher import Publisher
 from livestate.simulator import Network, Traffic
 

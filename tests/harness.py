@@ -36,6 +36,7 @@ class Node:
         self.epoch = now_ms()
         self.seq = 0
         self.lists = 0
+        self.hurried = False  # do not wait until NATS has each message
         self.client = client
         self._beating = asyncio.create_task(self._beat())
 
@@ -81,7 +82,8 @@ class Node:
 
     async def publish(self, phase: str, message: dict[str, Any]) -> None:
         await self.client.publish(f"call.events.{phase}", orjson.dumps(message | {"phase": phase}))
-        await self.client.flush()
+        if not self.hurried:
+            await self.client.flush()
 
     def _envelope(self) -> dict[str, Any]:
         return {"v": 1, "node": self.name, "epoch": self.epoch, "seq": self.seq, "ts": now_ms()}

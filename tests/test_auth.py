@@ -15,8 +15,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from api.auth import KeySet, Revocations, Unauthenticated, Verifier
+from api.auth import Verifier
 from api.instance import Instance
+from api.keys import KeySet, Revocations, Unauthenticated
 from livestate.access import Forbidden
 from tests.harness import STREAM, bearer
 

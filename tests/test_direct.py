@@ -76,9 +76,12 @@ async def test_a_client_that_does_not_read_is_conflated_and_delays_nobody(
         await loop.sock_sendall(slow, request.encode())
         async with await Stream.open(service.url, token) as quick:
             await quick.until(lambda s: s.named("heartbeat"))
+            node.hurried = True
             for turn in range(60):  # 3 MB if it comes singly
                 for number in range(150):
                     await node.say("hold", f"{number}.{number}", detail=f"{turn}" + "x" * 250)
+            await node.client.flush()
+            await asyncio.sleep(0.5)
             await quick.until(lambda s: len(s.dashboard.calls) == 150)
             await agrees(service, quick, token)
             read = b""

@@ -241,6 +241,7 @@ async def test_a_user_sees_the_own_company_only(world: World, page: Page) -> Non
 async def test_thousands_of_calls_are_a_window_of_rows(world: World, page: Page) -> None:
     service = world.service()
     async with service, await Node.connect(world.nats.url) as node:
+        node.hurried = True
         for number in range(3000):
             await node.say("setup", f"{number}.{number}", setup_at=node.epoch + number)
         await log_in(page, service)

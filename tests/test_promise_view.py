@@ -31,7 +31,8 @@ from livestate.active_calls import ActiveCalls, Change
 from livestate.call import stamp_of
 from livestate.client import Dashboard, Parser
 from livestate.events import SyncedCall
-from livestate.runtime.hub import Hub, Pace, Subscriber
+from livestate.runtime.channel import Pace, Subscriber
+from livestate.runtime.hub import Hub
 from tests.calls import event
 
 SCOPES = [

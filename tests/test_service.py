@@ -346,3 +346,30 @@ async def test_the_service_starts_without_nats_and_redis_and_finds_them_later(
                     await node.say("hold", "1.1")
                     await asyncio.sleep(0.1)
             await until_flushed(world, 1)
+
+
+async def test_a_change_is_encoded_once_a_scope_however_many_watch(world: World) -> None:
+    service = world.service()
+    async with service, await Node.connect(world.nats.url) as node:
+        await service.until_ready()
+        await node.call("1.1", company_id="101")
+        streams = []
+        for number in range(60):
+            role = {"role": "user", "company_id": "101"} if number % 2 else {"role": "noc"}
+            login = service.token(**role, subject=f"wall-{number}")
+            streams.append(await Stream.open(service.url, login))
+        for stream in streams:
+            await stream.until(lambda s: s.named("heartbeat"))
+        before = await metrics(service)
+        for phase in ("hold", "resume") * 5:
+            await node.say(phase, "1.1", company_id="101")
+            state = "held" if phase == "hold" else "answered"
+            for stream in streams:
+                await stream.until(lambda s, state=state: state in s.states.values())
+        after = await metrics(service)
+        frames = "livestate_sse_frames_encoded_total"
+        assert after[frames] - before[frames] == 20  # ten changes, two scopes
+        snapshots = "livestate_sse_snapshots_built_total"
+        assert before[snapshots] <= 10
+        for stream in streams:
+            await stream.close()

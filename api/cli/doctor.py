@@ -15,8 +15,8 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from redis.exceptions import RedisError
 
-from api.auth import KeySet
 from api.demo_key import ISSUER
+from api.keys import KeySet
 from api.settings import Settings, SettingsError, from_environment, masked
 from livestate.errors import Rejected
 from livestate.events import parse

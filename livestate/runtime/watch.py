@@ -12,7 +12,8 @@ from typing import Final, Protocol
 
 from livestate.active_calls import ActiveCalls
 from livestate.nodes import Nodes
-from livestate.runtime.hub import Hub, Source
+from livestate.runtime.channel import Source
+from livestate.runtime.hub import Hub
 
 EVERY_SECONDS: Final = 0.5
 REST_MS: Final = 10_000
@@ -61,7 +62,7 @@ class Watch:
 
     async def turn(self, now: int) -> None:
         source = self._source(now)
-        if source != self._hub.source:
+        if source != self._hub.shared.source:
             self._hub.tell(source)
         if self._feed.connected:
             for node in list(self._nodes.to_ask(now)):
@@ -69,7 +70,7 @@ class Watch:
                 await self._feed.ask_for_list(node)
         if now - self._rested >= REST_MS:
             self._rested = now
-            self._hub.wire.rest()
+            self._hub.shared.wire.rest()
         self._forget(self._table.trim(now - self._ended_ms, self._ended_calls))
         for silent in self._nodes.stale(now):
             if now - silent.heard_at > FORGET_NODE_MS and not self._table.calls_of(silent.name):
@@ -82,5 +83,5 @@ class Watch:
         if not self._nodes.by_name:
             return Source(self._started)  # nobody feeds us: an empty table proves nothing
         if not self._feed.connected:
-            return self._hub.source if self._hub.source.stale_since else Source(now)
+            return self._hub.shared.source if self._hub.shared.source.stale_since else Source(now)
         return Source()
