@@ -143,28 +143,33 @@ async def test_the_demo_shows_moving_calls_and_leaves_nothing_behind(
 ) -> None:
     process = await start("demo", "--port", "0", cwd=tmp_path)
     assert process.stdout is not None
-    told = b""
-    async with asyncio.timeout(30):
-        while b"Ctrl-C" not in told:
-            told += await process.stdout.read(4096)
-    link = re.search(r"noc\s+(http://([\d.:]+)/login#(\S+))", told.decode())
-    assert link is not None
-    pids = await children(process.pid)
-    assert len(pids) == 3
-    async with await Stream.open(f"http://{link[2]}", link[3]) as stream:
-        await stream.until(lambda s: len(s.named("diff")) > 10, 15)
-        victim = next(pid for pid, name in pids.items() if "\0serve" in name)
-        os.kill(victim, signal.SIGKILL)
-        await asyncio.wait_for(stream.over.wait(), 5)
-    await asyncio.sleep(3)
-    async with await Stream.open(f"http://{link[2]}", link[3]) as stream:
-        await stream.until(lambda s: s.named("diff"), 15)
-    pids |= await children(process.pid)
-    process.send_signal(signal.SIGINT)
-    rest, _ = await asyncio.wait_for(process.communicate(), 15)
-    assert process.returncode == 0, rest
-    assert b"nothing is left behind" in rest
-    assert not [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()]
+    try:
+        told = b""
+        async with asyncio.timeout(30):
+            while b"Ctrl-C" not in told:
+                told += await process.stdout.read(4096)
+        link = re.search(r"noc\s+(http://([\d.:]+)/login#(\S+))", told.decode())
+        assert link is not None
+        pids = await children(process.pid)
+        assert len(pids) == 3
+        async with await Stream.open(f"http://{link[2]}", link[3]) as stream:
+            await stream.until(lambda s: len(s.named("diff")) > 10, 15)
+            victim = next(pid for pid, name in pids.items() if "\0serve" in name)
+            os.kill(victim, signal.SIGKILL)
+            await asyncio.wait_for(stream.over.wait(), 5)
+        await asyncio.sleep(3)
+        async with await Stream.open(f"http://{link[2]}", link[3]) as stream:
+            await stream.until(lambda s: s.named("diff"), 15)
+        pids |= await children(process.pid)
+        process.send_signal(signal.SIGINT)
+        rest, _ = await asyncio.wait_for(process.communicate(), 15)
+        assert process.returncode == 0, rest
+        assert b"nothing is left behind" in rest
+        assert not [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()]
+    finally:
+        if process.returncode is None:
+            process.kill()  # and its servers with it
+            await process.wait()
 
 
 async def children(parent: int) -> dict[int, str]:
