@@ -126,13 +126,19 @@ class Livestate:
             },
         }  # fmt: skip
 
+    async def _write(self) -> None:
+        # The first flush writes everything: not while readiness waits for the nodes' lists.
+        while self.not_ready() is not None and not self.streams.draining:
+            await asyncio.sleep(0.05)
+        await self.projection.run()
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Everything but HTTP, started in order and stopped in the reverse."""
         with contextlib.suppress(OSError, ValueError):  # kept_fresh goes on trying, and says so
             await self.verifier.keys.refresh()
         feeding = asyncio.create_task(self.consumer.start())
-        writing = asyncio.create_task(self.projection.run())
+        writing = asyncio.create_task(self._write())
         watching = asyncio.create_task(self.watch.run())
         try:
             async with kept_fresh(self.verifier, self.streams.recheck):
@@ -150,6 +156,7 @@ def calm_collector() -> None:
     all of them again and again, a fifth of the time at 40,000 events a second."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 100)
 
 
@@ -172,6 +179,7 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
+    gc.disable()  # while tens of thousands of calls come back, none of them garbage
     live = Livestate(settings, await take_back(settings.redis_url))
     calm_collector()
     numbers = Numbers(live.table, live.nodes, live.pipeline.tally, live.hub, live.wire,

@@ -43,7 +43,7 @@ from livestate.runtime.hub import Hub
 from livestate.runtime.publisher import Publisher
 from livestate.simulator import Network, Traffic
 
-EVENTS: Final = 240_000
+EVENTS: Final = 150_000
 WINDOW: Final = 15_000  # sent but not taken yet: less than the consumer's buffer, so none is lost
 CLIENTS: Final = 100
 RATE: Final = 200

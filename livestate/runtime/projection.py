@@ -199,8 +199,8 @@ class Projection:
                     log.warning("Redis: %s: %s; streams go on", type(error).__name__, error)
                 backoff = min(backoff * 2, 2.0)
                 self._wake.set()
-            # A flush may take half of the time at most: under load calls coalesce longer.
-            pause = max(self._flush_seconds, self.stats.last_flush_seconds, backoff)
+            # A flush may take two thirds of the time: under load calls coalesce longer.
+            pause = max(self._flush_seconds, 0.5 * self.stats.last_flush_seconds, backoff)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
         if not self.superseded:

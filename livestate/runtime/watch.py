@@ -16,6 +16,7 @@ from livestate.runtime.channel import Source
 from livestate.runtime.hub import Hub
 
 EVERY_SECONDS: Final = 0.5
+CONNECTING_SECONDS: Final = 0.05  # at the start: the nodes are asked as soon as they can be
 REST_MS: Final = 10_000
 FORGET_NODE_MS: Final = 60_000  # a node silent for so long and without calls was taken away
 
@@ -58,7 +59,7 @@ class Watch:
     async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         while True:
             await self.turn(self._clock())
-            await sleep(EVERY_SECONDS)
+            await sleep(EVERY_SECONDS if self._feed.connected else CONNECTING_SECONDS)
 
     async def turn(self, now: int) -> None:
         source = self._source(now)
