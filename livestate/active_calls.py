@@ -204,11 +204,11 @@ class ActiveCalls:
         current = listed < 0 or stamp_of(event.epoch, event.seq) > listed
         if before is None:
             after = begin(key, event)
-            if after.live and not current:
+            if not current and after.live:
                 return None
         else:
             after = evolve(before, event, state_counts=current)
-        if after.live and after.stamp < self._restarted.get(event.node, -1):
+        if self._restarted and after.stamp < self._restarted.get(event.node, -1) and after.live:
             after = unconfirm(after)  # a late word from before the node's restart
         return self._change(before, after, now)
 

@@ -25,7 +25,7 @@ class Heard(NamedTuple):
     new_epoch: bool
 
 
-_NEXT: Final = Heard(True, False)
+IN_ORDER: Final = Heard(True, False)
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ class Nodes:
         if node is not None and numbered and seq == node.highest + 1 and epoch == node.epoch:
             node.highest = seq  # the common case, tens of thousands of times a second
             node.heard_at = now
-            return _NEXT
+            return IN_ORDER
         if node is None or epoch > node.epoch:
             restarted = node is not None
             # A heartbeat may overtake the event whose number it repeats.

@@ -25,7 +25,10 @@ def encode(call: Call, versions: dict[str, int]) -> bytes:
     stored: dict[str, Any] = {
         "state": call.state, "node": call.node, "dialog": call.dialog, "call_id": call.call_id,
         "stamp": _split(call.stamp),
-        "marks": [(_split(stamp), phase, at) for stamp, phase, at in call.marks],
+        "marks": [
+            ((stamp >> 54, (stamp & _SEQ) >> 1, stamp & 1), phase, at)
+            for stamp, phase, at in call.marks
+        ],
         "v": versions,
     }  # fmt: skip
     if call.older:

@@ -18,7 +18,6 @@ from livestate.call import (
     begin_listed,
     confirm,
     evolve,
-    irregular,
     looks_the_same,
     lose,
     stamp_of,
@@ -141,7 +140,6 @@ def test_a_reroute_goes_back_to_trying_with_the_next_gateway() -> None:
 def test_the_first_end_counts_and_a_second_only_adds_facts() -> None:
     call = fold(event("answered", 1), event("ended", 2), event("failed", 3, sip_code=487))
     assert (call.state, call.sip_code) == ("ended", 487)
-    assert irregular("ended", "failed")
 
 
 def test_a_late_event_fills_in_what_is_missing_and_overwrites_nothing() -> None:

@@ -30,11 +30,11 @@ class Hub:
 
     def note(self, change: Change) -> None:
         """A call changed. Never waits."""
-        if not change.after.live:
-            self.shared.wire.forget(change.after.key)
         channels = self._channels
         if not channels:
             return
+        if not change.after.live:
+            self.shared.wire.forget(change.after.key)
         for view in change.views:
             channel = channels.get(view)
             if channel is not None:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from livestate.active_calls import ActiveCalls, Change
-from livestate.call import irregular, stamp_of
+from livestate.call import TRANSITIONS, stamp_of
 from livestate.errors import Rejected, UnknownPhase
 from livestate.events import CallEvent, Envelope, Heartbeat, Sync, parse
-from livestate.nodes import Nodes
+from livestate.nodes import IN_ORDER, Nodes
 from livestate.runtime.tally import Tally
 
 log = logging.getLogger("livestate.pipeline")
@@ -59,9 +59,13 @@ class Pipeline:
             return
         tally.phases[event.phase] += 1
         if isinstance(event, CallEvent):
-            if not self._hear(event, now, numbered=True):
-                tally.duplicate += 1
-                return
+            heard = self._nodes.hear(event.node, event.epoch, event.seq, now, numbered=True)
+            if heard is not IN_ORDER:
+                if heard.new_epoch:
+                    self._restarted(event, now)
+                if not heard.fresh:
+                    tally.duplicate += 1
+                    return
             change = self._table.apply(event, now)
             if change is None:
                 if event.dialog is None:
@@ -70,7 +74,7 @@ class Pipeline:
                 else:
                     tally.stale += 1
                 return
-            if change.before is not None and irregular(change.before.state, event.phase):
+            if change.before is not None and event.phase not in TRANSITIONS[change.before.state]:
                 tally.irregular += 1
             for note in self._notes:
                 note(change)
@@ -89,12 +93,13 @@ class Pipeline:
         for node in self._nodes.by_name.values():
             node.wants_list = True
 
-    def _hear(self, said: Envelope | UnknownPhase, now: int, *, numbered: bool) -> bool:
-        """Note a node's number; whether it is a fresh one."""
-        heard = self._nodes.hear(said.node, said.epoch, said.seq, now, numbered=numbered)
-        if heard.new_epoch:
-            self._tell(self._table.unconfirm(said.node, now, stamp_of(said.epoch, 0)))
-        return heard.fresh
+    def _hear(self, said: Envelope | UnknownPhase, now: int, *, numbered: bool) -> None:
+        if self._nodes.hear(said.node, said.epoch, said.seq, now, numbered=numbered).new_epoch:
+            self._restarted(said, now)
+
+    def _restarted(self, said: Envelope | UnknownPhase, now: int) -> None:
+        """A node has begun a new epoch: its calls are in doubt until its next list."""
+        self._tell(self._table.unconfirm(said.node, now, stamp_of(said.epoch, 0)))
 
     def _sync(self, part: Sync, now: int) -> None:
         node = self._nodes.by_name[part.node]

@@ -176,12 +176,15 @@ class Projection:
 
     def note(self, change: Change) -> None:
         """A call changed; coalesced, whatever happens to it before the next flush."""
+        if not self._dirty:
+            self._wake.set()
         self._dirty[change.after.key] = None
-        self._wake.set()
 
     def forget(self, keys: list[str]) -> None:
         """Ended calls that the table has trimmed."""
-        self._dirty.update(dict.fromkeys(keys))
+        if keys:
+            self._dirty.update(dict.fromkeys(keys))
+            self._wake.set()
 
     async def run(self) -> None:
         """Flush until stopped; then once more, so that a restart loses nothing."""
