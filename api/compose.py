@@ -32,7 +32,8 @@ from livestate.runtime.clock import now_ms
 from livestate.runtime.consumer import Consumer
 from livestate.runtime.hub import Hub
 from livestate.runtime.pipeline import Pipeline
-from livestate.runtime.projection import Loaded, Projection, connect, load
+from livestate.runtime.projection import Projection
+from livestate.runtime.redis_table import Loaded, connect, load
 from livestate.runtime.watch import Watch
 
 log = logging.getLogger("livestate")

@@ -16,10 +16,10 @@ from api.auth import Verifier
 from api.direct import Chunks
 from livestate import diff
 from livestate.access import Identity, Scope
-from livestate.active_calls import View
 from livestate.call import Call
 from livestate.runtime.channel import Goodbye, Source, Subscriber
 from livestate.runtime.hub import Hub
+from livestate.view import View
 
 SNAPSHOT_PART_BYTES: Final = 48 * 1024
 

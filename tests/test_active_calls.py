@@ -9,10 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from livestate.access import Scope
-from livestate.active_calls import ActiveCalls, View
+from livestate.active_calls import ActiveCalls
 from livestate.call import stamp_of
 from livestate.diff import record
 from livestate.stored import decode, encode
+from livestate.view import View
 from tests.calls import event
 
 NAMES = st.text(min_size=1, max_size=20)

@@ -24,7 +24,8 @@ from livestate.call import Call, stamp_of
 from livestate.errors import SnapshotUnusable
 from livestate.runtime import projection as projection_module
 from livestate.runtime.embedded import Redis, Valkey
-from livestate.runtime.projection import Loaded, Projection, connect, load, score
+from livestate.runtime.projection import Projection, score
+from livestate.runtime.redis_table import Loaded, connect, load
 from livestate.stored import decode, encode
 from tests.calls import event, invented_calls, real_calls
 from tests.test_promise_order import fold, same

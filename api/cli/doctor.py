@@ -22,7 +22,7 @@ from livestate.errors import Rejected
 from livestate.events import parse
 from livestate.runtime.child import is_free
 from livestate.runtime.consumer import SUBJECT
-from livestate.runtime.projection import KEYS, connect
+from livestate.runtime.redis_table import KEYS, connect
 
 LISTEN_SECONDS: Final = 3.0  # a node beats every 2 s
 _MARKS: Final = {"good": ("✓", "green"), "odd": ("!", "yellow"), "bad": ("✗", "red")}

@@ -7,7 +7,7 @@ Kamailio 5.6; ``captures/README.md`` says how.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
@@ -240,13 +240,3 @@ def relived(message: Message, move: Callable[[int], int], epoch: int, suffix: st
     if "calls" in again:
         again["calls"] = [relived(call, move, epoch, suffix) for call in again["calls"]]
     return again
-
-
-def feed_all(frames: Iterable[object]) -> Iterator[Outgoing]:
-    """Every frame of a capture, translated; those that cannot be are left out."""
-    feed = KamailioFeed()
-    for frame in frames:
-        try:
-            yield from feed.feed(frame)
-        except BadFrame:
-            continue

@@ -20,12 +20,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from livestate.active_calls import Change, View
+from livestate.active_calls import Change
 from livestate.call import Call
+from livestate.view import View
 
-Goodbye: TypeAlias = Literal[
-    "drain", "rotation", "expired", "revoked", "overload", "starting", "slow"
-]
+Goodbye: TypeAlias = Literal["drain", "rotation", "expired", "revoked", "overload", "starting"]
 # Measured for a stream through ASGI, h11 and drain(): docs/decisions/0006.
 SECONDS_A_TASK_DELIVERY: Final = 75e-6
 SNAPSHOT_SECONDS: Final = 0.25  # a snapshot so young serves the next one who joins too

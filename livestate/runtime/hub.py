@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 
 from livestate.access import Scope
-from livestate.active_calls import ActiveCalls, Change, View
-from livestate.runtime.channel import Broadcast, Channel, Goodbye, Pace, Source, Subscriber, Wire
+from livestate.active_calls import ActiveCalls, Change
+from livestate.runtime.channel import Broadcast, Channel, Pace, Source, Subscriber, Wire
+from livestate.view import View
 
 
 class Hub:
@@ -61,13 +62,6 @@ class Hub:
         self.shared.source = source
         for channel in tuple(self._channels.values()):
             channel.beat()
-
-    def end_all(self, reason: Goodbye) -> None:
-        for subscriber in self.subscribers():
-            subscriber.end(reason)
-
-    def subscribers(self) -> list[Subscriber]:
-        return [one for channel in self._channels.values() for one in channel.subscribers]
 
     def _close(self, channel: Channel) -> None:
         """Nobody watches this channel any more."""

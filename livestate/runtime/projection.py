@@ -22,14 +22,12 @@ from itertools import islice
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from livestate.active_calls import ActiveCalls, Change
 from livestate.call import Call
-from livestate.errors import SnapshotUnusable
-from livestate.stored import decode, encode
+from livestate.runtime.redis_table import KEYS, META
+from livestate.stored import encode
 
 log = logging.getLogger("livestate.projection")
 
@@ -37,67 +35,9 @@ CALLS_A_PART: Final = 2_000
 STAGE: Final = 1_000  # calls encoded at a stretch: about 5 ms of the loop
 AUDIT_SECONDS: Final = 5.0  # an empty flush: notices a wiped or edited Redis when nothing changes
 _AWAY: Final = (RedisError, OSError, asyncio.TimeoutError)
-ACTIVE: Final = "active_calls"
-CALLS: Final = "{active_calls}:calls"
-ENDED: Final = "{active_calls}:ended"
-SCOPES: Final = "{active_calls}:scopes"
-META: Final = "{active_calls}:meta"
-KEYS: Final = (ACTIVE, CALLS, ENDED, SCOPES, META)
 STAGED: Final = tuple(
     f"{{active_calls}}:new:{name}" for name in ("live", "calls", "ended", "scopes")
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What Redis held at our start."""
-
-    epoch: str
-    secret: bytes
-    calls: list[tuple[Call, dict[str, int]]]
-    scopes: dict[str, tuple[int, int]]  # company ("" all calls) → version, floor
-    unusable: int
-
-
-def connect(url: str) -> Redis:
-    """A client that fails fast and never retries by itself: redis-py's own ten silent retries
-    run a write twice when only its reply was lost."""
-    return Redis.from_url(
-        url, retry=Retry(NoBackoff(), 0), socket_timeout=3, socket_connect_timeout=1,
-        single_connection_client=False, max_connections=4,
-    )  # fmt: skip
-
-
-async def load(redis: Redis) -> Loaded | None:
-    """What the last writer left; None if there is nothing that can be used."""
-    if await cast("Awaitable[bytes]", redis.type(META)) != b"hash":
-        return None
-    meta = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(META))
-    if not meta.get(b"epoch") or len(meta.get(b"secret", b"")) != 32:
-        log.warning("what Redis holds has no epoch or secret: starting empty")
-        return None
-    calls = []
-    unusable = 0
-    for name in (CALLS, ENDED):
-        if await cast("Awaitable[bytes]", redis.type(name)) not in (b"hash", b"none"):
-            log.warning("%s in Redis is not a hash: starting empty", name)
-            return None
-        async for key, data in redis.hscan_iter(name, count=2_000):
-            try:
-                calls.append(decode(key.decode(), data))
-            except (SnapshotUnusable, UnicodeDecodeError) as error:
-                unusable += 1
-                log.warning("a stored call cannot be used: %s", error)
-    scopes: dict[str, tuple[int, int]] = {}
-    if await cast("Awaitable[bytes]", redis.type(SCOPES)) == b"hash":
-        numbers = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(SCOPES))
-        for name_, value in numbers.items():
-            kind, _, company = name_.decode("utf-8", "replace").partition(":")
-            version, floor = scopes.get(company, (0, 0))
-            number = int(value) if value.isdigit() else 0
-            scopes[company] = (number, floor) if kind == "version" else (version, number)
-    return Loaded(meta[b"epoch"].decode(), bytes.fromhex(meta[b"secret"].decode()), calls, scopes,
-                  unusable)  # fmt: skip
 
 
 @dataclass(slots=True)
