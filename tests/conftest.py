@@ -11,11 +11,18 @@ from typing import NoReturn
 
 import nats
 import pytest
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis as RedisClient
 
 from api.instance import Instance
 from livestate.runtime import child, embedded
 from tests.harness import Node
+
+# No promise here is about how long an example takes on a busy machine.
+settings.register_profile(
+    "promises", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("promises")
 
 
 def absent(what: str) -> NoReturn:

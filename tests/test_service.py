@@ -151,10 +151,10 @@ async def test_streams_do_not_notice_that_redis_dies_and_comes_back_empty(world:
             await stream.until(lambda s: len(s.dashboard.calls) == 1)
             await world.redis.kill()
             await node.call("2.2")
-            await stream.until(lambda s: len(s.dashboard.calls) == 2, 1)
+            await stream.until(lambda s: len(s.dashboard.calls) == 2, 3)
             await world.redis.restart(empty=True)
             await node.call("3.3")
-            await stream.until(lambda s: len(s.dashboard.calls) == 3, 1)
+            await stream.until(lambda s: len(s.dashboard.calls) == 3, 3)
             await until_flushed(world, 3)
             assert len([e for e in stream.events if e.name == "snapshot"]) == 1
 
