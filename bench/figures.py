@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -24,8 +25,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import orjson
 import uvloop
+from nats.aio.client import Client
 
 from api.compose import Livestate, calm_collector
 from api.instance import Instance
@@ -182,45 +185,61 @@ class Wall(asyncio.Protocol):
 
 
 async def latency() -> list[str]:
-    """Publish → bytes at 100 raw SSE clients, at 200 events a second."""
+    """Publish → bytes at 100 raw SSE clients, at 200 events a second, by both ways out."""
+    rows = [
+        "| way out | events/s | deliveries | p50 | p95 | p99 | p99.9 | service CPU a delivery |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for way, direct in (("direct", "yes"), ("through ASGI", "no")):
+        latencies, sent, cpu = await _watched(direct)
+        cuts = statistics.quantiles(latencies, n=1000)
+        rows.append(
+            f"| {way} | {sent / 10:.0f} | {len(latencies):,} | {cuts[499]:.1f} ms | "
+            f"{cuts[949]:.1f} ms | {cuts[989]:.1f} ms | {cuts[998]:.1f} ms | "
+            f"{cpu / len(latencies) * 1e6:.0f} µs |"
+        )
+    return rows
+
+
+async def _watched(direct: str) -> tuple[list[float], int, float]:
+    """Latencies (ms), events sent, and the service's CPU seconds meanwhile."""
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
-    with tempfile.TemporaryDirectory() as keys:
-        async with NatsServer() as nats, Valkey() as redis:
-            addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
-            async with Instance(Path(keys), addresses) as service:
-                await service.until_ready()
-                transports = []
-                for number in range(CLIENTS):
-                    transport, _ = await loop.create_connection(
-                        lambda: Wall(latencies), "127.0.0.1", service.port
-                    )
-                    token = service.token(subject=f"wall-{number}")
-                    transport.write(
-                        b"GET /api/v1/live/calls HTTP/1.1\r\nHost: x\r\n"
-                        b"Authorization: Bearer %b\r\n\r\n" % token.encode()
-                    )
-                    transports.append(transport)
-                await asyncio.sleep(1)
-                await _steadily(nats.url, seconds=2)  # warm
-                latencies.clear()
-                sent = await _steadily(nats.url, seconds=10)
-                await asyncio.sleep(0.5)
-                for transport in transports:
-                    transport.abort()
-    cuts = statistics.quantiles(latencies, n=1000)
-    return [
-        "| clients | events/s | deliveries | p50 | p95 | p99 | p99.9 |",
-        "|---|---|---|---|---|---|---|",
-        f"| {CLIENTS} | {sent / 10:.0f} | {len(latencies):,} | {cuts[499]:.1f} ms | "
-        f"{cuts[949]:.1f} ms | {cuts[989]:.1f} ms | {cuts[998]:.1f} ms |",
-    ]
+    async with contextlib.AsyncExitStack() as stack:
+        keys = stack.enter_context(tempfile.TemporaryDirectory())
+        nats = await stack.enter_async_context(NatsServer())
+        redis = await stack.enter_async_context(Valkey())
+        settings = {"NATS_URL": nats.url, "REDIS_URL": redis.url, "DIRECT": direct}
+        service = await stack.enter_async_context(Instance(Path(keys), settings))
+        await service.until_ready()
+        for number in range(CLIENTS):
+            transport, _ = await loop.create_connection(
+                lambda: Wall(latencies), "127.0.0.1", service.port
+            )
+            stack.callback(transport.abort)
+            token = service.token(subject=f"wall-{number}")
+            transport.write(
+                b"GET /api/v1/live/calls HTTP/1.1\r\nHost: x\r\n"
+                b"Authorization: Bearer %b\r\n\r\n" % token.encode()
+            )
+        await asyncio.sleep(1)
+        await _steadily(nats.url, seconds=2)  # warm
+        latencies.clear()
+        before = await _cpu(service)
+        sent = await _steadily(nats.url, seconds=10)
+        await asyncio.sleep(0.5)
+        return latencies, sent, await _cpu(service) - before
+
+
+async def _cpu(service: Instance) -> float:
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"{service.admin_url}/metrics")).text
+    (line,) = (x for x in text.splitlines() if x.startswith("livestate_cpu_seconds_total "))
+    return float(line.split()[1])
 
 
 async def _steadily(url: str, seconds: float) -> int:
     """Changes of a few hundred calls at a steady rate, each marked with when it was published."""
-    from nats.aio.client import Client
-
     client = Client()
     await client.connect(url)
     began, sent, epoch = time.perf_counter(), 0, now_ms()
@@ -413,8 +432,6 @@ async def start() -> list[str]:
 
 
 async def _has(service: Instance, calls: int) -> dict[str, Any]:
-    import httpx
-
     async with httpx.AsyncClient() as client, asyncio.timeout(30):
         while True:
             status: dict[str, Any] = (await client.get(f"{service.admin_url}/statusz")).json()
