@@ -86,7 +86,7 @@ async def test_a_quiet_company_sees_nothing_of_a_busy_one(world: World) -> None:
         await node.call("own.1", **texts(COMPANIES[0]))
         token = service.token("user", company_id=COMPANIES[0])
         async with await Stream.open(service.url, token) as stream:
-            await stream.until(lambda s: s.dashboard.calls)
+            await stream.until(lambda s: "answered" in s.states.values())
             await stream.until(lambda s: s.named("heartbeat"))
             before, numbers = len(stream.events), stream.named("heartbeat")[-1]
             for number in range(300):

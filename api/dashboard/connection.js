@@ -5,15 +5,18 @@
 // so this never gives up: it is live again within 10 s of the service.
 
 const SILENCE_MS = 9_000; // heartbeats come every 4 s; twice none, and somebody is gone
+const FIRST_WORD_MS = 5_000; // a stream says at once what it has; with the longest retry < 10 s
 const LOOK_MS = 500;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 4_000;
-const PROBE_MS = 5_000; // of the session, while signed out
+const PROBE_MS = 5_000; // of the session, while signed out or unknown
+const SESSION_MS = 4_000; // how long its answer may take
 
 export const EVENTS = ["snapshot", "diff", "heartbeat", "goodbye"];
 
 export class Connection {
-  // `on.event(name, data, id)` gets each event, `on.state()` each change of what is true.
+  // `on.event(name, data, id)` gets each event and returns false if what we hold is wrong;
+  // `on.state()` is called when something here may have changed.
   // `position()` is the id to go on from. What belongs to the browser comes in as `browser`.
   constructor(url, query, position, on, browser) {
     this.url = url;
@@ -21,40 +24,45 @@ export class Connection {
     this.position = position;
     this.on = on;
     this.browser = browser;
-    this.state = "connecting"; // connecting, live, stale, disconnected, signed out
+    this.state = "connecting"; // or live, stale, resyncing, disconnected, signed out
+    this.who = null; // whose session this is, once it is known
     this.since = browser.now();
     this.staleSince = null;
     this.heardAt = browser.now();
+    this.heard = false; // anything from this source
     this.reconnects = 0;
     this.goodbye = null;
     this.source = null;
     this.retryMs = FIRST_RETRY_MS;
     this.retryAt = 0;
     this.probing = false;
+    this.probedAt = 0;
   }
 
   start() {
     this.open();
+    this.probe();
     this.browser.every(LOOK_MS, () => this.look());
     this.browser.onWake(() => this.look());
   }
 
-  // Begin anew from nothing: what we hold is wrong.
+  // Begin anew: what we hold is wrong. With the pause of any other retry, which grows until a
+  // heartbeat agrees, or a page that can never agree would ask for snapshots without end.
   resync() {
-    this.close();
-    this.enter("connecting");
-    this.open({ fresh: true });
+    this.later();
+    this.enter("resyncing");
   }
 
-  open({ fresh = false } = {}) {
+  open() {
     const query = new URLSearchParams(this.query);
-    const position = fresh ? "" : this.position();
+    const position = this.position();
     // A new EventSource sends no Last-Event-ID header, so the query says where we are.
     if (position) query.set("last_event_id", position);
     const text = query.toString();
     const source = this.browser.eventSource(text ? `${this.url}?${text}` : this.url);
     this.source = source;
-    this.openedAt = this.heardAt = this.browser.now();
+    this.heardAt = this.browser.now();
+    this.heard = false;
     for (const name of EVENTS) {
       source.addEventListener(name, (event) => {
         if (source === this.source) this.hear(name, event);
@@ -72,6 +80,7 @@ export class Connection {
 
   hear(name, event) {
     this.heardAt = this.browser.now();
+    this.heard = true;
     const data = JSON.parse(event.data);
     if (name === "goodbye") {
       this.goodbye = data.reason;
@@ -81,12 +90,15 @@ export class Connection {
     } else {
       this.goodbye = null;
     }
-    this.on.event(name, data, event.lastEventId);
-    if (name === "heartbeat" && this.source !== null) {
-      this.retryMs = FIRST_RETRY_MS;
-      this.staleSince = data.source === "stale" ? data.stale_since : null;
-      this.enter(data.source === "live" ? "live" : "stale");
-    }
+    if (!this.on.event(name, data, event.lastEventId)) this.resync();
+    else if (name === "heartbeat") this.believe(data);
+  }
+
+  believe({ source, stale_since: since }) {
+    this.retryMs = FIRST_RETRY_MS;
+    this.staleSince = source === "live" ? null : since;
+    this.enter(source === "live" ? "live" : "stale");
+    if (this.who === null && this.browser.now() - this.probedAt > PROBE_MS) this.probe();
   }
 
   broken() {
@@ -112,7 +124,7 @@ export class Connection {
         this.reconnects += 1;
         this.open();
       }
-    } else if (now - this.heardAt > SILENCE_MS) {
+    } else if (now - this.heardAt > (this.heard ? SILENCE_MS : FIRST_WORD_MS)) {
       this.enter("disconnected");
       this.later();
     } else if (this.source.readyState === 2) {
@@ -128,13 +140,15 @@ export class Connection {
     this.probing = true;
     this.probedAt = this.browser.now();
     try {
-      const status = await this.browser.session();
+      const { status, who } = await this.browser.session();
       if (status === 401 || status === 403) {
         this.close();
         this.enter("signed out");
-      } else if (status === 200 && this.state === "signed out") {
-        this.enter("connecting");
-        this.open();
+      } else if (status === 200) {
+        this.who = who;
+        const back = this.state === "signed out";
+        this.enter(back ? "connecting" : this.state);
+        if (back) this.open();
       }
     } catch {
       // not reachable: that is what `disconnected` says already
@@ -165,8 +179,8 @@ export const browser = {
   async session() {
     const answer = await fetch("/api/v1/session", {
       cache: "no-store",
-      signal: AbortSignal.timeout(4_000),
+      signal: AbortSignal.timeout(SESSION_MS),
     });
-    return answer.status;
+    return { status: answer.status, who: answer.ok ? await answer.json() : null };
   },
 };

@@ -17,7 +17,7 @@ export class Fold {
     this.calls = new Map(); // key → record, as the server has it
     this.digest = 0; // sum of the records' v mod 2^53
     this.complete = false; // before the first whole snapshot there is nothing to show
-    this.id = ""; // where we are: what a revived EventSource asks to go on from
+    this.id = ""; // where we are, <epoch>-<version>: what a revived EventSource goes on from
     this.divergences = 0;
     this.parts = null; // of a snapshot that is not whole yet
     this.part = 0;
@@ -27,7 +27,8 @@ export class Fold {
   apply(name, data, id) {
     const change =
       name === "snapshot" ? this.snapshot(data) : name === "diff" ? this.diff(data.calls) : null;
-    if (id && (name === "diff" || name === "snapshot")) this.id = id;
+    // Only what was folded moves us: an id taken without its frame would hide a hole for ever.
+    if (id && change !== null) this.id = id;
     return change;
   }
 
@@ -74,5 +75,12 @@ export class Fold {
     const same = !this.complete || (calls === this.calls.size && digest === this.digest);
     if (!same) this.divergences += 1;
     return same;
+  }
+
+  // What is here is wrong: still something to show, greyed, but only a snapshot can mend it.
+  doubt() {
+    this.complete = false;
+    this.id = "";
+    this.parts = null;
   }
 }

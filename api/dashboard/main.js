@@ -4,13 +4,17 @@ import { Connection, browser } from "./connection.js";
 import { Fold } from "./fold.js";
 import { STATES, Table, length } from "./table.js";
 
+const COLUMNS = ["state", "age", "talk", "direction", "from", "to", "company", "trunk", "node"];
+const FILTERS = ["company_id", "state", "trunk"];
+
 const at = (id) => document.getElementById(id);
-let fold = new Fold();
+const fold = new Fold();
 let offset = 0; // server's clock less ours, ms: a wrong clock here must not make wrong ages
 let heardAt = 0;
+let named; // whose session the page shows
+let counting = false;
 
-const allowed = ["company_id", "state", "trunk"];
-const query = [...new URLSearchParams(location.search)].filter(([name]) => allowed.includes(name));
+const query = [...new URLSearchParams(location.search)].filter(([name]) => FILTERS.includes(name));
 
 const serverTime = () => Date.now() + offset;
 
@@ -21,44 +25,39 @@ function shownTime() {
   return state === "live" || heardAt === 0 ? serverTime() : heardAt + offset;
 }
 
-const who = await me();
-const columns = ["state", "age", "talk", "direction", "from", "to", "company", "trunk", "node"].filter(
-  (name) => name !== "company" || who?.company_id === undefined,
-);
-heading();
-
 const table = new Table({
   scroller: at("scroller"),
   body: at("rows"),
-  columns,
+  columns: COLUMNS,
   clock: shownTime,
-  schedule: (paint) => requestAnimationFrame(paint),
+  now: browser.now,
+  schedule: (paint) => requestAnimationFrame(paint), // none in a tab that nobody sees
 });
 
-const connection = new Connection("/api/v1/live/calls", query, () => fold.id, {
-  event(name, data, id) {
-    heardAt = Date.now();
-    if (data.as_of !== undefined) offset = data.as_of - heardAt;
-    const change = fold.apply(name, data, id);
-    if (name === "heartbeat" && !fold.agrees(data)) {
-      const divergences = fold.divergences;
-      fold = new Fold();
-      fold.divergences = divergences;
-      connection.resync();
-      return;
-    }
-    if (change !== null) table.show(fold.calls, change, data.ended);
-    if (change !== null) count();
-  },
-  state: truth,
-}, browser);
+function heard(name, data, id) {
+  heardAt = Date.now();
+  if (data.as_of !== undefined) offset = data.as_of - heardAt;
+  const change = fold.apply(name, data, id);
+  if (change !== null) {
+    table.show(fold.calls, change, data.ended);
+    count();
+  }
+  const believed = name !== "heartbeat" || (fold.agrees(data) && fold.complete);
+  if (!believed) fold.doubt();
+  return believed;
+}
 
-const WORDS = {
-  connecting: ["connecting", "Asking for the calls that are up."],
-  live: ["live", ""],
-  stale: ["stale", "What feeds this page is silent. Calls below are as they were"],
-  disconnected: ["disconnected", "This page does not reach the service. Calls below are as they were"],
-  "signed out": ["signed out", "Your login is over."],
+const connection = new Connection(
+  "/api/v1/live/calls", query, () => fold.id, { event: heard, state: truth }, browser,
+);
+
+const WHY = {
+  connecting: "Asking for the calls that are up",
+  live: "",
+  stale: "What feeds this page is silent",
+  resyncing: "What this page held was wrong; it asks for all calls anew",
+  disconnected: "This page does not reach the service",
+  "signed out": "Your login is over",
 };
 const REASONS = {
   drain: "the service restarts",
@@ -70,53 +69,56 @@ const REASONS = {
 };
 
 function truth() {
-  const { state, goodbye } = connection;
-  const [word, text] = WORDS[state];
+  const { state, goodbye, who } = connection;
+  const live = state === "live";
   document.body.dataset.truth = state.replace(" ", "-");
-  set(at("truth-word"), word);
-  let told = text;
-  const asOf = heardAt === 0 ? 0 : shownTime();
-  if ((state === "stale" || state === "disconnected") && asOf) {
-    told += ` at ${new Date(asOf).toLocaleTimeString()}, ${length(serverTime() - asOf)} ago.`;
-  }
-  if (state !== "live" && goodbye !== null) told += ` (${REASONS[goodbye] ?? goodbye})`;
-  set(at("truth-text"), told);
+  document.title = live ? "Live calls" : `${state} · Live calls`;
+  set(at("truth-word"), state);
+  const reason = goodbye === null ? "" : ` (${REASONS[goodbye] ?? goodbye})`;
+  set(at("truth-why"), live ? "" : `${WHY[state]}${reason}.`);
+  set(at("truth-age"), live || heardAt === 0 ? "" : asTheyWere());
+  set(at("heard"), live ? `updated ${length(Date.now() - heardAt)} ago` : "");
   at("login").hidden = state !== "signed out";
+  if (who !== named) heading(who);
 }
 
+function asTheyWere() {
+  const then = shownTime();
+  const clock = new Date(then).toLocaleTimeString("en-GB");
+  return `Calls below are as they were at ${clock}, ${length(serverTime() - then)} ago.`;
+}
+
+// Tens of thousands of calls change ten times a second: once a frame is often enough.
 function count() {
-  const by = Object.fromEntries(Object.keys(STATES).map((state) => [state, 0]));
-  for (const record of fold.calls.values()) by[record.state] += 1;
-  set(at("total"), fold.calls.size.toLocaleString("en"));
-  for (const [state, number] of Object.entries(by)) {
-    set(at(`count-${state}`), number.toLocaleString("en"));
-  }
+  if (counting) return;
+  counting = true;
+  requestAnimationFrame(() => {
+    counting = false;
+    const by = new Map(Object.keys(STATES).map((state) => [state, 0]));
+    for (const { state } of fold.calls.values()) by.set(state, (by.get(state) ?? 0) + 1);
+    set(at("total"), fold.calls.size.toLocaleString("en"));
+    for (const state of Object.keys(STATES)) {
+      set(at(`count-${state}`), by.get(state).toLocaleString("en"));
+    }
+  });
 }
 
-function heading() {
-  const row = at("heading");
-  for (const name of columns) {
+function heading(who) {
+  named = who;
+  const company = who?.company_id;
+  const columns = COLUMNS.filter((name) => name !== "company" || company === undefined);
+  at("heading").replaceChildren(...columns.map((name) => {
     const cell = document.createElement("span");
     cell.setAttribute("role", "columnheader");
     cell.className = name;
     cell.textContent = name;
-    row.append(cell);
-  }
-  document.body.classList.toggle("one-company", !columns.includes("company"));
-  const scope = who === null ? "" : who.company_id === undefined ? who.role : `company ${who.company_id}`;
-  set(at("who"), query.length ? `${scope}, only ${new URLSearchParams(query)}` : scope);
-}
-
-async function me() {
-  try {
-    const answer = await fetch("/api/v1/session", {
-      cache: "no-store",
-      signal: AbortSignal.timeout(4_000),
-    });
-    return answer.ok ? await answer.json() : null;
-  } catch {
-    return null;
-  }
+    return cell;
+  }));
+  document.body.classList.toggle("one-company", company !== undefined);
+  const scope = who === null ? "" : company === undefined ? who.role : `company ${company}`;
+  const only = query.length ? `only ${query.map((pair) => pair.join(" ")).join(", ")}` : "";
+  set(at("who"), [scope, only].filter(Boolean).join(", "));
+  table.head(columns);
 }
 
 function set(element, text) {
@@ -128,13 +130,14 @@ setInterval(() => {
   truth();
   if (!document.hidden) table.draw(); // ages tick, and who has left fades
 }, 500);
+truth();
 connection.start();
-if (who === null) connection.probe();
 
 // For tests and for an engineer's console; it only reads.
 window.livestate = Object.freeze({
   state: () => ({
     connection: connection.state,
+    version: fold.id === "" ? null : Number(fold.id.split("-").pop()),
     id: fold.id,
     digest: fold.digest,
     calls: fold.calls.size,
