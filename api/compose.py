@@ -27,9 +27,11 @@ from api.settings import Settings, masked
 from api.stream import SseWire, Streams
 from livestate.active_calls import ActiveCalls
 from livestate.nodes import Nodes
+from livestate.runtime.cdrs import CdrReader
 from livestate.runtime.channel import Pace
-from livestate.runtime.clock import now_ms
+from livestate.runtime.clock import now_ms, steady_ms
 from livestate.runtime.consumer import Consumer
+from livestate.runtime.ending import end
 from livestate.runtime.hub import Hub
 from livestate.runtime.pipeline import Pipeline
 from livestate.runtime.projection import Projection
@@ -45,25 +47,36 @@ class Livestate:
     def __init__(self, settings: Settings, loaded: Loaded | None) -> None:
         self.settings = settings
         secret = loaded.secret if loaded else secrets.token_bytes(16)
-        self.table = ActiveCalls(secret=secret, epoch=secrets.token_hex(8))
+        self.table = ActiveCalls(secret=secret, epoch=secrets.token_hex(8), most=settings.max_calls)
         self.nodes = Nodes(stale_after=int(settings.node_stale_seconds * 1000))
-        self.wire = SseWire(now_ms)
+        self.wire = SseWire(now_ms, steady_ms)
         self.hub = Hub(
             self.table, self.wire, pace=Pace(longest=settings.tick_ms / 1000),
             heartbeat_seconds=settings.heartbeat_seconds, loop=asyncio.get_running_loop(),
+            now=steady_ms(),
         )  # fmt: skip
         self.projection = Projection(
             connect(settings.redis_url), self.table, secret=secret, clock=now_ms,
             flush_seconds=settings.redis_flush_ms / 1000,
+            cdr_position=lambda: self.cdrs.position,
         )  # fmt: skip
-        self.pipeline = Pipeline(self.table, self.nodes, (self.projection, self.hub), clock=now_ms)
+        ended_ms = int(settings.ended_seconds * 1000)
+        self.pipeline = Pipeline(
+            self.table, self.nodes, (self.projection, self.hub), clock=steady_ms,
+            ended_ms=ended_ms,
+        )  # fmt: skip
         self.consumer = Consumer(
             settings.nats_url, self.pipeline.take, self.pipeline.dropped,
-            credentials=settings.nats_creds,
+            self.pipeline.reconnected, credentials=settings.nats_creds,
+        )  # fmt: skip
+        self.cdrs = CdrReader(
+            settings.nats_url, self.pipeline.take_cdr, position=loaded.cdr if loaded else "",
+            back_seconds=settings.ended_seconds, credentials=settings.nats_creds,
         )  # fmt: skip
         self.watch = Watch(
-            self.table, self.nodes, self.hub, self.consumer, self.projection.forget, clock=now_ms,
-            ended_ms=int(settings.ended_seconds * 1000), ended_calls=settings.ended_calls,
+            self.table, self.nodes, self.hub, self.consumer, self.projection.forget,
+            self.pipeline.doubt, clock=steady_ms, ended_ms=ended_ms,
+            ended_calls=settings.ended_calls, reap_ms=int(settings.reap_seconds * 1000),
         )  # fmt: skip
         self.verifier = Verifier(
             KeySet(settings.jwt_jwks), issuer=settings.jwt_issuer, audience=settings.jwt_audience,
@@ -74,17 +87,17 @@ class Livestate:
             self.hub, self.verifier, settings.stream_seconds, settings.max_streams,
             settings.max_streams_per_user, ready=lambda: self.not_ready() is None,
         )  # fmt: skip
-        self._started = now_ms()
+        self._started = steady_ms()
         self._been_ready = False
         if loaded is not None:
             self._restore(loaded)
 
     def _restore(self, loaded: Loaded) -> None:
-        for change in self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, now_ms()):
+        for change in self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, steady_ms()):
             self.projection.note(change)
         for node, stamp in self.table.positions().items():
             epoch, seq = stamp >> 54, (stamp & (1 << 54) - 1) >> 1
-            self.nodes.expect(node, epoch, seq, now_ms())
+            self.nodes.expect(node, epoch, seq, steady_ms())
         log.info("took back %d live calls from Redis (%d unusable)", self.table.live,
                  loaded.unusable)  # fmt: skip
 
@@ -95,25 +108,32 @@ class Livestate:
         if self._been_ready:
             return None
         # After a while: better a page that says it is stale than no page.
-        if now_ms() - self._started < self.settings.ready_seconds * 1000:
+        if steady_ms() - self._started < self.settings.ready_seconds * 1000:
             if not self.consumer.connected:
                 return "not connected to NATS yet"
             waiting = [node.name for node in self.nodes.by_name.values() if node.wants_list]
             if waiting:
                 return f"waiting for the calls of {', '.join(waiting[:5])}"
+            if not self.cdrs.caught_up:
+                return f"{self.cdrs.waiting} CDRs of the time we were away are still to be read"
         self._been_ready = True
         return None
 
     def status(self) -> dict[str, Any]:
         """For ``/statusz``: what an engineer asks first."""
-        now = now_ms()
+        now = steady_ms()
         return {
             "pid": os.getpid(),
             "ready": self.not_ready() or True,
             "calls": self.table.live,
             "streams": len(self.streams),
             "source_stale_since": self.hub.shared.source.stale_since,
-            "nats": {"connected": self.consumer.connected, "reconnects": self.consumer.reconnects},
+            "loop_lag_seconds": {"last": self.watch.lag_seconds,
+                                 "worst": self.watch.worst_lag_seconds},
+            "nats": {"connected": self.consumer.connected, "reconnects": self.consumer.reconnects,
+                     "renewals": self.watch.renewals},
+            "cdrs": {"trouble": self.cdrs.trouble, "caught_up": self.cdrs.caught_up,
+                     "waiting": self.cdrs.waiting, "position": self.cdrs.position},
             "redis": {"dirty": self.projection.dirty, "superseded": self.projection.superseded,
                       "failures": self.projection.stats.failures,
                       "rewrites": self.projection.stats.rewrites},
@@ -122,6 +142,7 @@ class Livestate:
                             "silent_ms": now - node.heard_at, "missing": len(node.missing),
                             "stale": now - node.heard_at >= self.nodes.stale_after,
                             "waiting_for_list": node.wants_list, "dialogs": node.dialogs,
+                            "doubted_ms": node.doubted_at and now - node.doubted_at,
                             "calls": self.table.calls_of(node.name)}
                 for node in self.nodes.by_name.values()
             },
@@ -129,7 +150,7 @@ class Livestate:
 
     async def _write(self) -> None:
         # The first flush writes everything: not while readiness waits for the nodes' lists.
-        while self.not_ready() is not None and not self.streams.draining:
+        while self.not_ready() is not None and not self.projection.stopping:
             await asyncio.sleep(0.05)
         await self.projection.run()
 
@@ -139,17 +160,17 @@ class Livestate:
         with contextlib.suppress(OSError, ValueError):  # kept_fresh goes on trying, and says so
             await self.verifier.keys.refresh()
         feeding = asyncio.create_task(self.consumer.start())
+        reading = asyncio.create_task(self.cdrs.run())
         writing = asyncio.create_task(self._write())
         watching = asyncio.create_task(self.watch.run())
         try:
             async with kept_fresh(self.verifier, self.streams.recheck):
                 yield
         finally:
-            for task in (feeding, watching):
-                task.cancel()
+            await end(feeding, reading, watching)
             await self.consumer.stop()
             self.projection.stop()
-            await asyncio.gather(feeding, watching, writing, return_exceptions=True)
+            await asyncio.gather(writing, return_exceptions=True)
 
 
 def calm_collector() -> None:
@@ -184,7 +205,8 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
     live = Livestate(settings, await take_back(settings.redis_url))
     calm_collector()
     numbers = Numbers(live.table, live.nodes, live.pipeline.tally, live.hub, live.wire,
-                      live.streams, live.projection, live.consumer)  # fmt: skip
+                      live.streams, live.projection, live.consumer, live.cdrs,
+                      live.watch)  # fmt: skip
     public = create_app(live.table, live.streams, live.verifier, clock=now_ms)
     admin = create_admin(numbers, ready=live.not_ready, status=live.status)
     if settings.direct == "yes":

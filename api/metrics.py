@@ -4,7 +4,6 @@ labels, nothing that names a call, a company or a token."""
 from __future__ import annotations
 
 import resource
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,10 +14,13 @@ from api.stream import SseWire, Streams
 from livestate.active_calls import ActiveCalls
 from livestate.events import PHASES, REJECT_REASONS
 from livestate.nodes import Nodes
+from livestate.runtime.cdrs import CdrReader
+from livestate.runtime.clock import steady_ms
 from livestate.runtime.consumer import Consumer
 from livestate.runtime.hub import Hub
 from livestate.runtime.projection import Projection
 from livestate.runtime.tally import Tally
+from livestate.runtime.watch import Watch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +35,8 @@ class Numbers(Collector):
     streams: Streams
     projection: Projection
     consumer: Consumer
+    cdrs: CdrReader
+    watch: Watch
 
     def collect(self) -> Iterator[Metric]:
         tally, stats = self.tally, self.projection.stats
@@ -53,11 +57,23 @@ class Numbers(Collector):
                        tally.refused_by_proxy)  # fmt: skip
         yield _counter("livestate_calls_lost", "Calls closed because their node's list no longer "
                        "had them.", tally.lost)  # fmt: skip
+        yield _counter("livestate_calls_given_up", "Calls closed because nobody could vouch for "
+                       "them for too long.", tally.given_up)  # fmt: skip
+        yield _counter("livestate_cdrs_received", "CDRs read from cdr.raw.", tally.cdrs)
+        yield _counters("livestate_cdrs", "What became of each CDR; the sum is what was received.",
+                        "result", {name: tally.cdr_results[name]
+                                   for name in ("applied", "stale", "rejected")})  # fmt: skip
+        yield _counter("livestate_calls_ended_by_cdr", "Calls that were still live when their CDR "
+                       "came: what core NATS lost, or was slower with.",
+                       tally.ended_by_cdr)  # fmt: skip
+        yield _counter("livestate_cdr_dead_letters", "CDRs put aside on cdr.dead.",
+                       self.cdrs.dead_letters)  # fmt: skip
+        yield _gauge("livestate_cdrs_waiting", "CDRs still to be read.", self.cdrs.waiting)
         yield _counter("livestate_node_lists", "Complete lists of dialogs reconciled.", tally.lists)
         yield _gauge("livestate_active_calls", "Live calls.", self.table.live)
         yield _gauge("livestate_remembered_calls", "Live and ended calls in memory.",
                      len(self.table.calls))  # fmt: skip
-        now = int(time.time() * 1000)
+        now = steady_ms()
         yield _gauge("livestate_nodes", "SIP nodes heard of.", len(self.nodes.by_name))
         yield _gauge("livestate_nodes_stale", "SIP nodes silent for too long.",
                      len(self.nodes.stale(now)))  # fmt: skip
@@ -67,6 +83,15 @@ class Numbers(Collector):
                      self.hub.shared.source.stale_since is not None)  # fmt: skip
         yield _gauge("livestate_nats_connected", "1 while connected.", self.consumer.connected)
         yield _counter("livestate_nats_reconnects", "Reconnects to NATS.", self.consumer.reconnects)
+        yield _counter("livestate_nats_renewals", "Connections given up because no node was heard.",
+                       self.watch.renewals)  # fmt: skip
+        yield _gauge("livestate_loop_lag_seconds", "How late the event loop was, last.",
+                     self.watch.lag_seconds)  # fmt: skip
+        yield _gauge("livestate_loop_lag_worst_seconds", "The worst since the start.",
+                     self.watch.worst_lag_seconds)  # fmt: skip
+        yield _gauge("livestate_nodes_doubted", "SIP nodes whose calls are marked unconfirmed.",
+                     sum(node.doubted_at is not None
+                         for node in self.nodes.by_name.values()))  # fmt: skip
         yield _gauge("livestate_sse_subscribers", "Open streams.", len(self.streams))
         yield _counters("livestate_sse_resumes", "How streams began.", "result",
                         {name: self.streams.opened[name]

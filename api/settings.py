@@ -146,6 +146,15 @@ class Settings:
         _between(0.5, 10, "seconds"),
         "A SIP node silent for this long makes the view stale; heartbeats come every 2 s.",
     )
+    reap_seconds: float = _setting(
+        120.0,
+        _between(1, 86_400, "seconds"),
+        "Calls that nobody can vouch for (their node is silent, or does not send the list that "
+        "would mend a loss) are marked after 15 s, and this much later given up as `lost`.",
+    )
+    max_calls: int = _setting(
+        200_000, _count(1, 10_000_000), "Live calls at once; what would be more is rejected."
+    )
     ended_seconds: float = _setting(
         300.0,
         _between(1, 86_400, "seconds"),

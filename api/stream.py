@@ -25,12 +25,16 @@ SNAPSHOT_PART_BYTES: Final = 48 * 1024
 
 
 class SseWire:
-    """The hub's frames in the terms of the wire: events with ids."""
+    """The hub's frames in the terms of the wire: events with ids.
 
-    def __init__(self, clock: Callable[[], int]) -> None:
+    ``clock`` is the machine's time; ``steady`` the one in which a source is stale since when.
+    """
+
+    def __init__(self, clock: Callable[[], int], steady: Callable[[], int] | None = None) -> None:
         self.records = diff.Records()
         self.diffs = 0
         self._clock = clock
+        self._steady = steady or clock
 
     def snapshot(self, view: View) -> list[bytes]:
         parts = diff.snapshot(view.snapshot(), self.records, self._clock(), SNAPSHOT_PART_BYTES)
@@ -51,7 +55,8 @@ class SseWire:
     def heartbeat(self, view: View, source: Source) -> bytes:
         told: dict[str, int | str] = {"as_of": self._clock(), "source": "live"}
         if source.stale_since is not None:
-            told |= {"source": "stale", "stale_since": source.stale_since}
+            since = self._clock() - (self._steady() - source.stale_since)
+            told |= {"source": "stale", "stale_since": since}
         told |= {"version": view.version, "calls": view.live, "digest": view.digest}
         return sse.event("heartbeat", orjson.dumps(told))
 

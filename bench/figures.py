@@ -125,7 +125,7 @@ async def throughput() -> list[str]:
             parse(subject, data)
             seen += 1
 
-        consumer = Consumer(nats.url, take, lambda lost: None)
+        consumer = Consumer(nats.url, take, lambda lost: None, lambda: None)
         await consumer.start()
         floor, floor_cpu = await counted(nats.port, messages, lambda: seen, lambda: True)
         await consumer.stop()

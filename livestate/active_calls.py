@@ -26,6 +26,7 @@ from livestate.call import (
     stamp_of,
     unconfirm,
 )
+from livestate.errors import Rejected
 from livestate.events import CallPhase, SyncedCall
 from livestate.view import DIGEST_MODULUS, View
 
@@ -44,13 +45,16 @@ class Change(NamedTuple):
 class ActiveCalls:
     """All calls of all nodes: live ones, and ended ones as tombstones for a while.
 
-    ``secret`` makes keys that give nothing away; ``epoch`` names this start of the service.
+    ``secret`` makes keys that give nothing away; ``epoch`` names this start of the service. There
+    are never more than ``most`` live calls, or one bad node could take all memory.
     """
 
-    def __init__(self, *, secret: bytes, epoch: str) -> None:
+    def __init__(self, *, secret: bytes, epoch: str, most: int = 1_000_000) -> None:
         self.epoch = epoch
+        self.most = most
         self.calls: dict[str, Call] = {}
         self.live = 0
+        self.refused = 0  # calls in a list that would have been more
         self._hasher = blake2b(digest_size=12, key=secret)
         self._views: dict[Scope, View] = {}
         self._seeing: dict[str | None, list[View]] = {}  # company (None: all calls) → its views
@@ -77,6 +81,7 @@ class ActiveCalls:
 
         An event without a dialog is a call the proxy refused: never live. An event from before
         its node's last complete list cannot create a live call, for the list would have had it.
+        Raises :class:`~livestate.errors.Rejected` for a call more than ``most``.
         """
         if event.dialog is None:
             return None
@@ -86,8 +91,11 @@ class ActiveCalls:
         current = listed < 0 or stamp_of(event.epoch, event.seq) > listed
         if before is None:
             after = begin(key, event)
-            if not current and after.live:
-                return None
+            if after.live:
+                if not current:
+                    return None
+                if self.live >= self.most:
+                    raise Rejected("too_many_calls", f"{self.live} are live")
         else:
             after = evolve(before, event, state_counts=current)
         if self._restarted and after.stamp < self._restarted.get(event.node, -1) and after.live:
@@ -101,6 +109,9 @@ class ActiveCalls:
             return None
         key = self.key_of(node, item.dialog, item.call_id)
         before = self.calls.get(key)
+        if before is None and self.live >= self.most:
+            self.refused += 1
+            return None
         if before is None:
             return self._change(None, begin_listed(key, node, item, stamp, now), now)
         return self._change(before, confirm(before, item, stamp, now), now)
@@ -120,15 +131,37 @@ class ActiveCalls:
                 if change is not None:
                     yield change
 
-    def unconfirm(self, node: str, now: int, since: Stamp = -1) -> Iterator[Change]:
+    def give_up(
+        self, node: str, dialog: str, call_id: str, stamp: Stamp, now: int
+    ) -> Change | None:
+        """Somebody decided that a call of a silent node is over. None unless it is in doubt here
+        too, and nothing was heard of it after ``stamp``."""
+        before = self.calls.get(self.key_of(node, dialog, call_id))
+        if before is None or not before.live or not before.unconfirmed or before.stamp > stamp:
+            return None
+        return self._change(before, lose(before, stamp, now), now)
+
+    def unconfirmed(self, node: str) -> Iterator[Call]:
+        """A node's live calls that are in doubt."""
+        for key in self._of_node.get(node, ()):
+            call = self.calls[key]
+            if call.unconfirmed:
+                yield call
+
+    def restarted(self, node: str, now: int, since: Stamp = -1) -> Iterator[Change]:
         """A node has a new epoch, which begins at ``since`` (or we were away): whether its calls
         live, only its next list can tell."""
         self._restarted[node] = max(since, self._restarted.get(node, -1))
+        yield from self.unconfirm(node, now)
+
+    def unconfirm(self, node: str, now: int, up_to: Stamp | None = None) -> Iterator[Change]:
+        """Nobody can vouch for a node's calls, or for those not heard of after ``up_to``."""
         for key in tuple(self._of_node.get(node, ())):
             before = self.calls[key]
-            change = self._change(before, unconfirm(before), now)
-            if change is not None:
-                yield change
+            if up_to is None or before.stamp <= up_to:
+                change = self._change(before, unconfirm(before), now)
+                if change is not None:
+                    yield change
 
     def _change(self, before: Call | None, after: Call, now: int) -> Change | None:
         if after is before:
@@ -288,4 +321,4 @@ class ActiveCalls:
             # resumes from that version gets it, because its own version is higher.
             view.predecessor = (self.tag_of(view.scope, predecessor), stored)
         for node in tuple(self._of_node):
-            yield from self.unconfirm(node, now)
+            yield from self.restarted(node, now)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from livestate.errors import Rejected, UnknownPhase
 
 SUBJECT_PREFIX: Final = "call.events."
+CDR_SUBJECT: Final = "cdr.raw"
 MAX_MESSAGE_BYTES: Final = 256 * 1024  # a sync part of 200 calls is about 90 KB
 MAX_DISPLAY_CHARS: Final = 256  # text for people; longer is cut, never a reason to lose a call
 MAX_CALL_ID_CHARS: Final = 512  # RFC 3261 sets no limit, memory does
@@ -176,24 +177,37 @@ class Sync(Envelope):
     calls: Annotated[tuple[SyncedCall, ...], Field(max_length=200)]
 
 
+class Lost(Envelope):
+    """An instance of livestate gives a call up: its node has been silent, or has not answered for
+    its list, for too long. ``seq`` repeats the last number heard of the node. It closes the call
+    only where it is unconfirmed, and whatever the node says later of the call counts more."""
+
+    phase: Literal["lost"]
+    call_id: CallId
+    dialog: ShortName
+
+
 CallPhase: TypeAlias = (
     Setup | Ringing | EarlyMedia | Reroute | Answered | Hold | Resume | Transfer | Notice
     | Ended | Failed
 )  # fmt: skip
-Event: TypeAlias = Annotated[CallPhase | Heartbeat | Sync, Field(discriminator="phase")]
+Event: TypeAlias = Annotated[CallPhase | Heartbeat | Sync | Lost, Field(discriminator="phase")]
+Cdr: TypeAlias = Annotated[Ended | Failed, Field(discriminator="phase")]
 
 PHASES: Final[frozenset[str]] = frozenset(
     get_args(model.model_fields["phase"].annotation)[0]
-    for model in (*get_args(CallPhase), Heartbeat, Sync)
+    for model in (*get_args(CallPhase), Heartbeat, Sync, Lost)
 )
 SUBJECTS: Final[dict[str, str]] = {SUBJECT_PREFIX + phase: phase for phase in PHASES}
 REJECT_REASONS: Final = (
     "unknown_phase", "phase_mismatch", "too_large", "not_json", "duplicate_keys",
     "unsupported_version", "missing_field", "too_long", "out_of_range", "wrong_type",
+    "too_many_calls",
 )  # fmt: skip
 
 # One adapter for the life of the process: building one costs 100 × a validation.
 EVENT: Final[TypeAdapter[Any]] = TypeAdapter(Event)
+CDR: Final[TypeAdapter[Any]] = TypeAdapter(Cdr)
 _ENVELOPE: Final = TypeAdapter(Envelope)
 
 _REASON_OF: Final = {
@@ -212,7 +226,7 @@ _REASON_OF: Final = {
 }
 
 
-def parse(subject: str, data: bytes) -> CallPhase | Heartbeat | Sync:
+def parse(subject: str, data: bytes) -> CallPhase | Heartbeat | Sync | Lost:
     """One message into one event.
 
     Raises :class:`~livestate.errors.Rejected`; for a phase this version does not know,
@@ -224,9 +238,9 @@ def parse(subject: str, data: bytes) -> CallPhase | Heartbeat | Sync:
     if phase is None:
         raise _unknown_phase(subject, data)
     try:
-        event: CallPhase | Heartbeat | Sync = EVENT.validate_json(data)
+        event: CallPhase | Heartbeat | Sync | Lost = EVENT.validate_json(data)
     except ValidationError as error:
-        event = _mended(data, error)
+        event = _mended(EVENT, data, error)
     if event.phase != phase:
         raise Rejected("phase_mismatch", f"{event.phase} on {subject}")
     # A flat object has one '":' for each key, so counting them finds repeated keys for the
@@ -238,6 +252,21 @@ def parse(subject: str, data: bytes) -> CallPhase | Heartbeat | Sync:
     return event
 
 
+def parse_cdr(data: bytes) -> Ended | Failed:
+    """One CDR of ``cdr.raw``: the terminal event of a call, made durable; the numbers in it are
+    those of that event, so to fold both is to fold one.
+
+    Raises :class:`~livestate.errors.Rejected`.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise Rejected("too_large", f"{len(data)} bytes")
+    try:
+        cdr: Ended | Failed = CDR.validate_json(data)
+    except ValidationError as error:
+        cdr = _mended(CDR, data, error)
+    return cdr
+
+
 def _unknown_phase(subject: str, data: bytes) -> Rejected:
     try:
         envelope = _ENVELOPE.validate_json(data)
@@ -246,7 +275,7 @@ def _unknown_phase(subject: str, data: bytes) -> Rejected:
     return UnknownPhase(subject[:80], envelope.node, envelope.epoch, envelope.seq)
 
 
-def _mended(data: bytes, error: ValidationError) -> CallPhase | Heartbeat | Sync:
+def _mended(adapter: TypeAdapter[Any], data: bytes, error: ValidationError) -> Any:
     """Text for people that is too long, or half a surrogate pair, is mended; the rest rejected.
 
     An attacker chooses a caller's name. He must not be able to hide the call with it.
@@ -260,11 +289,10 @@ def _mended(data: bytes, error: ValidationError) -> CallPhase | Heartbeat | Sync
     except (ValueError, RecursionError) as broken:
         raise Rejected("not_json", str(broken)[:200]) from None
     try:
-        event: CallPhase | Heartbeat | Sync = EVENT.validate_json(mended)
+        return adapter.validate_json(mended)
     except ValidationError as again:
         found = again.errors(include_url=False, include_context=False, include_input=False)
         raise _reject(found[0]["type"], found[0]["loc"], found[0]["msg"]) from None
-    return event
 
 
 _SPACED_COLON: Final = re.compile(rb'"[ \t\r\n]+:')

@@ -16,6 +16,17 @@ GAP_MATURES_MS: Final = 1_000  # arrivals swap by a few numbers; a gap is a loss
 GAP_MATURES_NUMBERS: Final = 64
 MAX_MISSING: Final = 10_000  # more is not a gap but a node we have not heard for long
 ASK_AGAIN_MS: Final = 2_000
+LIST_OVERDUE_MS: Final = 90_000  # nodes send their list every 30 to 60 s
+# Without a word, or without the list that would mend a loss: longer than our own NATS connection
+# needs to notice that it is half-open, or all calls of all nodes would be marked for a moment.
+DOUBT_AFTER_MS: Final = 15_000
+
+
+class Loss(NamedTuple):
+    """Something of a node was lost: since when we know (ms), and the last number before that."""
+
+    since: int
+    highest: int
 
 
 class Heard(NamedTuple):
@@ -49,6 +60,8 @@ class Node:
     missing: dict[int, int] = field(default_factory=dict)  # number → since when (ms)
     given_up: set[int] = field(default_factory=set)  # numbers that are not waited for any more
     wants_list: bool = True
+    loss: Loss | None = None  # which only a list can mend
+    doubted_at: int | None = None  # since when its calls are marked as unconfirmed
     asked_at: int = 0
     listed_at: int | None = None
     dialogs: int | None = None
@@ -78,13 +91,18 @@ class Node:
         if last - self.highest > MAX_MISSING:
             self.missing.clear()
             self.first = last + 1
-            self.wants_list = True
+            self.lose(now)
         else:
             for number in range(self.highest + 1, last + 1):
                 self.missing[number] = now
             if len(self.missing) > MAX_MISSING:
                 self.give_up(last)
-                self.wants_list = True
+                self.lose(now)
+
+    def lose(self, now: int) -> None:
+        """Something is lost for good: only a list can tell what is live."""
+        self.wants_list = True
+        self.loss = Loss(self.loss.since if self.loss else now, self.highest)
 
     def give_up(self, up_to: int) -> None:
         """Stop waiting for numbers up to ``up_to``. One that comes all the same is no duplicate:
@@ -116,7 +134,8 @@ class Nodes:
 
     def expect(self, name: str, epoch: int, seq: int, now: int) -> None:
         """A node we knew before our restart: what it numbered meanwhile is missing."""
-        self.by_name[name] = Node(name, epoch, first=seq, highest=seq, heard_at=now)
+        node = self.by_name[name] = Node(name, epoch, first=seq, highest=seq, heard_at=now)
+        node.lose(now)
 
     def hear(self, name: str, epoch: int, seq: int, now: int, *, numbered: bool) -> Heard:
         """A message of a node. ``numbered``: it used up ``seq``; a heartbeat only repeats it."""
@@ -129,7 +148,9 @@ class Nodes:
             restarted = node is not None
             # A heartbeat may overtake the event whose number it repeats.
             first = seq if numbered else seq + 1
-            self.by_name[name] = Node(name, epoch, first, highest=seq, heard_at=now)
+            node = self.by_name[name] = Node(name, epoch, first, highest=seq, heard_at=now)
+            if restarted:
+                node.lose(now)
             return Heard(True, restarted)
         node.heard_at = now
         if epoch < node.epoch:  # late, from before the restart: its fold knows what to do
@@ -156,6 +177,7 @@ class Nodes:
             return None
         complete, node.listing = node.listing.keys, None
         node.wants_list = False
+        node.loss = node.doubted_at = None
         node.listed_at = now
         node.give_up(part.seq)
         return complete
@@ -165,7 +187,9 @@ class Nodes:
         for node in self.by_name.values():
             if node.gap_matured(now):
                 node.gaps += 1
+                node.lose(now)
                 node.give_up(node.highest)
+            if node.listed_at is not None and now - node.listed_at >= LIST_OVERDUE_MS:
                 node.wants_list = True
             if node.wants_list and now - node.asked_at >= ASK_AGAIN_MS:
                 node.asked_at = now
@@ -174,3 +198,17 @@ class Nodes:
     def stale(self, now: int) -> list[Node]:
         """Nodes that have been silent for too long."""
         return [n for n in self.by_name.values() if now - n.heard_at >= self.stale_after]
+
+    def to_doubt(self, now: int, since: int) -> Iterator[tuple[Node, int | None]]:
+        """Nodes whose calls nobody can vouch for any more, though we have been connected ``since``
+        (ms): a silent one, all of them (None); one that does not send the list that would mend a
+        loss, those last heard of up to a number."""
+        for node in self.by_name.values():
+            if node.doubted_at is not None:
+                continue
+            if now - max(node.heard_at, since) >= DOUBT_AFTER_MS:
+                node.doubted_at, node.wants_list = now, True
+                yield node, None
+            elif node.loss and now - max(node.loss.since, since) >= DOUBT_AFTER_MS:
+                node.doubted_at = now
+                yield node, node.loss.highest

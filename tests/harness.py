@@ -65,7 +65,7 @@ class Node:
         if "from_" in facts:
             facts["from"] = facts.pop("from_")
         facts.setdefault("call_id", f"{dialog}@{self.name}")
-        await self.publish(phase, self._envelope() | {"dialog": dialog} | facts)
+        await self.publish(phase, self.envelope() | {"dialog": dialog} | facts)
 
     async def call(self, dialog: str, /, state: str = "answered", **facts: Any) -> None:
         """A call from its setup to ``state``."""
@@ -75,24 +75,36 @@ class Node:
             if reached == state:
                 return
 
+    async def write_cdr(self, dialog: str, /, **facts: Any) -> None:
+        """The call's end told durably, and only so."""
+        self.seq += 1
+        await self.client.jetstream().publish("cdr.raw", orjson.dumps(cdr(self, dialog, **facts)))
+
     async def list(self, *calls: dict[str, Any]) -> None:
         self.lists += 1
         told = {"sync_id": str(self.lists), "part": 1, "parts": 1, "calls": calls}
-        await self.publish("sync", self._envelope() | told)
+        await self.publish("sync", self.envelope() | told)
 
     async def publish(self, phase: str, message: dict[str, Any]) -> None:
         await self.client.publish(f"call.events.{phase}", orjson.dumps(message | {"phase": phase}))
         if not self.hurried:
             await self.client.flush()
 
-    def _envelope(self) -> dict[str, Any]:
+    def envelope(self) -> dict[str, Any]:
         return {"v": 1, "node": self.name, "epoch": self.epoch, "seq": self.seq, "ts": now_ms()}
 
     async def _beat(self) -> None:
         while True:
             with contextlib.suppress(NatsError, OSError):
-                await self.publish("heartbeat", self._envelope())
+                await self.publish("heartbeat", self.envelope())
             await asyncio.sleep(1)
+
+
+def cdr(node: Node, dialog: str, /, **facts: Any) -> dict[str, Any]:
+    """A CDR as a bridge writes it: the call's terminal event."""
+    told = {"phase": "ended", "call_id": f"{dialog}@{node.name}", "dialog": dialog,
+            "ended_at": now_ms()}  # fmt: skip
+    return node.envelope() | told | facts
 
 
 async def _quiet(error: Exception) -> None:

@@ -43,7 +43,9 @@ def reason(subject: str, data: bytes) -> str:
 
 @pytest.mark.parametrize("phase", sorted(PHASES))
 def test_every_phase_has_a_smallest_event(phase: str) -> None:
-    smallest = {"heartbeat": {"call_id": ...}, "sync": SYNC}.get(phase, {})
+    smallest = {"heartbeat": {"call_id": ...}, "sync": SYNC, "lost": {"dialog": "1.1"}}.get(
+        phase, {}
+    )
     event = parse(f"call.events.{phase}", raw(**{**smallest, "phase": phase}))
     assert event.phase == phase
 
@@ -147,7 +149,8 @@ def test_a_name_in_a_list_cannot_hide_the_list(field: str) -> None:
 
 def test_every_reason_can_happen() -> None:
     table = test_a_reject_says_why.pytestmark[0].args[1]  # type: ignore[attr-defined]
-    assert {why for _, _, why in table} == set(REJECT_REASONS)
+    of_the_table = {"too_many_calls"}  # tests/test_active_calls.py
+    assert {why for _, _, why in table} == set(REJECT_REASONS) - of_the_table
 
 
 def test_an_unknown_phase_with_a_sound_envelope_still_tells_its_number() -> None:

@@ -7,13 +7,13 @@ Kamailio 5.6; ``captures/README.md`` says how.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from livestate.errors import LivestateError
-from livestate.events import MAX_CALL_ID_CHARS, SUBJECT_PREFIX
+from livestate.events import CDR_SUBJECT, MAX_CALL_ID_CHARS, SUBJECT_PREFIX
 
 Message: TypeAlias = dict[str, Any]
 CALLS_A_PART: Final = 200
@@ -111,6 +111,14 @@ def sync(envelope: Message, sync_id: str, calls: list[Message]) -> Iterator[Outg
     for number, part in enumerate(parts, 1):
         told = {"sync_id": sync_id, "part": number, "parts": len(parts), "calls": part}
         yield _out("sync", envelope | told)
+
+
+def with_cdrs(messages: Iterable[Outgoing]) -> Iterator[Outgoing]:
+    """The messages, and behind each end of a call its CDR: the same told durably."""
+    for outgoing in messages:
+        yield outgoing
+        if outgoing.message.get("phase") in ("ended", "failed"):
+            yield Outgoing(CDR_SUBJECT, outgoing.message)
 
 
 def _out(phase: str, message: Message) -> Outgoing:

@@ -28,6 +28,7 @@ Goodbye: TypeAlias = Literal["drain", "rotation", "expired", "revoked", "overloa
 # Measured for a stream through ASGI, h11 and drain(): docs/decisions/0006.
 SECONDS_A_TASK_DELIVERY: Final = 75e-6
 SNAPSHOT_SECONDS: Final = 0.25  # a snapshot so young serves the next one who joins too
+UNCHECKED_SECONDS: Final = 3.0  # a source that nobody has looked at for so long is not believed
 _WHOLE: Final = None  # in place of a call before: the client needs the whole record
 
 
@@ -81,9 +82,18 @@ class Broadcast:
     wire: Wire
     pace: Pace
     heartbeat_seconds: float
+    checked: tuple[float, int]  # when the source was last looked at: loop time, ms
     source: Source = field(default_factory=Source)
     commits: int = 0
     snapshots: int = 0
+
+    def source_now(self) -> Source:
+        """The source, unless whoever looks at it has not for long: then our loop was stuck (or
+        the whole process stopped), and what it knew before is no news."""
+        at, ms = self.checked
+        if self.source.stale_since is None and self.loop.time() - at > UNCHECKED_SECONDS:
+            return Source(ms)
+        return self.source
 
 
 class Subscriber:
@@ -259,7 +269,10 @@ class Channel:
     def heartbeat(self) -> bytes:
         version = self.view.version
         if self._beat_frame is None or self._beat_frame[0] != version:
-            self._beat_frame = version, self._shared.wire.heartbeat(self.view, self._shared.source)
+            self._beat_frame = (
+                version,
+                self._shared.wire.heartbeat(self.view, self._shared.source_now()),
+            )
         return self._beat_frame[1]
 
     def beat(self) -> None:

@@ -12,24 +12,32 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
 
+from livestate.call import Call
+from livestate.events import SUBJECT_PREFIX
+from livestate.runtime.ending import end
+
 log = logging.getLogger("livestate.consumer")
 
-SUBJECT: Final = "call.events.>"
+SUBJECT: Final = SUBJECT_PREFIX + ">"
+LOST_SUBJECT: Final = SUBJECT_PREFIX + "lost"
 # nats-py drops what does not fit. 200,000 messages are a stall of 5 s at 40,000 a second.
 PENDING_MESSAGES: Final = 200_000
 PENDING_BYTES: Final = 256 * 1024 * 1024
+CLOSE_SECONDS: Final = 2.0  # a half-open peer does not answer the last flush
 
 
 class Consumer:
     """A connection that never gives up, and hands every message to ``take(subject, data)``.
 
-    ``take`` is a plain call. ``dropped(n)`` is told of messages that the client had to drop.
+    ``take`` is a plain call. ``dropped(n)`` is told of messages that the client had to drop,
+    ``reconnected()`` that what was said in between was not heard.
     """
 
     def __init__(
@@ -37,6 +45,7 @@ class Consumer:
         url: str,
         take: Callable[[str, bytes], None],
         dropped: Callable[[int], None],
+        reconnected: Callable[[], None],
         *,
         credentials: str | None = None,
     ) -> None:
@@ -44,8 +53,10 @@ class Consumer:
         self._credentials = credentials
         self._take = take
         self._dropped = dropped
+        self._reconnected = reconnected
         self._client = Client()
         self._subscription: Subscription | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self.reconnects = 0
         self.errors = 0
 
@@ -80,8 +91,31 @@ class Consumer:
         await self._client.flush()
 
     async def stop(self) -> None:
+        if self._renewing is not None:
+            await end(self._renewing)
         with contextlib.suppress(NatsError, asyncio.TimeoutError, OSError):
-            await self._client.close()
+            await asyncio.wait_for(self._client.close(), CLOSE_SECONDS)
+
+    def renew(self) -> None:
+        """Begin a new connection: this one says that it is well, but nothing comes."""
+        if self._renewing is None or self._renewing.done():
+            log.warning("connected to NATS, but no node is heard: connecting anew")
+            self._renewing = asyncio.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        before, self._client = self._client, Client()
+        with contextlib.suppress(NatsError, asyncio.TimeoutError, OSError):
+            await asyncio.wait_for(before.close(), CLOSE_SECONDS)
+        await self.start()
+        await self._on_reconnect()
+
+    async def give_up(self, call: Call, seq: int, epoch: int, now: int) -> None:
+        """Say that a call is lost. It is, once this comes back to us: who is cut off or deaf
+        decides nothing."""
+        told = {"v": 1, "phase": "lost", "node": call.node, "epoch": epoch, "seq": seq, "ts": now,
+                "call_id": call.call_id, "dialog": call.dialog}  # fmt: skip
+        with contextlib.suppress(NatsError, OSError):
+            await self._client.publish(LOST_SUBJECT, orjson.dumps(told))
 
     async def ask_for_list(self, node: str) -> None:
         """Ask a node's bridge for a ``sync``. Nothing is lost if nobody listens: we ask again."""
@@ -107,4 +141,5 @@ class Consumer:
 
     async def _on_reconnect(self) -> None:
         self.reconnects += 1
+        self._reconnected()
         log.info("NATS connection is back")

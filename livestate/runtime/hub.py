@@ -24,8 +24,9 @@ class Hub:
         pace: Pace,
         heartbeat_seconds: float,
         loop: asyncio.AbstractEventLoop,
+        now: int = 0,
     ) -> None:
-        self.shared = Broadcast(loop, wire, pace, heartbeat_seconds)
+        self.shared = Broadcast(loop, wire, pace, heartbeat_seconds, (loop.time(), now))
         self._table = table
         self._channels: dict[View, Channel] = {}
 
@@ -57,9 +58,14 @@ class Hub:
         channel.subscribers.add(subscriber)
         return subscriber
 
-    def tell(self, source: Source) -> None:
-        """What we show has become stale, or live again: everybody hears it at once."""
-        self.shared.source = source
+    def tell(self, source: Source, now: int) -> None:
+        """How the source is (looked at ``now``, ms). When what we show has become stale, or live
+        again, everybody hears it at once."""
+        shared = self.shared
+        before, shared.source = shared.source_now(), source
+        shared.checked = shared.loop.time(), now
+        if source == before:
+            return
         for channel in tuple(self._channels.values()):
             channel.beat()
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from livestate.active_calls import ActiveCalls, Change
-from livestate.call import TRANSITIONS, stamp_of
+from livestate.call import TRANSITIONS, Stamp, stamp_of
 from livestate.errors import Rejected, UnknownPhase
-from livestate.events import CallEvent, Envelope, Heartbeat, Sync, parse
+from livestate.events import CallEvent, Envelope, Heartbeat, Lost, Sync, parse, parse_cdr
 from livestate.nodes import IN_ORDER, Nodes
 from livestate.runtime.tally import Tally
 
@@ -38,12 +38,14 @@ class Pipeline:
         sinks: Iterable[Sink],
         *,
         clock: Callable[[], int],
+        ended_ms: int = 300_000,
     ) -> None:
         self.tally = Tally()
         self._table = table
         self._nodes = nodes
         self._notes = tuple(sink.note for sink in sinks)
         self._clock = clock
+        self._ended_ms = ended_ms
         self._logged: dict[str, int] = {}
         self._unlogged: Counter[str] = Counter()
 
@@ -66,7 +68,11 @@ class Pipeline:
                 if not heard.fresh:
                     tally.duplicate += 1
                     return
-            change = self._table.apply(event, now)
+            try:
+                change = self._table.apply(event, now)
+            except Rejected as rejected:
+                self._reject(rejected, now)
+                return
             if change is None:
                 if event.dialog is None:
                     tally.applied += 1  # the proxy refused it: a fact, but never a live call
@@ -81,6 +87,11 @@ class Pipeline:
         elif isinstance(event, Heartbeat):
             self._hear(event, now, numbered=False)
             self._nodes.by_name[event.node].dialogs = event.dialogs
+        elif isinstance(event, Lost):
+            # Not the node's word, so the node is not heard by it.
+            if not self._give_up(event, now):
+                tally.stale += 1
+                return
         else:
             self._hear(event, now, numbered=False)
             self._sync(event, now)
@@ -90,8 +101,44 @@ class Pipeline:
         """The NATS client had to drop messages before we saw them."""
         self.tally.received += messages
         self.tally.dropped += messages
+        now = self._clock()
+        for node in self._nodes.by_name.values():
+            node.lose(now)
+
+    def reconnected(self) -> None:
+        """What was said meanwhile is lost; the numbers will tell how much, lists what it was."""
         for node in self._nodes.by_name.values():
             node.wants_list = True
+
+    def doubt(self, node: str, up_to: Stamp | None) -> None:
+        """Nobody can vouch for a node's calls (those not heard of after ``up_to``)."""
+        self._tell(self._table.unconfirm(node, self._clock(), up_to))
+
+    def take_cdr(self, data: bytes) -> str | None:
+        """One CDR of ``cdr.raw``; None, or why it is none (counted and logged).
+
+        It ends its call whatever was lost. A call it names that nobody here knows of is
+        remembered as ended, unless it ended before those that are remembered.
+        """
+        now = self._clock()
+        tally = self.tally
+        tally.cdrs += 1
+        try:
+            cdr = parse_cdr(data)
+        except Rejected as rejected:
+            tally.cdr_results["rejected"] += 1
+            self._log(rejected, now)
+            return str(rejected)
+        told = self._table.calls.get(self._table.key_of(cdr.node, cdr.dialog or "", cdr.call_id))
+        if told is None and (cdr.ended_at or cdr.ts) < now - self._ended_ms:
+            change = None
+        else:
+            change = self._table.apply(cdr, now)
+        tally.cdr_results["stale" if change is None else "applied"] += 1
+        if change is not None:
+            tally.ended_by_cdr += change.before is not None and change.before.live
+            self._note(change)
+        return None
 
     def _hear(self, said: Envelope | UnknownPhase, now: int, *, numbered: bool) -> None:
         if self._nodes.hear(said.node, said.epoch, said.seq, now, numbered=numbered).new_epoch:
@@ -99,7 +146,16 @@ class Pipeline:
 
     def _restarted(self, said: Envelope | UnknownPhase, now: int) -> None:
         """A node has begun a new epoch: its calls are in doubt until its next list."""
-        self._tell(self._table.unconfirm(said.node, now, stamp_of(said.epoch, 0)))
+        self._tell(self._table.restarted(said.node, now, stamp_of(said.epoch, 0)))
+
+    def _give_up(self, event: Lost, now: int) -> bool:
+        stamp = stamp_of(event.epoch, event.seq, listed=True)
+        change = self._table.give_up(event.node, event.dialog, event.call_id, stamp, now)
+        if change is None:
+            return False
+        self.tally.given_up += 1
+        self._note(change)
+        return True
 
     def _sync(self, part: Sync, now: int) -> None:
         node = self._nodes.by_name[part.node]
@@ -111,8 +167,7 @@ class Pipeline:
             keys.add(self._table.key_of(part.node, item.dialog, item.call_id))
             change = self._table.apply_listed(part.node, item, stamp, now)
             if change is not None:
-                for note in self._notes:
-                    note(change)
+                self._note(change)
         listed = self._nodes.collect(part, keys, now)
         if listed is not None:
             self.tally.lists += 1
@@ -123,14 +178,20 @@ class Pipeline:
         told = 0
         for change in changes:
             told += 1
-            for note in self._notes:
-                note(change)
+            self._note(change)
         return told
+
+    def _note(self, change: Change) -> None:
+        for note in self._notes:
+            note(change)
 
     def _reject(self, rejected: Rejected, now: int) -> None:
         self.tally.rejected[rejected.reason] += 1
         if isinstance(rejected, UnknownPhase):
             self._hear(rejected, now, numbered=True)
+        self._log(rejected, now)
+
+    def _log(self, rejected: Rejected, now: int) -> None:
         # One line per reason and ten seconds: whoever floods us must not fill a disk too.
         if now - self._logged.get(rejected.reason, -LOG_A_REASON_EVERY_MS) < LOG_A_REASON_EVERY_MS:
             self._unlogged[rejected.reason] += 1

@@ -88,6 +88,7 @@ class Projection:
         secret: bytes,
         clock: Callable[[], int],
         flush_seconds: float = 0.1,
+        cdr_position: Callable[[], str] = str,
     ) -> None:
         self.stats = Stats()
         self.superseded = False
@@ -96,6 +97,7 @@ class Projection:
         self._secret = secret
         self._clock = clock
         self._flush_seconds = flush_seconds
+        self._cdr_position = cdr_position
         self._dirty: dict[str, None] = {}
         self._live: set[str] = set()  # keys that Redis holds as live, as ended
         self._ended: set[str] = set()
@@ -150,6 +152,10 @@ class Projection:
             with contextlib.suppress(*_AWAY):
                 await asyncio.wait_for(self.flush(), 2)
 
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
     def stop(self) -> None:
         self._stopping.set()
         self._wake.set()
@@ -167,26 +173,26 @@ class Projection:
 
     async def _write_dirty(self) -> None:
         dirty, self._dirty = self._dirty, {}
-        numbers = self._numbers()
+        numbers, cdr = self._numbers(), self._cdr_position()
         parts = iter(dirty)
         written = False
         try:
             while keys := list(islice(parts, CALLS_A_PART)):
                 batch = self._batch(keys)
                 last = len(keys) < CALLS_A_PART
-                if not await self._send(batch, numbers if last else {}):
+                if not await self._send(batch, numbers if last else {}, cdr if last else ""):
                     return
                 written = last
                 for key in keys:
                     del dirty[key]
                 parts = iter(dirty)
-            if not written and not await self._send(Batch(), numbers):
+            if not written and not await self._send(Batch(), numbers, cdr):
                 return
         finally:
             if dirty:
                 self._dirty = dirty | self._dirty  # not written: stays dirty with what is newer
 
-    async def _send(self, batch: Batch, numbers: dict[str, int]) -> bool:
+    async def _send(self, batch: Batch, numbers: dict[str, int], cdr: str) -> bool:
         """One call of the script; False if Redis is not what we left."""
         changed = {name: n for name, n in numbers.items() if self._versions.get(name) != n}
         # A floor may rise early (it only makes more clients take a snapshot), never late: the
@@ -195,7 +201,7 @@ class Projection:
         changed |= {name: n for name, n in floors.items() if self._versions.get(name) != n}
         for _ in range(2):
             arguments = [
-                self._table.epoch, self._fence, self._flush + 1, self._clock(),
+                self._table.epoch, self._fence, self._flush + 1, self._clock(), cdr,
                 len(batch.live) // 3, *batch.live, len(batch.ended) // 2, *batch.ended,
                 len(batch.gone), *batch.gone, len(changed),
                 *(part for pair in changed.items() for part in pair),
@@ -235,7 +241,7 @@ class Projection:
         """The whole table, staged in slices beside the old one, then swapped in at once."""
         redis = self._redis
         self._dirty.clear()  # what changes from here on is dirty again
-        numbers = self._numbers()
+        numbers, cdr = self._numbers(), self._cdr_position()
         await redis.delete(*STAGED)
         if self._fence == 0:
             self._fence = await self._claim()
@@ -259,7 +265,8 @@ class Projection:
         numbers |= {name: n for name, n in self._numbers().items() if name.startswith("floor:")}
         if numbers:
             await redis.hset(STAGED[3], mapping=cast("Any", numbers))
-        arguments = [self._table.epoch, self._fence, 0, self._clock(), self._secret.hex()]
+        arguments = [self._table.epoch, self._fence, 0, self._clock(),
+                     self._secret.hex(), cdr]  # fmt: skip
         status = await self._script(self._swap_script, (*KEYS, *STAGED), arguments)
         if status != b"ok":
             self._give_way()

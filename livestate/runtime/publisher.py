@@ -1,4 +1,5 @@
-"""Plays nodes on a real NATS: publishes what a source says when it is due, and answers for lists.
+"""Plays nodes on a real NATS: publishes what a source says when it is due, answers for lists, and
+writes CDRs.
 
 The source is pure (a simulated network, a capture lived again); here are the waiting, NATS and
 nothing else.
@@ -14,10 +15,14 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from livestate.bridge.kamailio import Outgoing
+from livestate.bridge.kamailio import Outgoing, with_cdrs
+from livestate.events import CDR_SUBJECT
+from livestate.runtime.cdrs import CdrWriter
+from livestate.runtime.ending import end
 from livestate.simulator import Disturbance, Disturbed
 
 ASKED_FOR_LIST: Final = "call.resync."
+CDR_SECONDS: Final = 10.0  # that the last CDRs may take; without JetStream they wait in vain
 _LONGEST_SLEEP: Final = 0.05
 _PENDING_BYTES: Final = 8 * 1024 * 1024
 
@@ -47,6 +52,7 @@ class Publisher:
         clock: Callable[[], int],
         credentials: str | None = None,
         disturbance: Disturbance | None = None,
+        cdrs: bool = True,
     ) -> None:
         self.published = 0
         self.asked = 0
@@ -56,6 +62,7 @@ class Publisher:
         self._clock = clock
         self._credentials = credentials
         self._client = Client()
+        self.cdrs = CdrWriter(self._client) if cdrs else None
 
     async def run(self) -> None:
         """Publish until the source is done; then one last list of each node, so that nothing that
@@ -66,16 +73,21 @@ class Publisher:
             max_reconnect_attempts=-1, reconnect_time_wait=1, ping_interval=3,
             max_outstanding_pings=2, pending_size=_PENDING_BYTES, error_cb=_quiet,
         )  # fmt: skip
+        writing = asyncio.create_task(self.cdrs.run()) if self.cdrs else None
         try:
             await client.subscribe(ASKED_FOR_LIST + "*", cb=self._on_asked)
             while not source.done:
-                await self._publish(self.disturbed.pass_on(source.due(self._clock())))
+                await self._publish(self._disturbed(source.due(self._clock())))
                 ahead = (source.next_at() - self._clock()) / 1000
                 await asyncio.sleep(min(max(ahead, 0), _LONGEST_SLEEP))
             for node in source.nodes:
                 await self._publish(source.listing(node, self._clock()))
             await client.flush()
+            if self.cdrs is not None:
+                await self.cdrs.flushed(CDR_SECONDS)
         finally:
+            if writing is not None:
+                await end(writing)
             await client.close()
 
     async def _on_asked(self, message: Msg) -> None:
@@ -83,6 +95,17 @@ class Publisher:
         if node in self._source.nodes:
             self.asked += 1
             await self._publish(self._source.listing(node, self._clock()))
+
+    def _disturbed(self, messages: Iterator[Outgoing]) -> Iterator[Outgoing]:
+        """What core NATS brings; CDRs go their own way, and are never lost."""
+        return self.disturbed.pass_on(self._without_cdrs(messages))
+
+    def _without_cdrs(self, messages: Iterator[Outgoing]) -> Iterator[Outgoing]:
+        for outgoing in with_cdrs(messages):
+            if outgoing.subject != CDR_SUBJECT:
+                yield outgoing
+            elif self.cdrs is not None:
+                self.cdrs.write(outgoing.message)
 
     async def _publish(self, messages: Iterator[Outgoing]) -> None:
         for subject, message in messages:

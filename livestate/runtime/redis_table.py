@@ -34,6 +34,7 @@ class Loaded:
     calls: list[tuple[Call, dict[str, int]]]
     scopes: dict[str, tuple[int, int]]  # company ("" all calls) → version, floor
     unusable: int
+    cdr: str  # position in cdr.raw up to which CDRs are in it
 
 
 def connect(url: str) -> Redis:
@@ -74,4 +75,4 @@ async def load(redis: Redis) -> Loaded | None:
             number = int(value) if value.isdigit() else 0
             scopes[company] = (number, floor) if kind == "version" else (version, number)
     return Loaded(meta[b"epoch"].decode(), bytes.fromhex(meta[b"secret"].decode()), calls, scopes,
-                  unusable)  # fmt: skip
+                  unusable, meta.get(b"cdr", b"").decode("utf-8", "replace"))  # fmt: skip

@@ -3,7 +3,7 @@
 --
 -- KEYS[1..5]  as in flush.lua
 -- KEYS[6..9]  the staged ZSET and HASHes that replace KEYS[1..4]; a missing one replaces by nothing
--- ARGV[1] epoch  ARGV[2] fence  ARGV[3] flush  ARGV[4] as_of  ARGV[5] secret
+-- ARGV[1] epoch  ARGV[2] fence  ARGV[3] flush  ARGV[4] as_of  ARGV[5] secret  ARGV[6] cdr
 --
 -- Returns ok, or fenced if a newer writer is there.
 if redis.call('TYPE', KEYS[5]).ok == 'hash' then
@@ -16,5 +16,5 @@ for i = 1, 4 do
 end
 redis.call('DEL', KEYS[5])
 redis.call('HSET', KEYS[5], 'epoch', ARGV[1], 'fence', ARGV[2], 'flush', ARGV[3], 'as_of', ARGV[4],
-  'secret', ARGV[5])
+  'secret', ARGV[5], 'cdr', ARGV[6])
 return 'ok'

@@ -21,10 +21,13 @@ class Tally:
     refused_by_proxy: int = 0
     lists: int = 0  # complete lists of dialogs reconciled
     lost: int = 0  # calls closed because their node's list no longer had them
+    given_up: int = 0  # calls closed because nobody could vouch for them for too long
+    cdrs: int = 0  # read from cdr.raw
+    cdr_results: Counter[str] = field(default_factory=Counter)  # applied, stale, rejected
+    ended_by_cdr: int = 0  # calls that were still shown as live when their CDR came
 
     @property
     def holds(self) -> bool:
         """Promise C."""
-        return self.received == (
-            self.applied + self.duplicate + self.stale + self.rejected.total() + self.dropped
-        )
+        told = self.applied + self.duplicate + self.stale + self.rejected.total() + self.dropped
+        return self.received == told and self.cdrs == self.cdr_results.total()
