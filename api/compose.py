@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -57,6 +58,7 @@ class Livestate:
         )  # fmt: skip
         self.projection = Projection(
             connect(settings.redis_url), self.table, secret=secret, clock=now_ms,
+            holder=f"{socket.gethostname()} {settings.bind}",
             flush_seconds=settings.redis_flush_ms / 1000,
             cdr_position=lambda: self.cdrs.position,
         )  # fmt: skip
@@ -134,7 +136,7 @@ class Livestate:
                      "renewals": self.watch.renewals},
             "cdrs": {"trouble": self.cdrs.trouble, "caught_up": self.cdrs.caught_up,
                      "waiting": self.cdrs.waiting, "position": self.cdrs.position},
-            "redis": {"dirty": self.projection.dirty, "superseded": self.projection.superseded,
+            "redis": {"dirty": self.projection.dirty, "standby": self.projection.standby,
                       "failures": self.projection.stats.failures,
                       "rewrites": self.projection.stats.rewrites},
             "nodes": {

@@ -109,6 +109,10 @@ class Numbers(Collector):
         yield _counter("livestate_redis_flush_failures", "Flushes that failed.", stats.failures)
         yield _counter("livestate_redis_rewrites", "Whole tables written.", stats.rewrites)
         yield _counter("livestate_redis_drifts", "Times Redis was not what we left.", stats.drifts)
+        yield _counter("livestate_redis_fenced", "Times a newer writer was found.",
+                       stats.refused_by_fence)  # fmt: skip
+        yield _gauge("livestate_redis_writer", "1 while this instance writes, 0 on standby.",
+                     not self.projection.standby)  # fmt: skip
         yield _gauge("livestate_redis_dirty_calls", "Calls not yet written.", self.projection.dirty)
         yield _gauge("livestate_redis_last_flush_seconds", "How long the last flush took.",
                      stats.last_flush_seconds)  # fmt: skip
