@@ -307,6 +307,10 @@ class Disturbed:
         self._random = Random(disturbance.seed)
         self._held: list[tuple[int, Any]] = []  # how many messages may still pass it, and it
 
+    def calm(self) -> None:
+        """From now on nothing is disturbed."""
+        self._what = Disturbance()
+
     def pass_on(self, messages: Iterable[Outgoing]) -> Iterator[Outgoing]:
         """The messages as they arrive. One that is held back comes when some have passed it, or
         at the end: arrivals swap by a few, as seen on a real Kamailio."""
