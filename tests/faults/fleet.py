@@ -47,6 +47,7 @@ class Wall:
     first_state_seconds: float = 0.0
     reading: asyncio.Event = field(default_factory=asyncio.Event)
     heard_at: float = 0.0
+    as_of: int = 0  # the service's clock, ms
     connected: bool = False
     fresh_start: bool = False  # come back without an id, as a re-created EventSource may
     writer: asyncio.StreamWriter | None = None
@@ -134,7 +135,7 @@ class Wall:
                 self._compare(key, before.get(key), dashboard.calls.get(key))
         else:
             diverged = dashboard.diverged
-            dashboard.fold(event)
+            self.as_of = dashboard.fold(event).get("as_of", self.as_of)
             if event.name == "goodbye":
                 self.goodbyes[dashboard.goodbye or ""] += 1
             elif dashboard.diverged != diverged:
@@ -174,13 +175,13 @@ class Wall:
     def sure(self) -> bool:
         return not any(call.get("unconfirmed") for call in self.dashboard.calls.values())
 
-    def go_deaf(self) -> None:
-        """Half-open for real: our kernel drops whatever comes in on this socket, so nothing is
-        acknowledged and nothing refused (a classic BPF program of one instruction: return 0)."""
-        assert self.writer is not None
-        program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
-        told = struct.pack("HL", 1, ctypes.addressof(program))  # struct sock_fprog
-        self.writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, told)
+
+def deafen(writer: asyncio.StreamWriter) -> None:
+    """Half-open for real: our kernel drops whatever comes in on this connection, so nothing is
+    acknowledged and nothing refused (a classic BPF program of one instruction: return 0)."""
+    program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+    told = struct.pack("HL", 1, ctypes.addressof(program))  # struct sock_fprog
+    writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, told)
 
 
 class Fleet:

@@ -13,7 +13,7 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, Self
@@ -24,8 +24,10 @@ from redis.asyncio import Redis as RedisClient
 from api.instance import Instance
 from livestate.diff import record
 from livestate.runtime import embedded
+from livestate.runtime.cdrs import connected
 from livestate.runtime.ending import end
 from livestate.runtime.publisher import Publisher
+from livestate.runtime.redis_table import META
 from livestate.runtime.redis_table import load as load_redis
 from livestate.simulator import Disturbance, Traffic
 from tests.faults.caddy import Caddy
@@ -54,6 +56,8 @@ class Rig:
         walls: int = WALLS,
         cdrs: bool = True,
         nats: embedded.NatsServer | None = None,
+        nats_login: str = "",
+        environment: Mapping[str, str] | None = None,
         instances: int = 1,
         **settings: str,
     ) -> None:
@@ -70,6 +74,8 @@ class Rig:
         self.settings = settings
         self.services: list[Instance] = []
         self._instances = instances
+        self._nats_login = nats_login
+        self._environment = environment or {}
         self._walls = walls
         self._names = count()
         self._publishing: asyncio.Task[None] | None = None
@@ -81,13 +87,14 @@ class Rig:
             await asyncio.gather(enter(self.nats), enter(self.redis))
             await enter(self.nats_line)
             await enter(self.redis_line)
+            self._publishing = asyncio.create_task(self.publisher.run())
             self.services += [self.instance() for _ in range(self._instances)]
             for service in self.services:
                 await enter(service)
-            self.caddy = await enter(Caddy(*(service.port for service in self.services)))
-            self._publishing = asyncio.create_task(self.publisher.run())
-            for service in self.services:
                 await service.until_ready(60)
+                if self._instances > 1:  # who comes later takes the secret of the keys from Redis
+                    await self._first_flush()
+            self.caddy = await enter(Caddy(*(service.port for service in self.services)))
             self.join(self._walls)
             if self._walls:
                 await self.until(lambda: all(w.says_live for w in self.walls), 60, self._not_live)
@@ -102,13 +109,20 @@ class Rig:
         await self.fleet.close()
         await self._stack.aclose()
 
+    async def _first_flush(self) -> None:
+        async with asyncio.timeout(20), RedisClient.from_url(self.redis.url) as redis:
+            while not await redis.exists(META):
+                await asyncio.sleep(0.05)
+
     def instance(self) -> Instance:
         """The service, behind lines to its servers."""
-        return Instance(self.keys, {
-            "NATS_URL": f"nats://127.0.0.1:{self.nats_line.port}",
+        made = Instance(self.keys, {
+            "NATS_URL": f"nats://{self._nats_login}127.0.0.1:{self.nats_line.port}",
             "REDIS_URL": f"redis://127.0.0.1:{self.redis_line.port}/0",
             "HEARTBEAT_SECONDS": "1", **self.settings,
         })  # fmt: skip
+        made.environment = {**(made.environment or {}), **self._environment}
+        return made
 
     @property
     def service(self) -> Instance:
@@ -133,6 +147,10 @@ class Rig:
         """A node beside the load's, for what must be said by hand. Close it, and the truth is
         no longer the load's alone."""
         return await Node.connect(self.nats.url)
+
+    def beating(self, node: Node) -> None:
+        """A node that is to beat for as long as this rig lives, or the view would be stale."""
+        self._stack.push_async_exit(node.__aexit__)
 
     # -- what must hold ----------------------------------------------------------------------
 
@@ -247,6 +265,14 @@ class Rig:
         wrong = [(calls[key], told[key]) for key in calls if calls[key] != told[key]]
         return f"Redis: {wrong[0][0]}, memory: {wrong[0][1]}" if wrong else None
 
+    async def letters(self, subject: str, number: int) -> list[bytes]:
+        """The first messages of a JetStream subject."""
+        client = await connected(self.nats.url, "test", None)
+        aside = await client.jetstream().pull_subscribe(subject)
+        messages = await aside.fetch(number, timeout=5)
+        await client.close()
+        return [message.data for message in messages]
+
     async def status(self) -> dict[str, Any]:
         async with httpx.AsyncClient() as client:
             told: dict[str, Any] = (await client.get(f"{self.service.admin_url}/statusz")).json()
@@ -268,9 +294,3 @@ def counted(told: dict[str, float]) -> None:
     assert received == became
     if told['livestate_events_total{result="dropped"}']:
         assert told["livestate_node_lists_total"]
-
-
-async def percentile(probe: Callable[[], Awaitable[float]], number: int, at: float) -> float:
-    """The ``at`` share of ``number`` delays in seconds, one after the other."""
-    delays = sorted([await probe() for _ in range(number)])
-    return delays[min(int(at * number), number - 1)]
