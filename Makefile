@@ -12,7 +12,7 @@ demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ct
 	@$(BIN)/livestate demo
 
 test: .venv/ready ## all tests, on real servers
-	@scripts/system-packages chromium redis-server
+	@scripts/system-packages chromium redis-server curl
 	@$(BIN)/python -m pytest
 
 faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20

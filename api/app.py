@@ -75,12 +75,18 @@ def create_app(
             return problem(406, f"This is {sse.MEDIA_TYPE}; JSON is at {STREAM_PATH}/snapshot.")
         if request.method == "HEAD":
             return Response(b"", content_type=sse.MEDIA_TYPE)
+        gzip = False
         reason = streams.refusal(identity)
         if reason is not None:
             body = streams.refuse(reason)
         else:
-            body = streams.frames(identity, token, scope, _last_event_id(), direct.outlet(request))
+            gzip = request.accept_encodings.quality("gzip") > 0
+            body = streams.frames(identity, token, scope, _last_event_id(),
+                                  direct.outlet(request, gzip=gzip), gzip=gzip)  # fmt: skip
         response = Response(body, content_type=sse.MEDIA_TYPE)
+        response.headers["Vary"] = "Accept-Encoding"
+        if gzip:
+            response.headers["Content-Encoding"] = "gzip"
         response.timeout = None  # Quart ends a response after 60 s otherwise, without a word
         # nginx and its like must not collect a stream before they pass it on.
         response.headers["X-Accel-Buffering"] = "no"

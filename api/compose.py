@@ -25,7 +25,8 @@ from api.health import create_admin
 from api.keys import KeySet, Revocations
 from api.metrics import Numbers
 from api.settings import Settings, masked
-from api.stream import SseWire, Streams
+from api.stream import Streams
+from api.wire import SseWire
 from livestate.active_calls import ActiveCalls
 from livestate.nodes import Nodes
 from livestate.runtime.cdrs import CdrReader
@@ -165,11 +166,12 @@ class Livestate:
         reading = asyncio.create_task(self.cdrs.run())
         writing = asyncio.create_task(self._write())
         watching = asyncio.create_task(self.watch.run())
+        sweeping = asyncio.create_task(self.streams.run())
         try:
             async with kept_fresh(self.verifier, self.streams.recheck):
                 yield
         finally:
-            await end(feeding, reading, watching)
+            await end(feeding, reading, watching, sweeping)
             await self.consumer.stop()
             self.projection.stop()
             await asyncio.gather(writing, return_exceptions=True)
@@ -203,6 +205,8 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
+    # First of all: who is here already keeps what is his, and who comes early waits a moment.
+    listeners = direct.listen(settings.bind), direct.listen(settings.admin_bind)
     gc.disable()  # while tens of thousands of calls come back, none of them garbage
     live = Livestate(settings, await take_back(settings.redis_url))
     calm_collector()
@@ -229,14 +233,13 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
         if on_ready is not None:
             on_ready()
         await asyncio.gather(
-            _http(public, settings.bind, until_drained),
-            _http(admin, settings.admin_bind, drained.wait),
+            _http(public, listeners[0], until_drained),
+            _http(admin, listeners[1], drained.wait),
         )
 
 
-async def _http(app: Quart, address: str, ended: Callable[[], Any]) -> None:
+async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any]) -> None:
     config = Config()
-    listener = direct.listen(address)
     config.bind = [f"fd://{listener.detach()}"]
     config.backlog = direct.BACKLOG
     config.graceful_timeout = 1

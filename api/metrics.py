@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from api.stream import SseWire, Streams
+from api.stream import Streams
+from api.wire import SseWire
 from livestate.active_calls import ActiveCalls
 from livestate.events import PHASES, REJECT_REASONS
 from livestate.nodes import Nodes

@@ -33,7 +33,7 @@ from nats.aio.client import Client
 from api.compose import Livestate, calm_collector
 from api.instance import Instance
 from api.settings import Settings
-from api.stream import SseWire
+from api.wire import SseWire
 from livestate.access import Scope
 from livestate.active_calls import ActiveCalls
 from livestate.bridge.kamailio import Outgoing, sync

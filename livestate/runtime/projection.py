@@ -104,6 +104,7 @@ class Projection:
         self._whole = True  # the next flush writes everything
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
+        self._wake.set()  # the first turn does not wait
         scripts = files("livestate.runtime")
         self._flush_script = redis.register_script((scripts / "flush.lua").read_text())
         self._swap_script = redis.register_script((scripts / "swap.lua").read_text())
