@@ -205,13 +205,14 @@ class Fleet:
 
     async def leave(self, walls: Iterable[Wall]) -> None:
         """These go away, as a browser that is closed."""
-        leaving = [n for n, wall in enumerate(self.walls) if wall in set(walls)]
-        tasks = [self._tasks[n] for n in leaving]
+        leaving = set(walls)
+        both = list(zip(self.walls, self._tasks, strict=True))
+        self.walls[:] = [wall for wall, _ in both if wall not in leaving]
+        self._tasks[:] = [task for wall, task in both if wall not in leaving]
+        tasks = [task for wall, task in both if wall in leaving]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for n in reversed(leaving):
-            del self.walls[n], self._tasks[n]
 
     async def close(self) -> None:
         await self.leave(tuple(self.walls))
