@@ -18,7 +18,8 @@ from hypercorn.config import Config
 from quart import Quart
 from redis.exceptions import RedisError
 
-from api import direct
+from api import direct, http1
+from api.address import networks
 from api.app import create_app
 from api.auth import Verifier, kept_fresh
 from api.health import create_admin
@@ -41,6 +42,7 @@ from livestate.runtime.redis_table import Loaded, connect, load
 from livestate.runtime.watch import Watch
 
 log = logging.getLogger("livestate")
+IDLE_SECONDS = 8  # a proxy must let go of idle connections sooner, see deploy/Caddyfile
 
 
 class Livestate:
@@ -88,7 +90,8 @@ class Livestate:
         )  # fmt: skip
         self.streams = Streams(
             self.hub, self.verifier, settings.stream_seconds, settings.max_streams,
-            settings.max_streams_per_user, ready=lambda: self.not_ready() is None,
+            settings.max_streams_per_user, settings.max_streams_per_address,
+            ready=lambda: self.not_ready() is None,
         )  # fmt: skip
         self._started = steady_ms()
         self._been_ready = False
@@ -213,8 +216,10 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
     numbers = Numbers(live.table, live.nodes, live.pipeline.tally, live.hub, live.wire,
                       live.streams, live.projection, live.consumer, live.cdrs,
                       live.watch)  # fmt: skip
-    public = create_app(live.table, live.streams, live.verifier, clock=now_ms)
+    public = create_app(live.table, live.streams, live.verifier, clock=now_ms,
+                        trusted_proxies=networks(settings.trusted_proxies))  # fmt: skip
     admin = create_admin(numbers, ready=live.not_ready, status=live.status)
+    http1.install()
     if settings.direct == "yes":
         direct.install()
     drained = asyncio.Event()
@@ -243,8 +248,9 @@ async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any]) -
     config.bind = [f"fd://{listener.detach()}"]
     config.backlog = direct.BACKLOG
     config.graceful_timeout = 1
-    config.keep_alive_timeout = 10
-    config.read_timeout = None
+    # From the connection to a whole request's headers, and between two requests.
+    config.keep_alive_timeout = IDLE_SECONDS
+    config.read_timeout = None  # a stream's client has nothing more to say
     config.h11_max_incomplete_size = 32 * 1024
     config.include_server_header = False
     config.accesslog = None

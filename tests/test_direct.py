@@ -10,6 +10,7 @@ from importlib.metadata import version
 import pytest
 from hypercorn.asyncio import run as hypercorn_run
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.protocol import H11Protocol, ProtocolWrapper
 
 from api import direct
 from livestate.runtime.frame import chunk
@@ -21,6 +22,9 @@ def test_hypercorn_is_the_version_that_the_seam_was_seen_on() -> None:
     assert version("hypercorn") == "0.18.0"
     assert "TCPServer(" in inspect.getsource(hypercorn_run.worker_serve)
     assert "writer" in inspect.signature(TCPServer.__init__).parameters
+    assert "H11Protocol(" in inspect.getsource(ProtocolWrapper.__init__)
+    for name in ("handle", "_maybe_recycle", "_send_error_response", "_send_h11_event"):
+        assert inspect.iscoroutinefunction(getattr(H11Protocol, name))
 
 
 def test_a_chunk_is_as_http_wants_it() -> None:
