@@ -146,6 +146,8 @@ def create_app(
     @app.after_request
     async def secured(response: Response) -> Response:
         response.headers.update(_SECURITY)
+        if "Allow" in response.headers:
+            response.headers["Allow"] = ", ".join(sorted(response.allow))
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 

@@ -6,9 +6,8 @@ to us past the proxy's paths, with an ``X-Forwarded-For`` of his own. So an upgr
 server may (RFC 9110 §7.8).
 
 And where a request comes before the one before it was answered, Hypercorn stops reading: of a
-stream that never ends it would not see its client leave. So what comes early is not kept; the
-answer under way is completed, then the connection ends, and its client asks again (RFC 9112
-§9.3.2).
+stream, which never ends, it would not see the client leave. So what is said to a stream is not
+kept; when it is over its connection is too, and who asked early asks again (RFC 9112 §9.3.2).
 
 It rests on ``hypercorn.protocol.H11Protocol`` of the pinned version (``tests/test_direct.py``).
 """
@@ -21,15 +20,20 @@ from typing import Any, Final
 import h11
 import hypercorn.protocol
 from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
 
 from api.problem import details
 
-_EXPECTING: Final = (h11.IDLE, h11.SEND_BODY)  # a request, or the rest of one
 # RFC 9110 §7.2, as far as it names a machine; what is none makes a URL parser raise.
 _HOST: Final = re.compile(
     rb"([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63}){0,126}\.?|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?"
 )
+# No id is an error, and these are: NUL and its like in a header, which may be refused or read as
+# spaces (RFC 9110 §5.5).
+_ID_LINE: Final = re.compile(rb"\nlast-event-id:[^\r\n]*", re.IGNORECASE)
+_SPACES: Final = bytes.maketrans(b"\0\v\f", b"   ")
 _TOLD: Final = {
     400: "This is not a request that HTTP/1.1 knows.",
     431: "The headers are too large.",
@@ -38,13 +42,20 @@ _TOLD: Final = {
 
 
 class PlainRequests(h11.Connection):
-    """h11's parser of requests for paths, which does not ask its caller to stop reading."""
+    """h11's parser, of requests for paths. ``endless``: what is answered now may never end, so its
+    caller is not asked to stop reading."""
 
     bodiless = False  # the answer to the last request
+    endless = False
+
+    def receive_data(self, data: bytes) -> None:
+        if self.their_state is h11.IDLE:
+            data = _ID_LINE.sub(lambda line: line[0].translate(_SPACES), data)
+        super().receive_data(data)
 
     def next_event(self) -> Any:
         event = super().next_event()
-        if event is h11.PAUSED:
+        if event is h11.PAUSED and self.endless:
             return h11.NEED_DATA
         if not isinstance(event, h11.Request):
             return event
@@ -73,13 +84,22 @@ class Http1(H11Protocol):
         self._hasty = False
 
     async def handle(self, event: Event) -> None:
-        if isinstance(event, RawData) and self.connection.their_state not in _EXPECTING:
+        if isinstance(event, RawData) and self.requests.endless:
             self._hasty = self._hasty or bool(event.data)
         else:
             await super().handle(event)
 
+    async def stream_send(self, event: StreamEvent) -> None:
+        if isinstance(event, Response):
+            bounded = any(name == b"content-length" for name, _ in event.headers)
+            if event.status_code == 200 and not bounded:
+                self.requests.endless = True
+                await self.can_read.set()
+        await super().stream_send(event)
+
     async def _maybe_recycle(self) -> None:
-        if self._hasty or self.connection.trailing_data[0]:
+        endless, self.requests.endless = self.requests.endless, False
+        if self._hasty or (endless and self.requests.trailing_data[0]):
             await self._close_stream()
             await self.send(Closed())
         else:
