@@ -30,9 +30,9 @@ class Answer:
         return cls(int(line.split(" ")[1]), told, body) if line else cls(0, {}, b"")
 
 
-def get(path: str, *headers: str, method: str = "GET") -> bytes:
+def get(path: str, *headers: str, method: str = "GET", host: str = "x") -> bytes:
     """A whole request; ``headers`` are lines."""
-    lines = (f"{method} {path} HTTP/1.1", "Host: x", *headers, "", "")
+    lines = (f"{method} {path} HTTP/1.1", f"Host: {host}", *headers, "", "")
     return "\r\n".join(lines).encode("utf-8", "surrogateescape")
 
 
