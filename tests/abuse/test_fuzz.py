@@ -37,10 +37,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=8,
 )  # fmt: skip
-FIELDS = ["v", "phase", "node", "epoch", "seq", "ts", "call_id", "dialog", "company_id",
-          "direction", "from", "to", "from_uri", "to_uri", "trunk", "attempt", "setup_at", "answered_at",
-          "ended_at", "sip_code", "sip_reason", "by", "outcome", "detail", "sync_id", "part",
-          "parts", "calls", "dialogs", "odd"]  # fmt: skip
+FIELDS = [
+    "v", "phase", "node", "epoch", "seq", "ts", "call_id", "dialog", "company_id", "direction",
+    "from", "to", "from_uri", "to_uri", "trunk", "attempt", "setup_at", "answered_at", "ended_at",
+    "sip_code", "sip_reason", "by", "outcome", "detail", "sync_id", "part", "parts", "calls",
+    "dialogs", "odd",
+]  # fmt: skip
 GOOD: dict[str, Any] = {
     "v": 1, "phase": "setup", "node": "n1", "epoch": 7, "seq": 9, "ts": START, "call_id": "x",
     "dialog": "1.1",
