@@ -42,7 +42,7 @@ from livestate.runtime.redis_table import Loaded, connect, load
 from livestate.runtime.watch import Watch
 
 log = logging.getLogger("livestate")
-IDLE_SECONDS = 8  # a proxy must let go of idle connections sooner, see deploy/Caddyfile
+IDLE_SECONDS = 7  # a proxy must let go of idle connections sooner, see deploy/Caddyfile
 
 
 class Livestate:

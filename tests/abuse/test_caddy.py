@@ -111,8 +111,8 @@ async def test_a_forged_x_forwarded_for_is_overwritten_and_the_cap_is_the_client
                      "X-Real-IP": "6.6.6.6", "Remote-Addr": "127.0.0.1"},
         )  # fmt: skip
 
-    crowd = await asyncio.gather(*(come(n, "127.0.0.2") for n in range(5 * MOST_PER_ADDRESS)))
-    other = await come(0, "127.0.0.3")
+    crowd = await asyncio.gather(*(come(n, "127.0.0.4") for n in range(5 * MOST_PER_ADDRESS)))
+    other = await come(0, "127.0.0.5")
     for stream in (*crowd, other):
         await stream.until(lambda s: s.dashboard.complete or s.dashboard.goodbye, 15)
     assert sum(stream.dashboard.complete for stream in crowd) == MOST_PER_ADDRESS

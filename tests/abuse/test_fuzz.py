@@ -4,6 +4,7 @@ back."""
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
 
 import h11
@@ -26,6 +27,7 @@ from livestate.events import (
     parse_cdr,
 )
 from livestate.nodes import Nodes
+from livestate.runtime.frame import GZIP_HEADER, Frame
 from livestate.runtime.pipeline import Pipeline
 from tests.calls import CALL_PHASES, START
 
@@ -190,7 +192,8 @@ def test_what_lies_in_redis_is_a_call_or_unusable(told: Any, junk: bytes, at: in
 def test_what_is_written_is_read_again_byte_for_byte(
     before: tuple[CallEvent, ...], after: tuple[CallEvent, ...], part: int, cuts: list[int]
 ) -> None:
-    """Frames → chunks → a real HTTP client → our parser → the fold: the calls of the table."""
+    """Frames → chunks → a real HTTP client → our parser → the fold: the calls of the table. And
+    packed, they are the same bytes to zlib."""
     table = ActiveCalls(secret=b"s" * 16, epoch="e")
     view, records = table.view(ALL_CALLS), diff.Records()
     for event in before:
@@ -210,13 +213,16 @@ def test_what_is_written_is_read_again_byte_for_byte(
     rows = list(view.since(version))
     rows.reverse()
     wrote("diff", [diff.diff(rows, {}, view.gone, records, START)])
-    raw = b"HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n" + sse.chunk(sse.retry(1_234))
+    written = [Frame(sse.retry(1_234))]
     shown = ""
     for frame in frames:
         named = sse.read_id(frame.id) if frame.id != shown else None
-        raw += sse.chunk(sse.event(frame.name, frame.data, named))
+        written.append(Frame(sse.event(frame.name, frame.data, named)))
         shown = frame.id
-    raw += b"0\r\n\r\n"
+    packed = GZIP_HEADER + b"".join(frame.block for frame in written)
+    assert zlib.decompressobj(wbits=31).decompress(packed) == b"".join(written)
+    raw = b"HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n"
+    raw += b"".join(frame.chunk for frame in written) + b"0\r\n\r\n"
     client, parser, dashboard = h11.Connection(h11.CLIENT), Parser(), Dashboard()
     client.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
     client.send(h11.EndOfMessage())
