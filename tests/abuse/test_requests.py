@@ -193,7 +193,7 @@ NOT_REQUESTS = [
 async def test_whatever_is_sent_gets_an_answer_and_no_line_in_the_log(
     service: Instance, node: Node
 ) -> None:
-    """Seven hundred hostile requests: no 5xx of ours, no redirect away, no cookie, no traceback;
+    """Four hundred hostile requests: no 5xx of ours, no redirect away, no cookie, no traceback;
     and a stream beside them goes on."""
     token = service.token()
     lines = len(service._log.read_text().splitlines())
