@@ -3,7 +3,11 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 
+<<<<<<< HEAD
 .PHONY: help demo test check format docs figures loadtest lock clean
+=======
+.PHONY: help demo test check faults faults-fast format docs figures lock clean
+>>>>>>> w-faults
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -14,6 +18,14 @@ demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ct
 test: .venv/ready ## all tests, on real servers
 	@scripts/system-packages chromium redis-server curl
 	@$(BIN)/python -m pytest
+
+faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20
+	@scripts/system-packages chromium redis-server faketime
+	@$(BIN)/python -m pytest tests/faults
+
+faults-fast: .venv/ready ## the rows of it that take seconds
+	@scripts/system-packages chromium redis-server faketime
+	@$(BIN)/python -m pytest tests/faults -m "not slow"
 
 check: .venv/ready ## format, lint, types, arrows of the house, generated docs
 	@$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@ labels, nothing that names a call, a company or a token."""
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -117,6 +118,7 @@ class Numbers(Collector):
         yield _gauge("livestate_redis_dirty_calls", "Calls not yet written.", self.projection.dirty)
         yield _gauge("livestate_redis_last_flush_seconds", "How long the last flush took.",
                      stats.last_flush_seconds)  # fmt: skip
+        yield _gauge("livestate_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
         used = resource.getrusage(resource.RUSAGE_SELF)
         yield _counter("livestate_cpu_seconds", "User and system time of this process.",
                        used.ru_utime + used.ru_stime)  # fmt: skip
