@@ -20,7 +20,6 @@ import select
 import socket
 import statistics
 import time
-import zlib
 from array import array
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -72,14 +71,12 @@ class Report:
 
 @dataclass(slots=True)
 class Ask:
-    """A batch of clients. ``reads`` False: takes what the kernel takes and never reads on.
-    ``inflate``: its body is gzip; the wire's bytes are counted, the text is looked at."""
+    """A batch of clients. ``reads`` False: takes what the kernel takes and never reads on."""
 
     address: tuple[str, int]
     requests: list[bytes]
     poll_seconds: float = 0.0
     reads: bool = True
-    inflate: bool = False
     storm: bool = False  # all connect() calls at once
     reconnect: bool = False  # cut those there are, in the same breath
 
@@ -87,7 +84,7 @@ class Ask:
 class Client:
     """One connection as the loop sees it."""
 
-    __slots__ = ("ask", "asked", "bytes", "gzip", "last", "number", "request", "sock", "tail")
+    __slots__ = ("ask", "asked", "bytes", "last", "number", "request", "sock", "tail")
 
     def __init__(self, number: int, sock: socket.socket, ask: Ask, request: bytes) -> None:
         self.number = number
@@ -98,36 +95,6 @@ class Client:
         self.bytes = 0
         self.tail = b""
         self.asked = 0.0
-        self.gzip: Gunzip | None = Gunzip() if ask.inflate else None
-
-
-class Gunzip:
-    """The text in a chunked gzip response as it comes. Only for the few clients that need it."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._inflate = zlib.decompressobj(31)
-        self._body = False
-
-    def feed(self, data: bytes) -> bytes:
-        data = self._rest + data
-        if not self._body:
-            head, found, data = data.partition(b"\r\n\r\n")
-            if not found:
-                self._rest = head
-                return b""
-            self._body = True
-            if b"content-encoding: gzip" not in head.lower():
-                raise OSError("the server does not compress")
-        out = b""
-        while True:
-            size, found, rest = data.partition(b"\r\n")
-            length = int(size, 16) if found else 0
-            if not found or len(rest) < length + 2:
-                self._rest = data
-                return out
-            out += self._inflate.decompress(rest[:length])
-            data = rest[length + 2 :]
 
 
 class Loop:
@@ -253,11 +220,6 @@ class Loop:
         self.bytes += size
         client.bytes += size
         data: bytes | bytearray = buffer
-        if client.gzip is not None:
-            data = client.gzip.feed(bytes(buffer[:size]))
-            size = len(data)
-            if not size:
-                return
         if client.tail:
             data = client.tail + data[:size]
             size = len(data)

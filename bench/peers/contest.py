@@ -10,19 +10,27 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+import orjson
+
+from api.sse import chunk, event
 from bench.machine import cpu_seconds, resident_bytes
 from bench.peers.contestants import (
-    FRAME_BYTES,
     Contestant,
     Livestate,
     Missing,
     steadily,
 )
 from bench.receiver import Receiver, Report
+from livestate.runtime.clock import now_ms
+from livestate.simulator import Network, Traffic
 
 CLIENTS: Final = 1_000
 RATE: Final = 10
 SECONDS: Final = 5
+GZIP: Final = b"Accept-Encoding: gzip\r\n"
+BUSY_CALLS_A_MINUTE: Final = 1_000
+BUSY_CLIENTS: Final = 50  # of each kind: identity, gzip
+BEFORE_MS: Final = 300_000  # the hour has been busy for a while when we look
 DRAIN_SECONDS: Final = 15.0  # for what is still queued when the last frame was published
 
 
@@ -114,13 +122,14 @@ async def side_by_side(
                 async with rival(kind) as (contestant, receiver):
                     found = told.setdefault(kind.name, Fanout(kind.wire))
                     found.idle_bytes.append(await joined(contestant, receiver, CLIENTS))
-                    report, frames, cpu, behind = await watched(
-                        contestant, receiver, RATE, SECONDS
-                    )
+                    report, frames, cpu, behind = await watched(contestant, receiver, RATE, SECONDS)
+                    if kind.latency_rate is not None:
+                        rare, _, _, _ = await watched(
+                            contestant, receiver, kind.latency_rate, SECONDS
+                        )
+                        report.latencies_ms = rare.latencies_ms
                     found.add(report, frames * CLIENTS, cpu, behind)
-            except Missing as reason:
-                missing[kind.name] = str(reason)
-            except TooFew as reason:
+            except (Missing, TooFew) as reason:
                 missing[kind.name] = str(reason)
     return told, missing
 
@@ -158,14 +167,14 @@ class Storm:
     clients: int
     seconds: float
     behind: int
+    refused: int
     server_cpu: float
 
 
 async def storm(clients: int = 10_000) -> Storm:
     """All are cut and come back in the same moment, each with its Last-Event-ID; meanwhile a call
     changes. Over when the last of them has that change."""
-    async with rival(Livestate) as (contestant, receiver):
-        assert isinstance(contestant, Livestate)
+    async with Livestate() as contestant, Receiver() as receiver:
         await joined(contestant, receiver, clients)
         last = await newest_id(contestant)
         requests = contestant.requests(clients, b"Last-Event-ID: %b\r\n" % last)
@@ -176,21 +185,36 @@ async def storm(clients: int = 10_000) -> Storm:
             contestant.address, requests, storm=True, reconnect=True
         )
         behind, ended = await receiver.until(mark, 60)
-        behind = max(behind, clients - connected, refused)
         cpu = cpu_seconds(contestant.server.pid) - cpu
-        return Storm(clients, (ended - began) / 1e9, behind, cpu)
+        return Storm(clients, (ended - began) / 1e9, behind, clients - connected + refused, cpu)
 
 
 async def newest_id(contestant: Livestate) -> bytes:
     """The id that a client of this moment holds."""
+    return (await first_line(contestant, b"id: ")).removeprefix(b"id: ")
+
+
+async def first_line(contestant: Livestate, start: bytes) -> bytes:
+    """The first line of a stream that starts so."""
     reader, writer = await asyncio.open_connection(*contestant.address)
     try:
         writer.write(contestant.requests(1)[0])
         async with asyncio.timeout(10):
-            while True:
-                line = await reader.readline()
-                if line.startswith(b"id: "):
-                    return line[4:].strip()
+            while not (line := await reader.readline()).startswith(start):
+                pass
+            return line.strip()
+    finally:
+        writer.transport.abort()
+
+
+async def compresses(contestant: Livestate) -> bool:
+    """Whether a client that takes gzip gets it."""
+    reader, writer = await asyncio.open_connection(*contestant.address)
+    try:
+        writer.write(contestant.requests(1, GZIP)[0])
+        async with asyncio.timeout(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+        return b"content-encoding: gzip" in head.lower()
     finally:
         writer.transport.abort()
 
@@ -237,3 +261,53 @@ async def one_slow(clients: int = CLIENTS, rate: float = 20, seconds: float = 5)
         return Slow(min(alone), min(beside), behind, skipped, caught_up)
 
 
+@dataclass(frozen=True, slots=True)
+class BusyHour:
+    """Bytes on the wire to one client in an hour of 1,000 calls a minute."""
+
+    one_event_a_message: float
+    plain: float
+    gzip: float | None  # None: the service does not compress
+    events: int
+    seconds: float
+
+
+async def busy_hour(seconds: float = 30) -> BusyHour:
+    """Half a minute of it in real time, with its snapshot and heartbeats, told for an hour; beside
+    what the same events are as one uncompressed SSE event a message."""
+    async with Livestate() as contestant, Receiver() as plain, Receiver() as gzip:
+        network = Network(Traffic(cps=BUSY_CALLS_A_MINUTE / 60, seed=7), now_ms() - BEFORE_MS)
+        await told_to(contestant, network)
+        await asyncio.sleep(1)
+        compressed = await compresses(contestant)
+        for receiver, extra in ((plain, b""), (gzip, GZIP)):
+            await receiver.connect(contestant.address, contestant.requests(BUSY_CLIENTS, extra))
+        await asyncio.sleep(1)  # the snapshot is one of an hour: it is counted apart
+        snapshots = [(await receiver.report()).bytes for receiver in (plain, gzip)]
+        for receiver in (plain, gzip):
+            await receiver.reset()
+        began, events, naive = time.perf_counter(), 0, 0
+        while time.perf_counter() - began < seconds:
+            messages, size = await told_to(contestant, network)
+            events += messages
+            naive += size
+            await asyncio.sleep(0.005)
+        hour = 3600 / (time.perf_counter() - began)
+        await asyncio.sleep(0.5)
+        rest = [(await receiver.report()).bytes for receiver in (plain, gzip)]
+        whole = [(s + r * hour) / BUSY_CLIENTS for s, r in zip(snapshots, rest, strict=True)]
+        return BusyHour(naive * hour, whole[0], whole[1] if compressed else None, events, seconds)
+
+
+async def told_to(contestant: Livestate, network: Network) -> tuple[int, int]:
+    """What the network has to say by now: how many events of calls, and their bytes as one SSE
+    event each."""
+    events = size = 0
+    for subject, message in network.due(now_ms()):
+        data = orjson.dumps(message)
+        await contestant.client.publish(subject, data)
+        if message["phase"] not in ("heartbeat", "sync"):
+            events += 1
+            size += len(chunk(event(message["phase"], data)))
+    await contestant.client.flush()
+    return events, size
