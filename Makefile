@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo test check format docs figures lock clean
+.PHONY: help demo test check format docs figures peers bench gate gate-proof lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,6 +30,21 @@ docs: .venv/ready ## write what is generated: settings, contract, state diagram
 
 figures: .venv/ready ## measure what is promised, on this machine, into docs/figures.md
 	@$(BIN)/python -m bench.figures --write
+
+peers: .venv/ready ## livestate beside what one would pick instead, in one run, into docs/benchmarks.md
+	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:nginx || true  # missing: said so
+	@$(BIN)/python -m bench.peers --write
+
+bench: .venv/ready ## each stage by itself, and what grows with what, into .benchmarks and docs
+	@$(BIN)/python -m bench.stages
+
+gate: .venv/ready ## what this commit costs against its merge-base; BASE=<commit> for another one
+	@scripts/system-packages valgrind
+	@$(BIN)/python -m bench.gate $(if $(BASE),--base $(BASE))
+
+gate-proof: .venv/ready ## the gate passes A/A and fails 20 % more work, five times out of five
+	@scripts/system-packages valgrind
+	@$(BIN)/python -m bench.gate.proof
 
 lock: ## resolve requirements.lock anew
 	@$(PYTHON) -m venv .venv/uv && .venv/uv/bin/pip install -q uv

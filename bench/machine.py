@@ -1,4 +1,4 @@
-"""What the machine says of processes: their CPU and memory, which core they may use, how many files.
+"""What the machine says of processes (CPU, memory) and what it lets them have (cores, files).
 
 One core is the server's, the other everybody else's (receiver, driver, NATS, Redis), so that what
 a server costs is not what its measuring costs.

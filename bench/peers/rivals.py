@@ -16,6 +16,7 @@ from typing import Final
 
 import nats
 import uvloop
+from nats.aio.msg import Msg
 
 SUBJECT: Final = "peers.frame"
 BACKLOG: Final = 4096
@@ -47,7 +48,7 @@ class Everybody:
 async def listen(url: str, tell: Callable[[str], None]) -> None:
     client = await nats.connect(url)
 
-    async def take(message: nats.aio.msg.Msg) -> None:
+    async def take(message: Msg) -> None:
         tell(message.data.decode())
 
     await client.subscribe(SUBJECT, cb=take)
