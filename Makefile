@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo test check format docs figures peers bench gate gate-proof lock clean
+.PHONY: help demo test check format docs figures peers gate gate-proof lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -34,9 +34,6 @@ figures: .venv/ready ## measure what is promised, on this machine, into docs/fig
 peers: .venv/ready ## livestate beside what one would pick instead, in one run, into docs/benchmarks.md
 	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:nginx || true  # missing: said so
 	@$(BIN)/python -m bench.peers --write
-
-bench: .venv/ready ## each stage by itself, and what grows with what, into .benchmarks and docs
-	@$(BIN)/python -m bench.stages
 
 gate: .venv/ready ## what this commit costs against its merge-base; BASE=<commit> for another one
 	@scripts/system-packages valgrind

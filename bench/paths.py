@@ -175,7 +175,7 @@ def watched(outlets: int) -> tuple[Any, Any, list[Null]]:
     for way in ways:
         subscriber = hub.subscribe(Scope(), None)
         subscriber.next_frames()
-        subscriber.attach(way)  # type: ignore[arg-type]
+        subscriber.attach(way)
     return hub, table, ways
 
 

@@ -14,6 +14,7 @@ import pickle
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -77,7 +78,12 @@ def bytecodes(day: list[Message], name: str) -> Any:
 def main() -> None:
     path, what, *told = sys.argv[1:]
     day: list[Message] = pickle.loads(Path(path).read_bytes())
-    made = {"count": count, "wall": wall, "bytecodes": bytecodes, "counters": counters}
+    made: dict[str, Callable[..., Any]] = {
+        "count": count,
+        "wall": wall,
+        "bytecodes": bytecodes,
+        "counters": counters,
+    }
     print(json.dumps(made[what](day, *told)))
 
 
