@@ -38,8 +38,7 @@ SLOWED: Final = {
     "parse": ("livestate/events.py", "parse = _twice(parse)"),
     "fold": ("livestate/active_calls.py", "ActiveCalls.apply = _twice(ActiveCalls.apply)"),
     "encode": ("livestate/diff.py", "diff = _twice(diff)"),
-    "snapshot": ("livestate/diff.py",
-                 "_record = record\nrecord = lambda call: (_record(call), _record(call))[0]"),
+    "snapshot": ("livestate/diff.py", "record = _twice(record)"),
     "project": ("livestate/stored.py", "encode = _twice(encode)"),
 }  # fmt: skip
 ROUNDS: Final = 5

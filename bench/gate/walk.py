@@ -30,6 +30,8 @@ def count(day: list[Message], times: str, name: str, *names: str) -> Any:
     """All paths prepared and warm, then one of them so many times: the difference between two
     such runs is that path and nothing else."""
     found, lacking = prepared(day, list(names))
+    gc.collect()
+    gc.disable()
     for _ in range(int(times) if name in found else 0):
         found[name].run()
     return {"lacking": lacking, "units": {name: work.units for name, work in found.items()}}
