@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo test check format docs figures lock clean
+.PHONY: help demo test check format docs figures bench-page screenshots lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,6 +30,14 @@ docs: .venv/ready ## write what is generated: settings, contract, state diagram
 
 figures: .venv/ready ## measure what is promised, on this machine, into docs/figures.md
 	@$(BIN)/python -m bench.figures --write
+
+bench-page: .venv/ready ## 10,000 calls on the page: main thread and pictures a second, with a gate
+	@scripts/system-packages chromium
+	@$(BIN)/python -m bench.page
+
+screenshots: .venv/ready ## pictures of the page, for somebody to look at
+	@scripts/system-packages chromium
+	@$(BIN)/python -m bench.screenshots
 
 lock: ## resolve requirements.lock anew
 	@$(PYTHON) -m venv .venv/uv && .venv/uv/bin/pip install -q uv
