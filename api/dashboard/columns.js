@@ -48,7 +48,7 @@ export const COLUMNS = {
     text: (record) => DIRECTIONS[record.direction] ?? "",
   },
   talk: {
-    title: "Duration", width: "10ch", number: true, rank: (record) => negative(record.answered_at),
+    title: "Duration", width: "9ch", number: true, rank: (record) => negative(record.answered_at),
     text: (record, now, gone) =>
       record.answered_at === undefined ? "" : length(end(gone, now) - record.answered_at),
   },
@@ -82,7 +82,7 @@ export const COLUMNS = {
 };
 
 // What a telephone shows.
-export const NARROW = ["state", "from", "to", "talk"];
+export const NARROW = { state: "13ch", from: "minmax(0, 1fr)", to: "minmax(0, 1fr)", talk: "7ch" };
 
 // Sorted by how long it lasts, which grows: the earlier, the longer.
 function negative(at) {

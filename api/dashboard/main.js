@@ -18,7 +18,7 @@ import { Table } from "./table.js";
 import { length, timeOfDay } from "./text.js";
 import { Tiles } from "./tiles.js";
 
-const COUNT_MS = 200; // tens of thousands of calls, counted this often at most
+const COUNT_MS = 400; // tens of thousands of calls, counted this often at most
 const TICK_MS = 500;
 const SEARCH_MS = 120; // between two letters
 
@@ -243,7 +243,6 @@ function set(element, text) {
 
 function dress() {
   const own = named?.company_id !== undefined;
-  const wanted = narrow.matches ? NARROW : chosen.columns;
   document.documentElement.dataset.theme = chosen.theme;
   document.body.dataset.density = chosen.density;
   document.body.classList.toggle("no-busiest", !chosen.busiest);
@@ -252,7 +251,8 @@ function dress() {
   attention.setSound(chosen.sound && navigator.userActivation?.hasBeenActive === true);
   table.mask = chosen.mask;
   table.raise = chosen.oddFirst;
-  table.setColumns(wanted.filter((column) => column !== "company" || !own));
+  if (narrow.matches) table.setColumns(Object.keys(NARROW), Object.values(NARROW));
+  else table.setColumns(chosen.columns.filter((column) => column !== "company" || !own));
   table.arrange();
   tell();
 }

@@ -5,6 +5,7 @@ import { Order } from "./order.js";
 import { reasons } from "./odd.js";
 
 const OVERSCAN = 6;
+const PICTURE_MS = 100; // between two pictures of what changed; scrolling does not wait
 const FADE_MS = 4_000; // how long a call that is over shows why
 
 // Which rows exist for what is scrolled into sight: the first, and how many. Pure.
@@ -33,6 +34,8 @@ export class Table {
     this.anchor = null; // the topmost row and how far it is scrolled out: it stays where it is
     this.height = 0;
     this.due = false;
+    this.soon = false;
+    this.paintedAt = 0;
     scroller.addEventListener("scroll", () => {
       this.hold();
       this.draw();
@@ -64,7 +67,7 @@ export class Table {
       for (const key of change.changed) this.place(key, calls.get(key));
     }
     this.sweep(); // here too, for a hidden tab paints nothing and would keep them all
-    this.draw();
+    this.drawSoon();
   }
 
   place(key, record) {
@@ -149,9 +152,9 @@ export class Table {
 
   // -- the head ----------------------------------------------------------------------------
 
-  setColumns(names) {
+  setColumns(names, widths = names.map((name) => COLUMNS[name].width)) {
     this.columns = names;
-    this.table.style.setProperty("--columns", names.map((name) => COLUMNS[name].width).join(" "));
+    this.table.style.setProperty("--columns", widths.join(" "));
     this.head.replaceChildren(...names.map((name) => this.title(name)));
     this.label();
     for (const { element } of this.rows.values()) element.remove();
@@ -210,6 +213,15 @@ export class Table {
 
   // -- painting ----------------------------------------------------------------------------
 
+  drawSoon() {
+    if (this.soon) return;
+    this.soon = true;
+    setTimeout(() => {
+      this.soon = false;
+      this.draw();
+    }, Math.max(0, PICTURE_MS - (this.now() - this.paintedAt)));
+  }
+
   draw() {
     if (this.due) return;
     this.due = true;
@@ -236,6 +248,7 @@ export class Table {
   }
 
   paint() {
+    this.paintedAt = this.now();
     this.sweep();
     this.height ||= this.measure();
     const { rows } = this.order;

@@ -4,7 +4,7 @@
 import { gap, length } from "./text.js";
 import { judge, side } from "./thresholds.js";
 
-const percent = (value) => `${value.toFixed(1)} %`;
+const percent = (value) => `${value.toLocaleString("en", { maximumFractionDigits: 1 })} %`;
 const whole = (value) => value.toLocaleString("en");
 const seconds = (value) => gap(value * 1000);
 
@@ -51,7 +51,7 @@ export class Tiles {
       const { format } = TILES[name];
       set(tile.value, value === null || value === undefined ? "–" : format(value));
       const { level, limit } = judge(name, value, figures, thresholds);
-      const said = level && `${SIGNS[level]} ${level}: ${side(name)} ${format(limit)}`;
+      const said = level && `${SIGNS[level]} ${level} ${side(name) === "below" ? "<" : ">"} ${format(limit)}`;
       this.levels.set(name, { level, text: level && `${TILES[name].title} ${format(value)}` });
       if (tile.element.dataset.level !== level) tile.element.dataset.level = level;
       set(tile.note, said || note(name, figures));
