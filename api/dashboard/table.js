@@ -5,7 +5,7 @@ import { Order } from "./order.js";
 import { reasons } from "./odd.js";
 
 const OVERSCAN = 6;
-const PICTURE_MS = 100; // between two pictures of what changed; scrolling does not wait
+const PICTURE_MS = 200; // between two pictures of what changed; scrolling does not wait
 const FADE_MS = 4_000; // how long a call that is over shows why
 
 // Which rows exist for what is scrolled into sight: the first, and how many. Pure.
@@ -352,10 +352,13 @@ export class Table {
       record.unconfirmed === true && !gone && "unconfirmed",
     ].filter(Boolean).join(" ");
     const chosen = key === this.selected;
-    const seen = `${state} ${look} ${chosen} ${why[0] ?? ""}`;
+    // In quarters: an animation would make a layer of every row and a picture of every frame.
+    const left = gone ? Math.ceil((4 * (gone.until - this.now())) / FADE_MS) : "";
+    const seen = `${state} ${look} ${chosen} ${left} ${why[0] ?? ""}`;
     if (row.look === seen) return;
     row.look = seen;
     row.element.dataset.state = state;
+    row.element.dataset.left = left;
     row.element.className = look;
     row.element.title = why.join("; ");
     if (chosen) row.element.setAttribute("aria-current", "true");
