@@ -18,7 +18,7 @@ import { Table } from "./table.js";
 import { length, timeOfDay } from "./text.js";
 import { Tiles } from "./tiles.js";
 
-const COUNT_MS = 400; // tens of thousands of calls, counted this often at most
+const COUNT_MS = 500; // tens of thousands of calls, counted this often at most
 const TICK_MS = 500;
 const SEARCH_MS = 120; // between two letters
 
@@ -215,6 +215,8 @@ function asTheyWere() {
 function signOut(out) {
   signedOut = out;
   at("signed-out").hidden = !out;
+  at("logout").hidden = out;
+  at("who").hidden = out;
   if (!out) return;
   fold.calls = new Map();
   fold.doubt();
@@ -394,8 +396,8 @@ setInterval(() => {
   tell();
   if (paused !== null) still();
   if (document.hidden) return;
-  if (ticks % 2 === 0 && paused === null) table.age(filters.longer > 0);
-  if (ticks % 4 === 0) chips.offer(fold.calls.values());
+  if (ticks % 4 === 0 && paused === null) table.age(filters.longer > 0);
+  if (ticks % 8 === 0) chips.offer(fold.calls.values());
   drawer.tick(fold.calls.get(drawer.key), browser.now());
   table.draw(); // ages tick, and who has left fades
 }, TICK_MS);
