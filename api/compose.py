@@ -29,6 +29,7 @@ from api.settings import Settings, masked
 from api.stream import Streams
 from api.wire import SseWire
 from livestate.active_calls import ActiveCalls
+from livestate.kpi import Kpis
 from livestate.nodes import Nodes
 from livestate.runtime.cdrs import CdrReader
 from livestate.runtime.channel import Pace
@@ -53,7 +54,8 @@ class Livestate:
         secret = loaded.secret if loaded else secrets.token_bytes(16)
         self.table = ActiveCalls(secret=secret, epoch=secrets.token_hex(8), most=settings.max_calls)
         self.nodes = Nodes(stale_after=int(settings.node_stale_seconds * 1000))
-        self.wire = SseWire(now_ms, steady_ms)
+        self.kpis = Kpis(steady_ms)
+        self.wire = SseWire(now_ms, steady_ms, self.kpis.figures)
         self.hub = Hub(
             self.table, self.wire, pace=Pace(longest=settings.tick_ms / 1000),
             heartbeat_seconds=settings.heartbeat_seconds, loop=asyncio.get_running_loop(),
@@ -67,7 +69,7 @@ class Livestate:
         )  # fmt: skip
         ended_ms = int(settings.ended_seconds * 1000)
         self.pipeline = Pipeline(
-            self.table, self.nodes, (self.projection, self.hub), clock=steady_ms,
+            self.table, self.nodes, (self.projection, self.hub, self.kpis), clock=steady_ms,
             ended_ms=ended_ms,
         )  # fmt: skip
         self.consumer = Consumer(
@@ -101,6 +103,7 @@ class Livestate:
     def _restore(self, loaded: Loaded) -> None:
         for change in self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, steady_ms()):
             self.projection.note(change)
+        self.kpis.take_back(self.table.calls.values())
         for node, stamp in self.table.positions().items():
             epoch, seq = stamp >> 54, (stamp & (1 << 54) - 1) >> 1
             self.nodes.expect(node, epoch, seq, steady_ms())

@@ -162,7 +162,7 @@ def fanout(day: list[Message]) -> Work:
 
 def watched(outlets: int) -> tuple[Any, Any, list[Null]]:
     """A hub with so many outlets on its one view, and its table."""
-    from api.stream import SseWire
+    from api.wire import SseWire
     from livestate.access import Scope
     from livestate.active_calls import ActiveCalls
     from livestate.runtime.channel import Pace

@@ -26,7 +26,7 @@ INVALID = 3
 @click.option("--seconds", type=click.FloatRange(1), help="Instead of the profile's.")
 @click.option("--rate", type=click.FloatRange(1), help="Events a second, instead of the profile's.")
 @click.option("--attempts", type=click.IntRange(1, 5), default=1, show_default=True,
-              help="Again after an INVALID run, up to so often; never after a FAILED one.")  # fmt: skip
+              help="Again after an INVALID run, so often; never after a FAILED one.")  # fmt: skip
 def loadtest(
     profile: str, out: Path, users: int | None, seconds: float | None, rate: float | None,
     attempts: int,

@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-from api.sse import chunk, event
+from api.sse import event
 from bench.machine import cpu_seconds, resident_bytes
 from bench.peers.contestants import (
     Contestant,
@@ -22,6 +22,7 @@ from bench.peers.contestants import (
 )
 from bench.receiver import Receiver, Report
 from livestate.runtime.clock import now_ms
+from livestate.runtime.frame import chunk
 from livestate.simulator import Network, Traffic
 
 CLIENTS: Final = 1_000
