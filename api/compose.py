@@ -18,7 +18,8 @@ from hypercorn.config import Config
 from quart import Quart
 from redis.exceptions import RedisError
 
-from api import direct
+from api import direct, http1
+from api.address import networks
 from api.app import create_app
 from api.auth import Verifier, kept_fresh
 from api.health import create_admin
@@ -28,6 +29,7 @@ from api.settings import Settings, masked
 from api.stream import Streams
 from api.wire import SseWire
 from livestate.active_calls import ActiveCalls
+from livestate.kpi import Kpis
 from livestate.nodes import Nodes
 from livestate.runtime.cdrs import CdrReader
 from livestate.runtime.channel import Pace
@@ -41,6 +43,7 @@ from livestate.runtime.redis_table import Loaded, connect, load
 from livestate.runtime.watch import Watch
 
 log = logging.getLogger("livestate")
+IDLE_SECONDS = 7  # a proxy must let go of idle connections sooner, see deploy/Caddyfile
 
 
 class Livestate:
@@ -51,7 +54,8 @@ class Livestate:
         secret = loaded.secret if loaded else secrets.token_bytes(16)
         self.table = ActiveCalls(secret=secret, epoch=secrets.token_hex(8), most=settings.max_calls)
         self.nodes = Nodes(stale_after=int(settings.node_stale_seconds * 1000))
-        self.wire = SseWire(now_ms, steady_ms)
+        self.kpis = Kpis(steady_ms)
+        self.wire = SseWire(now_ms, steady_ms, self.kpis.figures)
         self.hub = Hub(
             self.table, self.wire, pace=Pace(longest=settings.tick_ms / 1000),
             heartbeat_seconds=settings.heartbeat_seconds, loop=asyncio.get_running_loop(),
@@ -65,7 +69,7 @@ class Livestate:
         )  # fmt: skip
         ended_ms = int(settings.ended_seconds * 1000)
         self.pipeline = Pipeline(
-            self.table, self.nodes, (self.projection, self.hub), clock=steady_ms,
+            self.table, self.nodes, (self.projection, self.hub, self.kpis), clock=steady_ms,
             ended_ms=ended_ms,
         )  # fmt: skip
         self.consumer = Consumer(
@@ -88,7 +92,8 @@ class Livestate:
         )  # fmt: skip
         self.streams = Streams(
             self.hub, self.verifier, settings.stream_seconds, settings.max_streams,
-            settings.max_streams_per_user, ready=lambda: self.not_ready() is None,
+            settings.max_streams_per_user, settings.max_streams_per_address,
+            ready=lambda: self.not_ready() is None,
         )  # fmt: skip
         self._started = steady_ms()
         self._been_ready = False
@@ -98,6 +103,7 @@ class Livestate:
     def _restore(self, loaded: Loaded) -> None:
         for change in self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, steady_ms()):
             self.projection.note(change)
+        self.kpis.take_back(self.table.calls.values())
         for node, stamp in self.table.positions().items():
             epoch, seq = stamp >> 54, (stamp & (1 << 54) - 1) >> 1
             self.nodes.expect(node, epoch, seq, steady_ms())
@@ -213,8 +219,10 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
     numbers = Numbers(live.table, live.nodes, live.pipeline.tally, live.hub, live.wire,
                       live.streams, live.projection, live.consumer, live.cdrs,
                       live.watch)  # fmt: skip
-    public = create_app(live.table, live.streams, live.verifier, clock=now_ms)
+    public = create_app(live.table, live.streams, live.verifier, clock=now_ms,
+                        trusted_proxies=networks(settings.trusted_proxies))  # fmt: skip
     admin = create_admin(numbers, ready=live.not_ready, status=live.status)
+    http1.install()
     if settings.direct == "yes":
         direct.install()
     drained = asyncio.Event()
@@ -243,8 +251,9 @@ async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any]) -
     config.bind = [f"fd://{listener.detach()}"]
     config.backlog = direct.BACKLOG
     config.graceful_timeout = 1
-    config.keep_alive_timeout = 10
-    config.read_timeout = None
+    # From the connection to a whole request's headers, and between two requests.
+    config.keep_alive_timeout = IDLE_SECONDS
+    config.read_timeout = None  # a stream's client has nothing more to say
     config.h11_max_incomplete_size = 32 * 1024
     config.include_server_header = False
     config.accesslog = None

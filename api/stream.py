@@ -49,6 +49,7 @@ class Lease(NamedTuple):
 
     token: str
     subject: str
+    client: str | None  # an address, where streams are counted on one
     outlet: Chunks | None
 
 
@@ -69,6 +70,7 @@ class Streams:
     seconds: float
     most: int
     most_per_user: int
+    most_per_address: int
     ready: Callable[[], bool]
     draining: bool = False
     opened: Counter[str] = field(default_factory=Counter)  # by how they began
@@ -76,7 +78,8 @@ class Streams:
     renewals: Wheel[Subscriber] = field(init=False)
     expiries: Wheel[Subscriber] = field(init=False)
     _leases: dict[Subscriber, Lease] = field(default_factory=dict)
-    _of_user: Counter[str] = field(default_factory=Counter)
+    _of_user: Counter[str | None] = field(default_factory=Counter)
+    _of_address: Counter[str | None] = field(default_factory=Counter)
     _stalls: dict[Subscriber, Stall] = field(default_factory=dict)
     _held: tuple[int, frozenset[str]] | None = None
 
@@ -87,20 +90,20 @@ class Streams:
     def __len__(self) -> int:
         return len(self._leases)
 
-    def refusal(self, identity: Identity) -> Goodbye | None:
+    def refusal(self, identity: Identity, client: str | None) -> Goodbye | None:
         """Why this stream cannot be had now. It may be had soon, so the answer is a goodbye: any
         status but 200 kills a native EventSource for good."""
         if self.draining:
             return "drain"
         if not self.ready():
             return "starting"
-        if len(self._leases) >= self.most or self._of_user[identity.subject] >= self.most_per_user:
+        if (
+            len(self._leases) >= self.most
+            or self._of_user[identity.subject] >= self.most_per_user
+            or (client is not None and self._of_address[client] >= self.most_per_address)
+        ):
             return "overload"
         return None
-
-    async def refuse(self, reason: Goodbye) -> AsyncIterator[bytes]:
-        self.ended[reason] += 1
-        yield goodbye(reason)
 
     async def frames(
         self,
@@ -108,20 +111,31 @@ class Streams:
         token: str,
         scope: Scope,
         position: sse.Position | None,
+        client: str | None,
         outlet: Chunks | None,
         *,
         gzip: bool,
     ) -> AsyncIterator[bytes]:
         """The bytes of one stream until it ends. A stream is a lease on its login: it ends when
-        that expires or is revoked, and after about ``seconds`` in any case."""
+        that expires or is revoked, and after about ``seconds`` in any case.
+
+        It is counted on ``client`` where that is an address. Between the question whether it may
+        be and the counting is no await: of many that come at once not one is too many.
+        """
+        form: Callable[[Frame], bytes] = attrgetter("block") if gzip else bytes
+        head = GZIP_HEADER if gzip else b""
+        reason = self.refusal(identity, client)
+        if reason is not None:
+            self.ended[reason] += 1
+            yield head + form(goodbye(reason))
+            return
         subscriber = self.hub.subscribe(scope, position)
         resumed = subscriber.cursor is not None
         self.opened["resumed" if resumed else "unknown_id" if position else "fresh"] += 1
-        self._begin(subscriber, identity, Lease(token, identity.subject, outlet))
+        self._begin(subscriber, identity, Lease(token, identity.subject, client, outlet))
         subscriber.heartbeat_due = True  # says at once whether what follows is live
-        form: Callable[[Frame], bytes] = attrgetter("block") if gzip else bytes
         try:
-            yield (GZIP_HEADER if gzip else b"") + form(Frame(sse.retry(retry_ms(None))))
+            yield head + form(Frame(sse.retry(retry_ms(None))))
             while not subscriber.over():
                 subscriber.wake.clear()
                 for frame in subscriber.next_frames():
@@ -141,6 +155,7 @@ class Streams:
         now = asyncio.get_running_loop().time()
         self._leases[subscriber] = lease
         self._of_user[lease.subject] += 1
+        self._of_address[lease.client] += 1
         self.expiries.put(subscriber, now + identity.expires_at - self.verifier.now())
         self.renewals.put(subscriber, now + self.seconds * random.uniform(0.75, 1))
 
@@ -150,9 +165,8 @@ class Streams:
         self.expiries.take(subscriber)
         self.renewals.take(subscriber)
         self._stalls.pop(subscriber, None)
-        self._of_user[lease.subject] -= 1
-        if not self._of_user[lease.subject]:
-            del self._of_user[lease.subject]
+        _one_less(self._of_user, lease.subject)
+        _one_less(self._of_address, lease.client)
         self.ended[subscriber.ended or "gone"] += 1
 
     def recheck(self) -> None:
@@ -201,3 +215,9 @@ class Streams:
             if now - swept >= SWEEP_SECONDS:
                 swept = now
                 self.sweep(now)
+
+
+def _one_less(counter: Counter[str | None], name: str | None) -> None:
+    counter[name] -= 1
+    if not counter[name]:
+        del counter[name]  # whoever was here once must not stay for ever

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -20,14 +20,21 @@ SNAPSHOT_PART_BYTES: Final = 48 * 1024
 class SseWire:
     """How views become frames.
 
-    ``clock`` is the machine's time; ``steady`` the one in which a source is stale since when.
+    ``clock`` is the machine's time; ``steady`` the one in which a source is stale since when;
+    ``figures`` what else a company (None: all of them) is told with each heartbeat.
     """
 
-    def __init__(self, clock: Callable[[], int], steady: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], int],
+        steady: Callable[[], int] | None = None,
+        figures: Callable[[str | None], dict[str, Any]] | None = None,
+    ) -> None:
         self.records = diff.Records()
         self.diffs = 0
         self._clock = clock
         self._steady = steady or clock
+        self._figures = figures
 
     def snapshot(self, view: View) -> list[Frame]:
         parts = diff.snapshot(view.snapshot(), self.records, self._clock(), SNAPSHOT_PART_BYTES)
@@ -51,7 +58,11 @@ class SseWire:
             since = self._clock() - (self._steady() - source.stale_since)
             told |= {"source": "stale", "stale_since": since}
         told |= {"version": view.version, "calls": view.live, "digest": view.digest}
-        return Frame(sse.event("heartbeat", orjson.dumps(told)))
+        beat = sse.event("heartbeat", orjson.dumps(told))
+        if self._figures is not None:
+            # In the same frame: the pace is the heartbeat's, so its timing tells nothing either.
+            beat += sse.event("kpi", orjson.dumps(self._figures(view.scope.company_id)))
+        return Frame(beat)
 
     def forget(self, key: str) -> None:
         self.records.forget(key)

@@ -139,11 +139,13 @@ class Stream:
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
         dashboard: Dashboard | None = None,
+        source: str | None = None,
     ) -> Self:
-        """Like an EventSource it comes back while the service says that it is starting."""
+        """Like an EventSource it comes back while the service says that it is starting.
+        ``source``: the address of this machine to come from."""
         deadline = time.monotonic() + 10
         while True:
-            stream = await cls._open(url, token, query, headers, dashboard)
+            stream = await cls._open(url, token, query, headers, dashboard, source)
             with contextlib.suppress(AssertionError):
                 await stream.until(lambda s: s.events or s.status not in (0, 200))
             if not stream.named("goodbye") or stream.named("goodbye")[0]["reason"] != "starting":
@@ -160,9 +162,12 @@ class Stream:
         query: dict[str, str] | None,
         headers: dict[str, str] | None,
         dashboard: Dashboard | None,
+        source: str | None,
     ) -> Self:
         parts = urlsplit(url)
-        stream = cls(*await asyncio.open_connection(parts.hostname, parts.port))
+        stream = cls(*await asyncio.open_connection(
+            parts.hostname, parts.port, local_addr=(source, 0) if source else None
+        ))  # fmt: skip
         if dashboard is not None:
             stream.dashboard = dashboard
         path = STREAM + (f"?{urlencode(query)}" if query else "")

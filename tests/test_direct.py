@@ -10,6 +10,7 @@ from importlib.metadata import version
 import pytest
 from hypercorn.asyncio import run as hypercorn_run
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.protocol import H11Protocol, ProtocolWrapper
 
 from api import direct
 from livestate.runtime.frame import chunk
@@ -21,6 +22,9 @@ def test_hypercorn_is_the_version_that_the_seam_was_seen_on() -> None:
     assert version("hypercorn") == "0.18.0"
     assert "TCPServer(" in inspect.getsource(hypercorn_run.worker_serve)
     assert "writer" in inspect.signature(TCPServer.__init__).parameters
+    assert "H11Protocol(" in inspect.getsource(ProtocolWrapper.__init__)
+    for name in ("handle", "_maybe_recycle", "_send_error_response", "_send_h11_event"):
+        assert inspect.iscoroutinefunction(getattr(H11Protocol, name))
 
 
 def test_a_chunk_is_as_http_wants_it() -> None:
@@ -75,7 +79,7 @@ async def test_a_client_that_does_not_read_is_conflated_and_delays_nobody(
         async with await Stream.open(service.url, token) as quick:
             await quick.until(lambda s: s.named("heartbeat"))
             node.hurried = True
-            for turn in range(60):  # 3 MB if it comes singly
+            for turn in range(40):  # 2 MB if it comes singly
                 for number in range(150):
                     await node.say("hold", f"{number}.{number}", detail=f"{turn}" + "x" * 250)
             await node.client.flush()
@@ -87,6 +91,8 @@ async def test_a_client_that_does_not_read_is_conflated_and_delays_nobody(
             read = b""
             async with asyncio.timeout(20):
                 while read.count(last) < 150:
-                    read += await loop.sock_recv(slow, 65536)
+                    piece = await loop.sock_recv(slow, 65536)
+                    assert piece, "it was closed, though it reads"
+                    read += piece
             assert len(read) < len(quick.raw) / 2
         slow.close()

@@ -7,6 +7,7 @@ import click
 from api.cli.demo import demo
 from api.cli.doctor import doctor
 from api.cli.feed import replay, simulate
+from api.cli.loadtest import loadtest
 from api.cli.look import snapshot, tail
 from api.cli.schema import schema
 from api.cli.serve import serve
@@ -23,5 +24,5 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, replay, simulate, tail, snapshot, token, schema, doctor):
+for command in (serve, demo, replay, simulate, tail, snapshot, token, schema, doctor, loadtest):
     main.add_command(command)
