@@ -86,7 +86,8 @@ class Consumer:
         )
         await self._listen()
 
-    async def _listen(self) -> None:
+    async def _listen(self) -> bool:
+        """Whether we may."""
         self._refused = False
         self._subscription = await self._client.subscribe(
             SUBJECT,
@@ -95,6 +96,7 @@ class Consumer:
             pending_bytes_limit=PENDING_BYTES,
         )
         await self._client.flush()  # a refusal comes before its answer
+        return not self._refused
 
     async def listen_again(self) -> None:
         """Where the right to listen was taken from us, ask for it anew: the connection stays, and
@@ -104,8 +106,7 @@ class Consumer:
         with contextlib.suppress(NatsError, asyncio.TimeoutError, OSError):
             if self._subscription is not None:
                 await self._subscription.unsubscribe()
-            await self._listen()
-            if not self._refused:
+            if await self._listen():
                 await self._on_reconnect()
 
     async def stop(self) -> None:

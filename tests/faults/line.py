@@ -42,16 +42,17 @@ class Line:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
-        self._server = await asyncio.start_server(self._carry, sock=listener, backlog=4096)
+        self._server = await asyncio.start_server(self._accept, sock=listener, backlog=4096)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        self.cut()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        while self._open:
+            self.cut()
+            for task in self._open:
+                task.cancel()
+            await asyncio.wait(self._open)
 
     def cut(self) -> None:
         """Reset every connection there is."""
@@ -71,11 +72,15 @@ class Line:
         """Let the next replies vanish, each with its connection: the server has done the work."""
         self._rob += replies
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.carried += 1
+        task = asyncio.create_task(self._carry(reader, writer))
+        self._open[task] = (writer,)  # known before it runs: it may be cut first
+        task.add_done_callback(self._open.pop)
+
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._open[task] = (writer,)
-        self.carried += 1
         try:
             if self.refusing:
                 return
@@ -93,7 +98,7 @@ class Line:
         except OSError:
             pass  # nobody there: the client sees a reset
         finally:
-            for end in self._open.pop(task):
+            for end in self._open[task]:
                 end.transport.abort()
                 with contextlib.suppress(OSError):
                     await end.wait_closed()
