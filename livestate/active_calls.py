@@ -169,7 +169,8 @@ class ActiveCalls:
         self.forget_node(node)
         for key in tuple(self._of_node.get(node, ())):
             before = self.calls[key]
-            change = self._change(before, lose(before, before.stamp, now), now)
+            # As if a list had been taken right after its last event: see ``stamp_of``.
+            change = self._change(before, lose(before, before.stamp | 1, now), now)
             if change is not None:
                 yield change
 
