@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
-import os
-import sysconfig
 from pathlib import Path
 
 import axe_playwright_python
-from playwright.async_api import Error, Page, expect
+from playwright.async_api import Page, expect
 
 from api.instance import Instance
-from livestate.runtime.child import free_port
 from tests.conftest import World
+from tests.faults.caddy import Caddy
 from tests.harness import Node, metrics, now_ms
 from tests.test_page import browser, log_in, page, rows, truth
 
@@ -217,40 +214,23 @@ async def axe(page: Page) -> list[str]:
     return [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in told["violations"]]
 
 
-async def test_a_kill_behind_caddy_is_survived(world: World, page: Page, tmp_path: Path) -> None:
+async def test_a_kill_behind_caddy_is_survived(world: World, page: Page) -> None:
     service: Instance = world.service()
-    port = free_port()
-    shipped = (Path(__file__).parent.parent / "deploy" / "Caddyfile").read_text()
-    text = shipped.replace("{$LIVESTATE_HOST:localhost}", f"http://127.0.0.1:{port}")
-    config = tmp_path / "Caddyfile"
-    config.write_text(
-        "{\n\tadmin off\n}\n" + text.replace("127.0.0.1:8080", f"127.0.0.1:{service.port}")
-    )
-    program = str(Path(sysconfig.get_path("scripts")) / "caddy")
-    async with service, await Node.connect(world.nats.url) as node:
+    async with (
+        service,
+        await Node.connect(world.nats.url) as node,
+        Caddy(service.port) as caddy,
+    ):
         await service.until_ready()
-        process = await asyncio.create_subprocess_exec(
-            program, "run", "--config", str(config), "--adapter", "caddyfile",
-            env=os.environ | {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)},
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            await some_calls(node)
-            for _ in range(100):
-                try:
-                    await page.goto(f"http://127.0.0.1:{port}/login#{service.token()}")
-                    break
-                except Error:  # not there yet
-                    await asyncio.sleep(0.1)
-            await page.wait_for_url("**/live-calls")
-            await truth(page, "live")
-            await rows(page, 3)
-            await service.kill()
-            await truth(page, "disconnected", 12)
-            await service.start()
-            await truth(page, "live", 15)
-            await node.call("7.7", company_id="101")
-            await rows(page, 4)
-        finally:
-            process.kill()  # on SIGTERM it waits for open streams, for ever
-            await process.wait()
+        await some_calls(node)
+        await page.goto(f"{caddy.url}/login#{service.token()}")
+        await page.wait_for_url("**/live-calls")
+        await truth(page, "live")
+        await rows(page, 3)
+        await service.kill()
+        await truth(page, "disconnected", 12)
+        await service.start()
+        await truth(page, "live", 15)
+        await node.call("7.7", company_id="101")
+        await rows(page, 4)
+        await caddy.kill()  # on SIGTERM it waits for open streams

@@ -135,7 +135,7 @@ HOSTILE = {
 
 TEXTS = ("from", "to", "from_uri", "to_uri", "sip_reason", "detail")
 LINE = re.compile(
-    rb"(|retry: \d+|event: (snapshot|diff|heartbeat)|id: [0-9a-f]{16}-\d+"
+    rb"(|retry: \d+|event: (snapshot|diff|heartbeat|kpi)|id: [0-9a-f]{16}-\d+"
     rb'|data: \{"[^\r]*\})'
 )
 
