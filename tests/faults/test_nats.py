@@ -47,7 +47,7 @@ async def test_V_S_nats_killed_and_back_after_1s_with_the_bridge_before_us(
 
 @pytest.mark.parametrize(
     "seconds",
-    [12, pytest.param(OUTAGE_SECONDS, marks=[pytest.mark.slow, pytest.mark.timeout(0)])],
+    [8, pytest.param(OUTAGE_SECONDS, marks=[pytest.mark.slow, pytest.mark.timeout(0)])],
 )
 async def test_V_S_nats_away_for_long(rigs: Rigs, row: Row, seconds: float) -> None:
     async with rigs() as rig:

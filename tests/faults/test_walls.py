@@ -34,8 +34,8 @@ async def test_M_fifty_slow_readers_slow_nobody(rigs: Rigs, row: Row) -> None:
             await rig.until(lambda: all(wall.says_live for wall in slow), 30, rig._not_live)
             for wall in slow:
                 wall.reading.clear()
-            row.inject("50 clients with 4 KB receive buffers stop reading for 10 s, 250 events/s")
-            delays = await probe.delays(10)
+            row.inject("50 clients with 4 KB receive buffers stop reading for 6 s, 250 events/s")
+            delays = await probe.delays(6)
             p99 = delays[int(0.99 * len(delays))]
             row.tell(f"others' p99 {p99:.3f} s, the worst before {calm:.3f} s")
             # Their share of one machine is noise here; a reader who delayed others would cost
@@ -109,7 +109,7 @@ async def test_M_V_a_client_on_100_kbit_s_gets_the_newest_state(rigs: Rigs, row:
             slow = rig.join(10, url=f"http://127.0.0.1:{narrow.port}")
             await rig.until(lambda: all(wall.connected for wall in slow), 30, rig._not_live)
             row.inject("10 clients behind lines of 100 kbit/s, 250 events/s")
-            await asyncio.sleep(10)
+            await asyncio.sleep(6)
             quick = next(wall for wall in rig.walls if wall.company is None)
             theirs = max(wall.frames["diff"] for wall in slow if wall.company is None)
             row.tell(f"{theirs} frames for a slow one, {quick.frames['diff']} for a quick one")
