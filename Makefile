@@ -3,7 +3,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo test check format docs figures lock clean
+.PHONY: help demo test check faults faults-fast format docs figures peers gate gate-proof \
+	loadtest bench-page screenshots lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -12,8 +13,16 @@ demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ct
 	@$(BIN)/livestate demo
 
 test: .venv/ready ## all tests, on real servers
-	@scripts/system-packages chromium redis-server
+	@scripts/system-packages chromium redis-server curl
 	@$(BIN)/python -m pytest
+
+faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20
+	@scripts/system-packages chromium redis-server faketime
+	@$(BIN)/python -m pytest tests/faults
+
+faults-fast: .venv/ready ## the rows of it that take seconds
+	@scripts/system-packages chromium redis-server faketime
+	@$(BIN)/python -m pytest tests/faults -m "not slow"
 
 check: .venv/ready ## format, lint, types, arrows of the house, generated docs
 	@$(BIN)/ruff format --check .
@@ -30,6 +39,29 @@ docs: .venv/ready ## write what is generated: settings, contract, state diagram
 
 figures: .venv/ready ## measure what is promised, on this machine, into docs/figures.md
 	@$(BIN)/python -m bench.figures --write
+
+loadtest: .venv/ready ## Locust against real servers, judged: PROFILE=ci|pilot|capacity|storm|soak
+	@$(BIN)/livestate loadtest --profile $(or $(PROFILE),ci) $(LOADTEST)
+
+peers: .venv/ready ## livestate beside what one would pick instead, in one run, into docs/benchmarks.md
+	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:nginx || true  # missing: said so
+	@$(BIN)/python -m bench.peers --write
+
+gate: .venv/ready ## what this commit costs against its merge-base; BASE=<commit> for another one
+	@scripts/system-packages valgrind
+	@$(BIN)/python -m bench.gate $(if $(BASE),--base $(BASE))
+
+gate-proof: .venv/ready ## the gate passes A/A and fails 20 % more work, five times out of five
+	@scripts/system-packages valgrind
+	@$(BIN)/python -m bench.gate.proof
+
+bench-page: .venv/ready ## 10,000 calls on the page: main thread and pictures a second, with a gate
+	@scripts/system-packages chromium
+	@$(BIN)/python -m bench.page
+
+screenshots: .venv/ready ## pictures of the page, for somebody to look at
+	@scripts/system-packages chromium
+	@$(BIN)/python -m bench.screenshots
 
 lock: ## resolve requirements.lock anew
 	@$(PYTHON) -m venv .venv/uv && .venv/uv/bin/pip install -q uv

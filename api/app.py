@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from quart import Quart, Response, request
+from quart import Quart, Response, request, send_from_directory
 
 from api import direct, sse
+from api.address import Networks, client_of
 from api.auth import Verifier, refusal, token_of
 from api.keys import Unauthenticated
 from api.problem import problem, register
-from api.session import session_routes
+from api.session import MAX_BODY_BYTES, session_routes
 from api.stream import Streams
 from livestate.access import Forbidden, Identity, Scope, UnknownFilter, scope_for
 from livestate.active_calls import ActiveCalls
@@ -21,7 +22,11 @@ from livestate.call import Call
 from livestate.diff import ending, record
 
 DASHBOARD: Final = Path(__file__).parent / "dashboard"
+ASSETS: Final = frozenset(
+    str(path.relative_to(DASHBOARD)) for path in DASHBOARD.rglob("*.*") if path.suffix != ".html"
+)
 STREAM_PATH: Final = "/api/v1/live/calls"
+BODY_SECONDS: Final = 5  # Quart waits a minute for a body
 _SECURITY: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
@@ -34,11 +39,18 @@ _SECURITY: Final = {
 
 
 def create_app(
-    table: ActiveCalls, streams: Streams, verifier: Verifier, *, clock: Callable[[], int]
+    table: ActiveCalls,
+    streams: Streams,
+    verifier: Verifier,
+    *,
+    clock: Callable[[], int],
+    trusted_proxies: Networks = (),
 ) -> Quart:
     """The application. Everything it serves is in its arguments."""
-    app = Quart(__name__, static_folder=str(DASHBOARD), static_url_path="/static")
+    app = Quart(__name__, static_folder=None)
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0
+    app.config["BODY_TIMEOUT"] = BODY_SECONDS
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES  # also of what no route reads
     app.url_map.merge_slashes = False
     register(app)
     app.register_blueprint(session_routes(verifier))
@@ -54,6 +66,10 @@ def create_app(
             states=_listed("state"),
             trunks=_listed("trunk"),
         )
+
+    def _client() -> str | None:
+        peer, _ = request.scope["client"] or ("", 0)
+        return client_of(peer, request.headers.getlist("X-Forwarded-For"), trusted_proxies)
 
     @app.errorhandler(Unauthenticated)
     async def unauthenticated(error: Unauthenticated) -> Response:
@@ -75,12 +91,13 @@ def create_app(
             return problem(406, f"This is {sse.MEDIA_TYPE}; JSON is at {STREAM_PATH}/snapshot.")
         if request.method == "HEAD":
             return Response(b"", content_type=sse.MEDIA_TYPE)
-        reason = streams.refusal(identity)
-        if reason is not None:
-            body = streams.refuse(reason)
-        else:
-            body = streams.frames(identity, token, scope, _last_event_id(), direct.outlet(request))
+        gzip = request.accept_encodings.quality("gzip") > 0
+        body = streams.frames(identity, token, scope, _last_event_id(), _client(),
+                              direct.outlet(request, gzip=gzip), gzip=gzip)  # fmt: skip
         response = Response(body, content_type=sse.MEDIA_TYPE)
+        response.headers["Vary"] = "Accept-Encoding"
+        if gzip:
+            response.headers["Content-Encoding"] = "gzip"
         response.timeout = None  # Quart ends a response after 60 s otherwise, without a word
         # nginx and its like must not collect a stream before they pass it on.
         response.headers["X-Accel-Buffering"] = "no"
@@ -116,6 +133,12 @@ def create_app(
     async def login() -> Response:
         return _html("login.html")
 
+    @app.get("/static/<path:name>")
+    async def asset(name: str) -> Response:
+        if name not in ASSETS:  # a file system would be asked for whatever somebody thinks of
+            return problem(404, "There is nothing here.")
+        return await send_from_directory(DASHBOARD, name, conditional=True)
+
     @app.get("/")
     async def root() -> Response:
         return Response(status=302, headers={"Location": "/live-calls"})
@@ -123,6 +146,8 @@ def create_app(
     @app.after_request
     async def secured(response: Response) -> Response:
         response.headers.update(_SECURITY)
+        if "Allow" in response.headers:
+            response.headers["Allow"] = ", ".join(sorted(response.allow))
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 

@@ -14,7 +14,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import jwt
 from quart import Request, Response
@@ -163,7 +162,9 @@ def foreign(request: Request) -> bool:
     if site not in (None, "same-origin", "none"):
         return True
     origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("Host")
+    if origin is None:
+        return False
+    return origin.partition("://")[2] != request.headers.get("Host")  # RFC 6454 §6.1: no path
 
 
 def refusal(error: Unauthenticated | Forbidden) -> Response:

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -17,15 +18,18 @@ from hypercorn.config import Config
 from quart import Quart
 from redis.exceptions import RedisError
 
-from api import direct
+from api import direct, http1
+from api.address import networks
 from api.app import create_app
 from api.auth import Verifier, kept_fresh
 from api.health import create_admin
 from api.keys import KeySet, Revocations
 from api.metrics import Numbers
 from api.settings import Settings, masked
-from api.stream import SseWire, Streams
+from api.stream import Streams
+from api.wire import SseWire
 from livestate.active_calls import ActiveCalls
+from livestate.kpi import Kpis
 from livestate.nodes import Nodes
 from livestate.runtime.cdrs import CdrReader
 from livestate.runtime.channel import Pace
@@ -39,6 +43,7 @@ from livestate.runtime.redis_table import Loaded, connect, load
 from livestate.runtime.watch import Watch
 
 log = logging.getLogger("livestate")
+IDLE_SECONDS = 7  # a proxy must let go of idle connections sooner, see deploy/Caddyfile
 
 
 class Livestate:
@@ -49,7 +54,8 @@ class Livestate:
         secret = loaded.secret if loaded else secrets.token_bytes(16)
         self.table = ActiveCalls(secret=secret, epoch=secrets.token_hex(8), most=settings.max_calls)
         self.nodes = Nodes(stale_after=int(settings.node_stale_seconds * 1000))
-        self.wire = SseWire(now_ms, steady_ms)
+        self.kpis = Kpis(steady_ms)
+        self.wire = SseWire(now_ms, steady_ms, self.kpis.figures)
         self.hub = Hub(
             self.table, self.wire, pace=Pace(longest=settings.tick_ms / 1000),
             heartbeat_seconds=settings.heartbeat_seconds, loop=asyncio.get_running_loop(),
@@ -57,12 +63,13 @@ class Livestate:
         )  # fmt: skip
         self.projection = Projection(
             connect(settings.redis_url), self.table, secret=secret, clock=now_ms,
+            holder=f"{socket.gethostname()} {settings.bind}",
             flush_seconds=settings.redis_flush_ms / 1000,
             cdr_position=lambda: self.cdrs.position,
         )  # fmt: skip
         ended_ms = int(settings.ended_seconds * 1000)
         self.pipeline = Pipeline(
-            self.table, self.nodes, (self.projection, self.hub), clock=steady_ms,
+            self.table, self.nodes, (self.projection, self.hub, self.kpis), clock=steady_ms,
             ended_ms=ended_ms,
         )  # fmt: skip
         self.consumer = Consumer(
@@ -85,7 +92,8 @@ class Livestate:
         )  # fmt: skip
         self.streams = Streams(
             self.hub, self.verifier, settings.stream_seconds, settings.max_streams,
-            settings.max_streams_per_user, ready=lambda: self.not_ready() is None,
+            settings.max_streams_per_user, settings.max_streams_per_address,
+            ready=lambda: self.not_ready() is None,
         )  # fmt: skip
         self._started = steady_ms()
         self._been_ready = False
@@ -95,6 +103,7 @@ class Livestate:
     def _restore(self, loaded: Loaded) -> None:
         for change in self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, steady_ms()):
             self.projection.note(change)
+        self.kpis.take_back(self.table.calls.values())
         for node, stamp in self.table.positions().items():
             epoch, seq = stamp >> 54, (stamp & (1 << 54) - 1) >> 1
             self.nodes.expect(node, epoch, seq, steady_ms())
@@ -134,7 +143,7 @@ class Livestate:
                      "renewals": self.watch.renewals},
             "cdrs": {"trouble": self.cdrs.trouble, "caught_up": self.cdrs.caught_up,
                      "waiting": self.cdrs.waiting, "position": self.cdrs.position},
-            "redis": {"dirty": self.projection.dirty, "superseded": self.projection.superseded,
+            "redis": {"dirty": self.projection.dirty, "standby": self.projection.standby,
                       "failures": self.projection.stats.failures,
                       "rewrites": self.projection.stats.rewrites},
             "nodes": {
@@ -163,11 +172,12 @@ class Livestate:
         reading = asyncio.create_task(self.cdrs.run())
         writing = asyncio.create_task(self._write())
         watching = asyncio.create_task(self.watch.run())
+        sweeping = asyncio.create_task(self.streams.run())
         try:
             async with kept_fresh(self.verifier, self.streams.recheck):
                 yield
         finally:
-            await end(feeding, reading, watching)
+            await end(feeding, reading, watching, sweeping)
             await self.consumer.stop()
             self.projection.stop()
             await asyncio.gather(writing, return_exceptions=True)
@@ -201,14 +211,18 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
+    # First of all: who is here already keeps what is his, and who comes early waits a moment.
+    listeners = direct.listen(settings.bind), direct.listen(settings.admin_bind)
     gc.disable()  # while tens of thousands of calls come back, none of them garbage
     live = Livestate(settings, await take_back(settings.redis_url))
     calm_collector()
     numbers = Numbers(live.table, live.nodes, live.pipeline.tally, live.hub, live.wire,
                       live.streams, live.projection, live.consumer, live.cdrs,
                       live.watch)  # fmt: skip
-    public = create_app(live.table, live.streams, live.verifier, clock=now_ms)
+    public = create_app(live.table, live.streams, live.verifier, clock=now_ms,
+                        trusted_proxies=networks(settings.trusted_proxies))  # fmt: skip
     admin = create_admin(numbers, ready=live.not_ready, status=live.status)
+    http1.install()
     if settings.direct == "yes":
         direct.install()
     drained = asyncio.Event()
@@ -227,19 +241,19 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
         if on_ready is not None:
             on_ready()
         await asyncio.gather(
-            _http(public, settings.bind, until_drained),
-            _http(admin, settings.admin_bind, drained.wait),
+            _http(public, listeners[0], until_drained),
+            _http(admin, listeners[1], drained.wait),
         )
 
 
-async def _http(app: Quart, address: str, ended: Callable[[], Any]) -> None:
+async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any]) -> None:
     config = Config()
-    listener = direct.listen(address)
     config.bind = [f"fd://{listener.detach()}"]
     config.backlog = direct.BACKLOG
     config.graceful_timeout = 1
-    config.keep_alive_timeout = 10
-    config.read_timeout = None
+    # From the connection to a whole request's headers, and between two requests.
+    config.keep_alive_timeout = IDLE_SECONDS
+    config.read_timeout = None  # a stream's client has nothing more to say
     config.h11_max_incomplete_size = 32 * 1024
     config.include_server_header = False
     config.accesslog = None

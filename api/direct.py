@@ -21,7 +21,7 @@ from hypercorn.asyncio import run as hypercorn_run
 from hypercorn.asyncio.tcp_server import TCPServer
 from quart import Request
 
-from api.sse import chunk
+from livestate.runtime.frame import Frame
 
 BACKLOG: Final = 4096  # with Hypercorn's 100, 2,000 dashboards that come back wait 18 s
 # A peer that acknowledges nothing for this long is gone, however full its pipe is (RFC 5482).
@@ -45,22 +45,25 @@ class Connection(TCPServer):
 class Chunks:
     """An :class:`~livestate.runtime.channel.Outlet` on a transport."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_gzip", "_transport")
 
-    # The last frame and its chunk: every client of a channel gets the same one in a row.
-    _framed: tuple[bytes, bytes] = (b"", b"")
-
-    def __init__(self, transport: asyncio.WriteTransport) -> None:
+    def __init__(self, transport: asyncio.WriteTransport, *, gzip: bool) -> None:
         self._transport = transport
+        self._gzip = gzip
+
+    @property
+    def pending(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size()
 
     def ready(self) -> bool:
         return self._transport.get_write_buffer_size() == 0 and not self._transport.is_closing()
 
-    def write(self, frame: bytes) -> None:
-        framed = Chunks._framed
-        if framed[0] is not frame:
-            framed = Chunks._framed = (frame, chunk(frame))
-        self._transport.write(framed[1])
+    def write(self, frame: Frame) -> None:
+        self._transport.write(frame.block_chunk if self._gzip else frame.chunk)
+
+    def abort(self) -> None:
+        self._transport.abort()
 
 
 def install() -> None:
@@ -68,16 +71,17 @@ def install() -> None:
     hypercorn_run.TCPServer = Connection  # type: ignore[attr-defined]
 
 
-def outlet(request: Request) -> Chunks | None:
+def outlet(request: Request, *, gzip: bool) -> Chunks | None:
     """The direct way out of this request's connection, where there is one."""
     transport = _transport.get()
     if transport is None or request.http_version != "1.1":
         return None
-    return Chunks(transport)
+    return Chunks(transport, gzip=gzip)
 
 
 def listen(address: str) -> socket.socket:
-    """A listening socket for ``host:port`` whose connections notice dead peers. Raises OSError."""
+    """A socket that listens on ``host:port``, whose connections notice dead peers. Raises
+    OSError."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -90,4 +94,5 @@ def listen(address: str) -> socket.socket:
         if option is not None:
             listener.setsockopt(socket.IPPROTO_TCP, option, value)
     listener.bind((host, int(port)))
+    listener.listen(BACKLOG)
     return listener

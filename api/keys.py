@@ -22,7 +22,7 @@ from livestate.errors import LivestateError
 
 log = logging.getLogger("livestate.keys")
 
-CHECK_SECONDS: Final = 2.0  # of key files and revocations: a stream ends within 5 s of them
+CHECK_SECONDS: Final = 1.0  # of key files and revocations: a stream ends within 5 s of them
 FETCH_SECONDS: Final = 300.0
 MAX_JWKS_BYTES: Final = 256 * 1024
 # RFC 8725 §3.1: which algorithm a key may be used with is ours to say, not the token's. No HS*:

@@ -3,6 +3,7 @@ labels, nothing that names a call, a company or a token."""
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from api.stream import SseWire, Streams
+from api.stream import Streams
+from api.wire import SseWire
 from livestate.active_calls import ActiveCalls
 from livestate.events import PHASES, REJECT_REASONS
 from livestate.nodes import Nodes
@@ -109,9 +111,14 @@ class Numbers(Collector):
         yield _counter("livestate_redis_flush_failures", "Flushes that failed.", stats.failures)
         yield _counter("livestate_redis_rewrites", "Whole tables written.", stats.rewrites)
         yield _counter("livestate_redis_drifts", "Times Redis was not what we left.", stats.drifts)
+        yield _counter("livestate_redis_fenced", "Times a newer writer was found.",
+                       stats.refused_by_fence)  # fmt: skip
+        yield _gauge("livestate_redis_writer", "1 while this instance writes, 0 on standby.",
+                     not self.projection.standby)  # fmt: skip
         yield _gauge("livestate_redis_dirty_calls", "Calls not yet written.", self.projection.dirty)
         yield _gauge("livestate_redis_last_flush_seconds", "How long the last flush took.",
                      stats.last_flush_seconds)  # fmt: skip
+        yield _gauge("livestate_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
         used = resource.getrusage(resource.RUSAGE_SELF)
         yield _counter("livestate_cpu_seconds", "User and system time of this process.",
                        used.ru_utime + used.ru_stime)  # fmt: skip

@@ -12,16 +12,20 @@ from werkzeug.exceptions import HTTPException
 log = logging.getLogger("livestate.api")
 
 
-def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """A problem details response; ``detail`` is for the person who reads it."""
-    body = {
+def details(status: int, detail: str) -> bytes:
+    """The body; ``detail`` is for the person who reads it."""
+    return orjson.dumps({
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-    }
+    })  # fmt: skip
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """A problem details response."""
     return Response(
-        orjson.dumps(body), status, {"Cache-Control": "no-store", **(headers or {})},
+        details(status, detail), status, {"Cache-Control": "no-store", **(headers or {})},
         content_type="application/problem+json",
     )  # fmt: skip
 

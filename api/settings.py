@@ -12,6 +12,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from api.address import networks
+
 PREFIX: Final = "LIVESTATE_"
 BRIDGE_PREFIX: Final = "LIVESTATE_BRIDGE_"  # the options of `livestate bridge`
 
@@ -60,6 +62,14 @@ def _count(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _networks(text: str) -> str:
+    try:
+        networks(text)
+    except ValueError:
+        raise ValueError("addresses or blocks such as 127.0.0.1,10.0.0.0/8") from None
+    return text
 
 
 def _one_of(*values: str) -> Callable[[str], str]:
@@ -142,6 +152,18 @@ class Settings:
     )
     max_streams: int = _setting(20_000, _count(1, 1_000_000), "Streams at once.")
     max_streams_per_user: int = _setting(100, _count(1, 1_000_000), "Streams at once of one `sub`.")
+    max_streams_per_address: int = _setting(
+        1_000,
+        _count(1, 1_000_000),
+        "Streams at once of one client address (of IPv6: of one /64): as many as a large company "
+        "has dashboards behind one NAT, and a twentieth of all streams.",
+    )
+    trusted_proxies: str = _setting(
+        "127.0.0.1,::1",
+        _networks,
+        "Proxies whose `X-Forwarded-For` is believed: addresses or blocks, separated by commas. "
+        "What they ask for on nobody's behalf is not counted per address.",
+    )
     node_stale_seconds: float = _setting(
         6.0,
         _between(0.5, 10, "seconds"),

@@ -1,4 +1,4 @@
-"""Server-Sent Events as bytes: events, ids, and the HTTP/1.1 chunk around them. No waiting here.
+"""Server-Sent Events as bytes: events and ids. No waiting here.
 
 The format is WHATWG HTML §9.2. Data is always one line of JSON, in which CR and LF cannot occur
 unescaped, so nothing that a caller chose can start a field or an event.
@@ -46,8 +46,3 @@ def read_id(text: str | None) -> Position | None:
         return None
     found = _ID.fullmatch(text)
     return Position(found[1], int(found[2])) if found else None
-
-
-def chunk(data: bytes) -> bytes:
-    """One chunk of HTTP/1.1's chunked transfer coding (RFC 9112 §7.1)."""
-    return b"%x\r\n%b\r\n" % (len(data), data)

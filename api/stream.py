@@ -1,83 +1,64 @@
-"""``GET /api/v1/live/calls``: the life of a stream, and its frames as SSE."""
+"""``GET /api/v1/live/calls``: the life of a stream, from the first byte to the goodbye."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import orjson
 
 from api import sse
 from api.auth import Verifier
 from api.direct import Chunks
-from livestate import diff
+from api.wheel import TURN_SECONDS, Wheel
 from livestate.access import Identity, Scope
-from livestate.call import Call
-from livestate.runtime.channel import Goodbye, Source, Subscriber
+from livestate.runtime.channel import Goodbye, Subscriber
+from livestate.runtime.frame import GZIP_HEADER, Frame
 from livestate.runtime.hub import Hub
-from livestate.view import View
 
-SNAPSHOT_PART_BYTES: Final = 48 * 1024
-
-
-class SseWire:
-    """The hub's frames in the terms of the wire: events with ids.
-
-    ``clock`` is the machine's time; ``steady`` the one in which a source is stale since when.
-    """
-
-    def __init__(self, clock: Callable[[], int], steady: Callable[[], int] | None = None) -> None:
-        self.records = diff.Records()
-        self.diffs = 0
-        self._clock = clock
-        self._steady = steady or clock
-
-    def snapshot(self, view: View) -> list[bytes]:
-        parts = diff.snapshot(view.snapshot(), self.records, self._clock(), SNAPSHOT_PART_BYTES)
-        last = len(parts) - 1
-        # Only the last part has an id: who loses the connection before it has nothing.
-        return [
-            sse.event("snapshot", part, _position(view) if index == last else None)
-            for index, part in enumerate(parts)
-        ]
-
-    def diff(self, view: View, since: int, before: Mapping[str, Call | None]) -> bytes:
-        self.diffs += 1
-        rows = list(view.since(since))
-        rows.reverse()
-        data = diff.diff(rows, before, view.gone, self.records, self._clock())
-        return sse.event("diff", data, _position(view))
-
-    def heartbeat(self, view: View, source: Source) -> bytes:
-        told: dict[str, int | str] = {"as_of": self._clock(), "source": "live"}
-        if source.stale_since is not None:
-            since = self._clock() - (self._steady() - source.stale_since)
-            told |= {"source": "stale", "stale_since": since}
-        told |= {"version": view.version, "calls": view.live, "digest": view.digest}
-        return sse.event("heartbeat", orjson.dumps(told))
-
-    def forget(self, key: str) -> None:
-        self.records.forget(key)
-
-    def rest(self) -> None:
-        self.records.rest()
+STALL_SECONDS: Final = 30.0  # a client whose socket takes nothing for so long is gone
+SWEEP_SECONDS: Final = 5.0
+# How long a client waits before it comes back (ms, from and to). After a drain, one more
+# millisecond for each stream there was, so that a thousand do not come in the same instant.
+RETRY_MS: Final[dict[Goodbye | None, tuple[int, int]]] = {
+    None: (1_000, 3_000), "drain": (500, 1_500), "rotation": (0, 500), "starting": (500, 1_500),
+    "overload": (3_000, 6_000), "expired": (1_000, 3_000), "revoked": (1_000, 3_000),
+    "stalled": (1_000, 3_000),
+}  # fmt: skip
+SPREAD_MS: Final = 4_000  # at most: a wall is to be live again within 10 s
 
 
-def _position(view: View) -> sse.Position:
-    return sse.Position(view.tag, view.version)
+def retry_ms(reason: Goodbye | None, streams: int = 0) -> int:
+    shortest, longest = RETRY_MS[reason]
+    return random.randint(shortest, longest + (min(streams, SPREAD_MS) if reason == "drain" else 0))
 
 
-def goodbye(reason: Goodbye) -> bytes:
-    return sse.event("goodbye", orjson.dumps({"reason": reason}))
+def goodbye(reason: Goodbye, streams: int = 0) -> Frame:
+    """The last event of a stream, and how long to wait before the next one."""
+    told = sse.event("goodbye", orjson.dumps({"reason": reason}))
+    return Frame(sse.retry(retry_ms(reason, streams)) + told)
 
 
-def retry() -> bytes:
-    """Each client waits a while of its own, or all of them come back in the same instant."""
-    return sse.retry(random.randint(1_000, 3_000))
+class Lease(NamedTuple):
+    """What a stream rests on."""
+
+    token: str
+    subject: str
+    client: str | None  # an address, where streams are counted on one
+    outlet: Chunks | None
+
+
+class Stall(NamedTuple):
+    """A client that lags: how much of its last frame is still here, and since when it is so
+    much."""
+
+    pending: int
+    since: float
 
 
 @dataclass(slots=True)
@@ -89,31 +70,40 @@ class Streams:
     seconds: float
     most: int
     most_per_user: int
+    most_per_address: int
     ready: Callable[[], bool]
     draining: bool = False
     opened: Counter[str] = field(default_factory=Counter)  # by how they began
     ended: Counter[str] = field(default_factory=Counter)  # by reason
-    _leases: dict[Subscriber, str] = field(default_factory=dict)
-    _of_user: Counter[str] = field(default_factory=Counter)
+    renewals: Wheel[Subscriber] = field(init=False)
+    expiries: Wheel[Subscriber] = field(init=False)
+    _leases: dict[Subscriber, Lease] = field(default_factory=dict)
+    _of_user: Counter[str | None] = field(default_factory=Counter)
+    _of_address: Counter[str | None] = field(default_factory=Counter)
+    _stalls: dict[Subscriber, Stall] = field(default_factory=dict)
     _held: tuple[int, frozenset[str]] | None = None
+
+    def __post_init__(self) -> None:
+        self.renewals = Wheel(lambda subscriber: subscriber.end("rotation"))
+        self.expiries = Wheel(lambda subscriber: subscriber.end("expired"))
 
     def __len__(self) -> int:
         return len(self._leases)
 
-    def refusal(self, identity: Identity) -> Goodbye | None:
+    def refusal(self, identity: Identity, client: str | None) -> Goodbye | None:
         """Why this stream cannot be had now. It may be had soon, so the answer is a goodbye: any
         status but 200 kills a native EventSource for good."""
         if self.draining:
             return "drain"
         if not self.ready():
             return "starting"
-        if len(self._leases) >= self.most or self._of_user[identity.subject] >= self.most_per_user:
+        if (
+            len(self._leases) >= self.most
+            or self._of_user[identity.subject] >= self.most_per_user
+            or (client is not None and self._of_address[client] >= self.most_per_address)
+        ):
             return "overload"
         return None
-
-    async def refuse(self, reason: Goodbye) -> AsyncIterator[bytes]:
-        self.ended[reason] += 1
-        yield retry() + goodbye(reason)
 
     async def frames(
         self,
@@ -121,29 +111,35 @@ class Streams:
         token: str,
         scope: Scope,
         position: sse.Position | None,
+        client: str | None,
         outlet: Chunks | None,
+        *,
+        gzip: bool,
     ) -> AsyncIterator[bytes]:
         """The bytes of one stream until it ends. A stream is a lease on its login: it ends when
-        that expires or is revoked, and after about ``seconds`` in any case."""
-        loop = asyncio.get_running_loop()
+        that expires or is revoked, and after about ``seconds`` in any case.
+
+        It is counted on ``client`` where that is an address. Between the question whether it may
+        be and the counting is no await: of many that come at once not one is too many.
+        """
+        form: Callable[[Frame], bytes] = attrgetter("block") if gzip else bytes
+        head = GZIP_HEADER if gzip else b""
+        reason = self.refusal(identity, client)
+        if reason is not None:
+            self.ended[reason] += 1
+            yield head + form(goodbye(reason))
+            return
         subscriber = self.hub.subscribe(scope, position)
         resumed = subscriber.cursor is not None
         self.opened["resumed" if resumed else "unknown_id" if position else "fresh"] += 1
-        self._leases[subscriber] = token
-        self._of_user[identity.subject] += 1
-        left = identity.expires_at - self.verifier.now()
-        timers = (
-            loop.call_later(min(left, 1e6), subscriber.end, "expired"),
-            loop.call_later(self.seconds * random.uniform(0.75, 1), subscriber.end, "rotation"),
-        )
+        self._begin(subscriber, identity, Lease(token, identity.subject, client, outlet))
         subscriber.heartbeat_due = True  # says at once whether what follows is live
         try:
-            first = retry()
+            yield head + form(Frame(sse.retry(retry_ms(None))))
             while not subscriber.over():
                 subscriber.wake.clear()
                 for frame in subscriber.next_frames():
-                    yield first + frame
-                    first = b""
+                    yield form(frame)
                     if subscriber.over():
                         break
                 else:
@@ -151,24 +147,35 @@ class Streams:
                         subscriber.attach(outlet)
                     await subscriber.wake.wait()
             if subscriber.ended is not None:
-                yield goodbye(subscriber.ended)
+                yield form(goodbye(subscriber.ended, len(self._leases)))
         finally:
-            for timer in timers:
-                timer.cancel()
-            subscriber.leave()
-            del self._leases[subscriber]
-            self._of_user[identity.subject] -= 1
-            if not self._of_user[identity.subject]:
-                del self._of_user[identity.subject]
-            self.ended[subscriber.ended or "gone"] += 1
+            self._end(subscriber)
+
+    def _begin(self, subscriber: Subscriber, identity: Identity, lease: Lease) -> None:
+        now = asyncio.get_running_loop().time()
+        self._leases[subscriber] = lease
+        self._of_user[lease.subject] += 1
+        self._of_address[lease.client] += 1
+        self.expiries.put(subscriber, now + identity.expires_at - self.verifier.now())
+        self.renewals.put(subscriber, now + self.seconds * random.uniform(0.75, 1))
+
+    def _end(self, subscriber: Subscriber) -> None:
+        subscriber.leave()
+        lease = self._leases.pop(subscriber)
+        self.expiries.take(subscriber)
+        self.renewals.take(subscriber)
+        self._stalls.pop(subscriber, None)
+        _one_less(self._of_user, lease.subject)
+        _one_less(self._of_address, lease.client)
+        self.ended[subscriber.ended or "gone"] += 1
 
     def recheck(self) -> None:
         """End the streams whose login is no longer good; cheap if nothing has changed."""
         held = (self.verifier.keys.version, self.verifier.revocations.names)
         if held != self._held:
             self._held = held
-            for subscriber, token in tuple(self._leases.items()):
-                if not self.verifier.still_good(token):
+            for subscriber, lease in tuple(self._leases.items()):
+                if not self.verifier.still_good(lease.token):
                     subscriber.end("revoked")
 
     async def drain(self, seconds: float) -> None:
@@ -180,3 +187,37 @@ class Streams:
             subscriber.end("drain")
         while self._leases and loop.time() < deadline:
             await asyncio.sleep(0.02)
+
+    def sweep(self, now: float) -> None:
+        """Cut off the clients whose sockets take nothing. Not on the way of a write, which would
+        wait with them."""
+        before, self._stalls = self._stalls, {}
+        for subscriber, lease in tuple(self._leases.items()):
+            pending = lease.outlet.pending if lease.outlet is not None else 0
+            if not pending or lease.outlet is None:
+                continue
+            known = before.get(subscriber)
+            stall = known if known and known.pending == pending else Stall(pending, now)
+            self._stalls[subscriber] = stall
+            if now - stall.since >= STALL_SECONDS:
+                subscriber.end("stalled")
+                lease.outlet.abort()
+
+    async def run(self) -> None:
+        """Deadlines and stalls, until cancelled."""
+        loop = asyncio.get_running_loop()
+        swept = loop.time()
+        while True:
+            await asyncio.sleep(TURN_SECONDS)
+            now = loop.time()
+            self.expiries.turn(now)
+            self.renewals.turn(now)
+            if now - swept >= SWEEP_SECONDS:
+                swept = now
+                self.sweep(now)
+
+
+def _one_less(counter: Counter[str | None], name: str | None) -> None:
+    counter[name] -= 1
+    if not counter[name]:
+        del counter[name]  # whoever was here once must not stay for ever

@@ -33,7 +33,8 @@ from nats.aio.client import Client
 from api.compose import Livestate, calm_collector
 from api.instance import Instance
 from api.settings import Settings
-from api.stream import SseWire
+from api.wire import SseWire
+from bench.day import full_table, stream_of
 from livestate.access import Scope
 from livestate.active_calls import ActiveCalls
 from livestate.bridge.kamailio import Outgoing, sync
@@ -44,25 +45,12 @@ from livestate.runtime.consumer import Consumer
 from livestate.runtime.embedded import NatsServer, Valkey
 from livestate.runtime.hub import Hub
 from livestate.runtime.publisher import Publisher
-from livestate.simulator import Network, Traffic
 
 EVENTS: Final = 150_000
 WINDOW: Final = 15_000  # sent but not taken yet: less than the consumer's buffer, so none is lost
 CLIENTS: Final = 100
 RATE: Final = 200
 CALLS: Final = 50_000
-
-
-def stream_of(events: int, calls_per_second: float = 500) -> list[tuple[str, bytes]]:
-    """The same seeded day for every bench, as subjects and payloads."""
-    start = now_ms()
-    network = Network(Traffic(cps=calls_per_second, seed=7), start)
-    made: list[tuple[str, bytes]] = []
-    now = start
-    while len(made) < events:
-        now += 20
-        made += ((o.subject, orjson.dumps(o.message)) for o in network.due(now))
-    return made[:events]
 
 
 # -- events per second through real NATS ---------------------------------------------------
@@ -259,24 +247,6 @@ async def _steadily(url: str, seconds: float) -> int:
 
 
 # -- memory, and what a diff costs ---------------------------------------------------------
-
-
-def setups(calls: int) -> Iterator[CallEvent]:
-    """Live calls as a network makes them, each with two events: set up, answered."""
-    for subject, data in stream_of(calls * 6, calls_per_second=5_000):
-        event = parse(subject, data)
-        if isinstance(event, CallEvent) and event.phase not in ("ended", "failed"):
-            yield event
-
-
-def full_table(calls: int) -> ActiveCalls:
-    """A table with exactly so many live calls."""
-    table = ActiveCalls(secret=b"x" * 16, epoch="bench")
-    for event in setups(calls):
-        table.apply(event, event.ts)
-        if table.live == calls:
-            return table
-    raise AssertionError("the simulated day is too short")
 
 
 def _rss() -> int:

@@ -1,7 +1,8 @@
 """Writes what the code can tell of itself: ``python -m docs.generate``, or ``--check`` for drift.
 
 The state diagram comes from the transition table, the settings from their declarations, the
-contract from its models. A page that is written by hand says so; these three never are.
+contract from its models, the routes from ``api/openapi.py``. A page that is written by hand says
+so; these never are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from api.openapi import document
 from api.settings import table
 from livestate.call import LIVE_STATES, TRANSITIONS
 from livestate.events import contract_schema
@@ -72,8 +74,14 @@ def contract() -> str:
     return json.dumps(contract_schema(), indent=2) + "\n"
 
 
+def routes() -> str:
+    """The HTTP routes as OpenAPI."""
+    return json.dumps(document(), indent=2) + "\n"
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "call-states.md": call_states, "settings.md": settings, "contract.schema.json": contract,
+    "openapi.json": routes,
 }  # fmt: skip
 
 

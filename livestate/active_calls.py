@@ -151,8 +151,33 @@ class ActiveCalls:
     def restarted(self, node: str, now: int, since: Stamp = -1) -> Iterator[Change]:
         """A node has a new epoch, which begins at ``since`` (or we were away): whether its calls
         live, only its next list can tell."""
+        if since >= 0 and self._epoch_of(node) > since >> 54:
+            yield from self._set_back(node, now)
+            self._restarted[node] = since
+            return
         self._restarted[node] = max(since, self._restarted.get(node, -1))
         yield from self.unconfirm(node, now)
+
+    def _epoch_of(self, node: str) -> int:
+        stamps = (self.calls[key].stamp for key in self._of_node.get(node, ()))
+        told = (self._listed.get(node, -1), self._restarted.get(node, -1))
+        return max(*told, *stamps) >> 54
+
+    def _set_back(self, node: str, now: int) -> Iterator[Change]:
+        """A node restarted with its clock set back: its numbers are below those of its old calls,
+        so that no list of it could end them, and none of its new ones would count."""
+        self.forget_node(node)
+        for key in tuple(self._of_node.get(node, ())):
+            before = self.calls[key]
+            # As if a list had been taken right after its last event: see ``stamp_of``.
+            change = self._change(before, lose(before, before.stamp | 1, now), now)
+            if change is not None:
+                yield change
+
+    def forget_node(self, node: str) -> None:
+        """Where its numbering stood: whoever has that name next may begin anywhere."""
+        self._listed.pop(node, None)
+        self._restarted.pop(node, None)
 
     def unconfirm(self, node: str, now: int, up_to: Stamp | None = None) -> Iterator[Change]:
         """Nobody can vouch for a node's calls, or for those not heard of after ``up_to``."""

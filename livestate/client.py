@@ -76,7 +76,10 @@ class Dashboard:
 
     def fold(self, event: ServerEvent) -> Any:
         """Fold one event in; its data, decoded."""
-        data = orjson.loads(event.data)
+        return self.fold_decoded(event, orjson.loads(event.data))
+
+    def fold_decoded(self, event: ServerEvent, data: Any) -> Any:
+        """The same for who has decoded it: many dashboards may share ``data``, none changes it."""
         if event.name == "snapshot":
             self._snapshot(data)
         elif event.name == "diff" and self.complete:
@@ -117,8 +120,6 @@ class Dashboard:
             if change is None:
                 calls.pop(key, None)
                 continue
-            if known is None:
-                known = calls[key] = {}
-            known |= change
-            self.digest += known["v"]
+            calls[key] = change if known is None else known | change
+            self.digest += change["v"]
         self.digest %= _MODULUS

@@ -152,9 +152,15 @@ class Nodes:
             if restarted:
                 node.lose(now)
             return Heard(True, restarted)
+        if epoch < node.epoch:
+            # Late, from before the restart: its fold knows what to do. But it is no sign of life;
+            # and where nothing else is heard, the node restarted with its clock set back.
+            if numbered or now - node.heard_at < DOUBT_AFTER_MS:
+                return Heard(True, False)
+            node = self.by_name[name] = Node(name, epoch, seq + 1, highest=seq, heard_at=now)
+            node.lose(now)
+            return Heard(True, True)
         node.heard_at = now
-        if epoch < node.epoch:  # late, from before the restart: its fold knows what to do
-            return Heard(True, False)
         if numbered:
             return Heard(node.take(seq, now), False)
         node.told(seq, now)

@@ -157,6 +157,14 @@ class Network:
             calls.append(listed | {"state": call.state, "held": call.state == "held"})
         yield from sync(one.envelope(now), f"{one.epoch}-{one.seq}-{one.lists}", calls)
 
+    def restart(self, node: str, epoch: int) -> None:
+        """A node ends without a word and comes back: its calls are gone, it numbers anew."""
+        one = self.nodes[node]
+        one.epoch, one.seq, one.lists = epoch, 0, 0
+        one.live.clear()
+        self._steps = [step for step in self._steps if step.call.node is not one]
+        heapq.heapify(self._steps)
+
     def truth(self) -> dict[tuple[str, str], str]:
         """(node, dialog) → state of every call that is up."""
         return {
@@ -298,6 +306,10 @@ class Disturbed:
         self._what = disturbance
         self._random = Random(disturbance.seed)
         self._held: list[tuple[int, Any]] = []  # how many messages may still pass it, and it
+
+    def calm(self) -> None:
+        """From now on nothing is disturbed."""
+        self._what = Disturbance()
 
     def pass_on(self, messages: Iterable[Outgoing]) -> Iterator[Outgoing]:
         """The messages as they arrive. One that is held back comes when some have passed it, or

@@ -20,6 +20,11 @@ _SEQ: Final = (1 << 54) - 1
 _HEAD: Final = len(Call._fields) - len(FACTS)
 
 
+def score(call: Call) -> int:
+    """Where a call stands in ``active_calls``: its setup, or the first we know of it (ms)."""
+    return call.setup_at if call.setup_at is not None else call.marks[0].at
+
+
 def encode(call: Call, versions: dict[str, int]) -> bytes:
     """One call with the versions at which its scopes last saw it ("" is all calls)."""
     stored: dict[str, Any] = {

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
@@ -123,6 +124,7 @@ class Stream:
         self.body = bytearray()
         self.over = asyncio.Event()
         self._parser = Parser()
+        self._inflate: Callable[[bytes], bytes] = bytes
         self._reader, self._writer = reader, writer
         self._news = asyncio.Condition()
         self._http = h11.Connection(h11.CLIENT)
@@ -137,9 +139,35 @@ class Stream:
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
         dashboard: Dashboard | None = None,
+        source: str | None = None,
+    ) -> Self:
+        """Like an EventSource it comes back while the service says that it is starting.
+        ``source``: the address of this machine to come from."""
+        deadline = time.monotonic() + 10
+        while True:
+            stream = await cls._open(url, token, query, headers, dashboard, source)
+            with contextlib.suppress(AssertionError):
+                await stream.until(lambda s: s.events or s.status not in (0, 200))
+            if not stream.named("goodbye") or stream.named("goodbye")[0]["reason"] != "starting":
+                return stream
+            assert time.monotonic() < deadline, "it starts and starts"
+            await stream.close()
+            await asyncio.sleep(0.05)
+
+    @classmethod
+    async def _open(
+        cls,
+        url: str,
+        token: str | None,
+        query: dict[str, str] | None,
+        headers: dict[str, str] | None,
+        dashboard: Dashboard | None,
+        source: str | None,
     ) -> Self:
         parts = urlsplit(url)
-        stream = cls(*await asyncio.open_connection(parts.hostname, parts.port))
+        stream = cls(*await asyncio.open_connection(
+            parts.hostname, parts.port, local_addr=(source, 0) if source else None
+        ))  # fmt: skip
         if dashboard is not None:
             stream.dashboard = dashboard
         path = STREAM + (f"?{urlencode(query)}" if query else "")
@@ -195,9 +223,12 @@ class Stream:
                     if isinstance(event, h11.Response):
                         self.status = event.status_code
                         self.headers = {k.decode(): v.decode() for k, v in event.headers}
+                        if self.headers.get("content-encoding") == "gzip":
+                            self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress
                     elif isinstance(event, h11.Data):
-                        self.body += event.data
-                        for one in self._parser.feed(bytes(event.data)):
+                        data = self._inflate(bytes(event.data))
+                        self.body += data
+                        for one in self._parser.feed(data):
                             self.events.append(one)
                             self.dashboard.fold(one)
                     self._news.notify_all()

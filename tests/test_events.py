@@ -8,8 +8,6 @@ from typing import Any
 import jsonschema
 import orjson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from livestate.errors import Rejected, UnknownPhase
 from livestate.events import (
@@ -171,41 +169,6 @@ def test_a_callers_name_cannot_hide_his_call(field: str, text: str) -> None:
     assert len(kept) <= MAX_DISPLAY_CHARS
     orjson.dumps(kept)  # what we send on is valid UTF-8
     assert event.call_id == "x"
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8,
-)  # fmt: skip
-
-
-@given(
-    subject=st.sampled_from([f"call.events.{phase}" for phase in (*sorted(PHASES), "x")]),
-    changes=st.dictionaries(st.sampled_from(
-        [*GOOD, "from", "to", "sip_code", "company_id", "calls", "part", "parts", "sync_id",
-         "state", "dialog", "odd"]), JSON, max_size=4),
-    cut=st.integers(0, 400), flip=st.binary(max_size=3),
-)  # fmt: skip
-@settings(max_examples=600, deadline=None)
-def test_whatever_comes_is_an_event_or_a_reject(
-    subject: str, changes: dict[str, Any], cut: int, flip: bytes
-) -> None:
-    data = json.dumps(GOOD | changes).encode()
-    for one in (data, data[:cut] + flip + data[cut:], data[:cut], flip):
-        try:
-            event = parse(subject, one)
-        except Rejected as rejected:
-            assert rejected.reason in REJECT_REASONS
-        else:
-            assert subject.endswith(event.phase)
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_a_reject_at_worst(data: bytes) -> None:
-    try:
-        parse("call.events.setup", data)
-    except Rejected as rejected:
-        assert rejected.reason in REJECT_REASONS
 
 
 def test_the_schema_knows_everything_a_real_kamailio_said() -> None:

@@ -129,3 +129,15 @@ def test_a_silent_node_is_stale() -> None:
     nodes = make()
     assert nodes.stale(5_999) == []
     assert [node.name for node in nodes.stale(6_000)] == ["n"]
+
+
+def test_a_node_whose_clock_was_set_back_is_silent_then_believed() -> None:
+    nodes = Nodes(stale_after=6_000)
+    nodes.hear("n", 9, 5, 0, numbered=True)
+    assert not nodes.hear("n", 3, 0, 5_000, numbered=False).new_epoch  # late, or set back
+    assert [node.name for node in nodes.stale(6_000)] == ["n"]
+    assert not nodes.hear("n", 3, 1, 20_000, numbered=True).new_epoch  # an event may be very late
+    assert nodes.hear("n", 3, 1, 20_000, numbered=False).new_epoch
+    assert nodes.by_name["n"].epoch == 3
+    assert not nodes.stale(20_000)
+    assert list(nodes.to_ask(20_000)) == ["n"]

@@ -43,6 +43,7 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
 
 
 async def log_in(page: Page, service: Instance, role: str = "noc", **claims: Any) -> None:
+    await service.until_ready()
     await page.goto(f"{service.url}/login#{service.token(role, **claims)}")
     await page.wait_for_url(f"{service.url}/live-calls")
 

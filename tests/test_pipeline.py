@@ -448,3 +448,15 @@ def test_whatever_was_lost_the_next_list_mends_it(
     assert shown == {f"{number}.1": answered(state) for number, state in story.dialogs.items()
                      if state not in ("ended", "failed")}  # fmt: skip
     assert not any(call.unconfirmed for call in fed.table.calls.values() if call.live)
+
+
+def test_a_node_whose_clock_was_set_back_loses_its_old_calls_and_its_new_ones_count() -> None:
+    fed = Fed().take(raw("ringing", 7, epoch=9), raw("setup", 8, epoch=9, dialog="3.3"))
+    fed.clock.now += 20_000
+    fed.take(raw("heartbeat", 0, epoch=3), raw("answered", 1, epoch=3, dialog="2.2"))
+    live = {call.dialog for call in fed.table.calls.values() if call.live}
+    assert live == {"2.2"}
+    over = [call.conclusion for call in fed.table.calls.values() if not call.live]
+    assert over == ["lost", "lost"]
+    fed.take(sync(2, "2.2", epoch=3), raw("ended", 3, epoch=3, dialog="2.2"))
+    assert fed.table.live == 0

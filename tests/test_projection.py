@@ -24,9 +24,9 @@ from livestate.call import Call, stamp_of
 from livestate.errors import SnapshotUnusable
 from livestate.runtime import projection as projection_module
 from livestate.runtime.embedded import Redis, Valkey
-from livestate.runtime.projection import Projection, score
-from livestate.runtime.redis_table import Loaded, connect, load
-from livestate.stored import decode, encode
+from livestate.runtime.projection import Projection
+from livestate.runtime.redis_table import KEYS, WRITER, Loaded, connect, load
+from livestate.stored import decode, encode, score
 from tests.calls import event, invented_calls, real_calls
 from tests.test_promise_order import fold, same
 
@@ -36,12 +36,15 @@ SECRET = b"s" * 16
 class World:
     """A table, what happens to it, and its projection."""
 
-    def __init__(self, url: str, epoch: str = "a" * 16, loaded: Loaded | None = None) -> None:
+    def __init__(
+        self, url: str, epoch: str = "a" * 16, loaded: Loaded | None = None, holder: str = "here"
+    ) -> None:
         self.table = ActiveCalls(secret=loaded.secret if loaded else SECRET, epoch=epoch)
         self.redis = connect(url)
         self.projection = Projection(
-            self.redis, self.table, secret=SECRET, clock=lambda: 7, flush_seconds=0.01
-        )
+            self.redis, self.table, secret=SECRET, clock=lambda: 7, holder=holder,
+            flush_seconds=0.01,
+        )  # fmt: skip
         self.chance = Random(epoch)
         self.seq = 0
         if loaded is not None:
@@ -256,11 +259,11 @@ async def test_a_redis_that_hangs_stops_nobody(make: Make, redis_server: Redis) 
 
 async def settled(world: World) -> None:
     async with asyncio.timeout(10):
-        before = -1
-        while world.projection.dirty or world.projection.stats.flushes <= before:
+        while world.projection.standby or world.projection.dirty:
             await asyncio.sleep(0.02)
         before = world.projection.stats.flushes
-        await asyncio.sleep(0.1)
+        while world.projection.dirty or world.projection.stats.flushes == before:
+            await asyncio.sleep(0.02)
 
 
 class LossyLine:
@@ -333,19 +336,123 @@ async def test_a_lost_reply_writes_nothing_twice_and_nothing_never(redis_server:
         await world.close()
 
 
-async def test_a_newer_writer_has_the_last_word(make: Make) -> None:
-    old, new = make(epoch="a" * 16), make(epoch="b" * 16)
+async def test_a_writer_that_was_stopped_for_long_is_fenced_off(make: Make) -> None:
+    old, new = make(epoch="a" * 16), make(epoch="b" * 16, holder="there")
     old.churn(50)
     await old.projection.flush()
+    await old.redis.delete(WRITER)  # its lease is over, and it does not know
     new.churn(70)
     await new.projection.flush()
     old.churn(20)
     await old.projection.flush()
-    assert old.projection.superseded
+    assert old.projection.standby
+    assert old.projection.stats.refused_by_fence == 1
     await new.agrees()
     new.churn(20)
     await new.projection.flush()
     await new.agrees()
+
+
+async def test_a_standby_takes_over_when_the_writer_leaves(make: Make) -> None:
+    writer, standby = make(epoch="a" * 16), make(epoch="b" * 16, holder="there")
+    writing = asyncio.create_task(writer.projection.run())
+    writer.churn(50)
+    await settled(writer)
+    standing_by = asyncio.create_task(standby.projection.run())
+    standby.churn(80)
+    await asyncio.sleep(0.6)  # it asks meanwhile
+    assert standby.projection.standby
+    await writer.agrees()
+    writer.projection.stop()
+    await asyncio.wait_for(writing, 3)
+    await settled(standby)
+    await standby.agrees()
+    standby.projection.stop()
+    await asyncio.wait_for(standing_by, 3)
+
+
+async def test_who_is_started_anew_takes_over_from_itself_at_once(make: Make) -> None:
+    killed, again = make(epoch="a" * 16), make(epoch="a" * 16)
+    killed.churn(50)
+    await killed.projection.flush()
+    again.churn(30)
+    await again.projection.flush()
+    assert not again.projection.standby
+    await again.agrees()
+
+
+async def test_a_lease_that_never_ends_binds_nobody(make: Make) -> None:
+    world = make()
+    await world.redis.set(WRITER, "somebody long gone")
+    world.churn(50)
+    await world.projection.flush()
+    await world.agrees()
+
+
+async def test_a_fence_grows_even_when_redis_has_forgotten_it(make: Make) -> None:
+    old, new = make(epoch="a" * 16), make(epoch="b" * 16, holder="there")
+    for _ in range(3):
+        await old.projection.flush()
+        old.projection.lease.lose()
+    await old.projection.flush()
+    await new.projection.flush()
+    assert new.projection.standby
+    await old.redis.flushall()
+    await new.projection.flush()
+    assert new.projection.lease.fence > old.projection.lease.fence
+    new.churn(30)
+    await new.projection.flush()
+    await old.projection.flush()
+    assert old.projection.standby
+    await new.agrees()
+
+
+EDITS: dict[str, str] = {
+    "a state": """
+        local key = redis.call('HKEYS', KEYS[2])[1]
+        local told = redis.call('HGET', KEYS[2], key)
+        return redis.call('HSET', KEYS[2], key, (string.gsub(told, '"node":"n1"', '"node":"n9"')))
+    """,
+    "a record": "return redis.call('HSET', KEYS[2], redis.call('HKEYS', KEYS[2])[1], 'x')",
+    "a score": "return redis.call('ZADD', KEYS[1], 5, redis.call('ZRANGE', KEYS[1], 0, 0)[1])",
+    "a tombstone": "return redis.call('HSET', KEYS[3], redis.call('HKEYS', KEYS[3])[1], '{}')",
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+async def test_what_was_edited_is_noticed_and_healed(
+    make: Make, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection_module, "AUDIT_SECONDS", 0.02)
+    world = make()
+    world.churn(300)
+    running = asyncio.create_task(world.projection.run())
+    await settled(world)
+    await world.redis.eval(EDITS[what], 3, *KEYS[:3])
+    async with asyncio.timeout(5):
+        while world.projection.stats.rewrites < 2:
+            await asyncio.sleep(0.02)
+    await settled(world)
+    await world.agrees()
+    assert world.projection.stats.drifts == 1
+    world.projection.stop()
+    await asyncio.wait_for(running, 3)
+
+
+async def test_an_audit_finds_nothing_where_nothing_is_wrong(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection_module, "AUDIT_SECONDS", 0.0)
+    world = make()
+    running = asyncio.create_task(world.projection.run())
+    for _ in range(100):
+        world.churn(30)
+        await asyncio.sleep(0.01)
+    await settled(world)
+    await world.agrees()
+    assert (world.projection.stats.rewrites, world.projection.stats.drifts) == (1, 0)
+    world.projection.stop()
+    await asyncio.wait_for(running, 3)
 
 
 async def test_a_restart_takes_everything_back_and_old_positions_stay_good(make: Make) -> None:

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from api import sse
-from api.stream import SseWire
+from api.wire import SseWire
 from livestate import diff
 from livestate.access import Scope
 from livestate.active_calls import ActiveCalls, Change

@@ -8,6 +8,7 @@ from api.cli.bridge import bridge
 from api.cli.demo import demo
 from api.cli.doctor import doctor
 from api.cli.feed import replay, simulate
+from api.cli.loadtest import loadtest
 from api.cli.look import snapshot, tail
 from api.cli.schema import schema
 from api.cli.serve import serve
@@ -24,5 +25,7 @@ def main() -> None:
     """
 
 
-for command in (serve, bridge, demo, replay, simulate, tail, snapshot, token, schema, doctor):
+for command in (
+    serve, bridge, demo, replay, simulate, tail, snapshot, token, schema, doctor, loadtest,
+):  # fmt: skip
     main.add_command(command)

@@ -60,9 +60,10 @@ class _Address(click.ParamType[tuple[str, int]]):
         return host, int(port)
 
 
-@click.command(context_settings={"auto_envvar_prefix": "LIVESTATE_BRIDGE"})
+@click.command(hidden=True, context_settings={"auto_envvar_prefix": "LIVESTATE_BRIDGE"})
 @click.option("--evapi", type=_Address(), default="127.0.0.1:8448", show_default=True,
-              show_envvar=True, help="Kamailio's evapi: LIVESTATE_EVAPI of livestate.cfg.")  # fmt: skip
+              show_envvar=True,
+              help="Kamailio's evapi: LIVESTATE_EVAPI of livestate.cfg.")  # fmt: skip
 @click.option("--nats-url", default="nats://127.0.0.1:4222", show_default=True, show_envvar=True,
               metavar="URL", help="The NATS server.")  # fmt: skip
 @click.option("--nats-creds", type=click.Path(dir_okay=False), show_envvar=True,
@@ -73,7 +74,8 @@ class _Address(click.ParamType[tuple[str, int]]):
 @click.option("--spool-mb", type=click.IntRange(1, 1_000_000), default=1024, show_default=True,
               show_envvar=True, help="How much of it at most; a CDR is about 0.7 kB.")  # fmt: skip
 @click.option("--list-seconds", type=click.FloatRange(5, 60), default=45.0, show_default=True,
-              show_envvar=True, help="Between two lists of dialogs, besides those asked for.")  # fmt: skip
+              show_envvar=True,
+              help="Between two lists of dialogs, besides those asked for.")  # fmt: skip
 @click.option(
     "--check", is_flag=True, help="Say what is missing and how to mend it; change nothing."
 )
@@ -159,7 +161,8 @@ def _spool(wiring: Wiring) -> Finding:
     near = next(path for path in (where, *where.absolute().parents) if path.exists())
     if not os.access(near, os.W_OK | os.X_OK):
         return Finding("bad", f"spool {where}: {near} cannot be written",
-                       f"create it for the bridge's user, or set --spool: mkdir -p {where}")  # fmt: skip
+                       f"create it for the bridge's user, or set --spool: mkdir -p {where}",
+                       )  # fmt: skip
     free = shutil.disk_usage(near).free
     if free < wiring.spool_bytes:
         return Finding("odd", f"spool {where}: {free // 1024**2} MB are free, "
@@ -243,7 +246,8 @@ async def _nats(wiring: Wiring, beat: Outgoing | None) -> AsyncIterator[Finding]
         await client.flush()
         await asyncio.sleep(0.2)  # a refusal comes behind the answer to our flush
     except (TimeoutError, OSError, NatsError) as error:
-        yield Finding("bad", f"{where}: {refused[-1] if refused else error or type(error).__name__}",
+        said = refused[-1] if refused else error or type(error).__name__
+        yield Finding("bad", f"{where}: {said}",
                       "start it, or set --nats-url, --nats-creds")  # fmt: skip
         return
     if refused:
@@ -261,6 +265,7 @@ async def _nats(wiring: Wiring, beat: Outgoing | None) -> AsyncIterator[Finding]
                       f"the bridge makes it for {CDR_SUBJECT} with the first CDR")  # fmt: skip
     except (TimeoutError, OSError, NatsError) as error:
         yield Finding("bad", f"{where}: JetStream: {error or type(error).__name__}",
-                      "turn JetStream on, and allow what deploy/nats.conf allows the bridge")  # fmt: skip
+                      "turn JetStream on, and allow what deploy/nats.conf allows the bridge",
+                      )  # fmt: skip
     finally:
         await client.close()

@@ -173,7 +173,7 @@ async def _redis(settings: Settings) -> AsyncIterator[Finding]:
         )
     else:
         yield Finding("good", f"{where}: {name}")
-    for key, found, wanted in zip(KEYS, types, ("zset", *["hash"] * 4), strict=True):
+    for key, found, wanted in zip(KEYS, types, ("zset", *["hash"] * 4, "string"), strict=True):
         if found not in (wanted, "none"):
             yield Finding(
                 "odd",

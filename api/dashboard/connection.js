@@ -12,7 +12,9 @@ const LAST_RETRY_MS = 4_000;
 const PROBE_MS = 5_000; // of the session, while signed out or unknown
 const SESSION_MS = 4_000; // how long its answer may take
 
-export const EVENTS = ["snapshot", "diff", "heartbeat", "goodbye"];
+const SLEPT_MS = 2_000; // more than any busy moment
+
+export const EVENTS = ["snapshot", "diff", "heartbeat", "kpi", "goodbye"];
 
 export class Connection {
   // `on.event(name, data, id)` gets each event and returns false if what we hold is wrong;
@@ -51,6 +53,15 @@ export class Connection {
   resync() {
     this.later();
     this.enter("resyncing");
+  }
+
+  // Another view, or another login: at once, for somebody waits for it.
+  reopen(query) {
+    this.query = query;
+    this.retryMs = FIRST_RETRY_MS;
+    this.close();
+    this.enter("connecting");
+    this.open();
   }
 
   open() {
@@ -166,12 +177,25 @@ export class Connection {
   }
 }
 
-// The real browser.
+// The time that has passed, also while the computer slept, which performance.now() leaves out. A
+// wall clock that is set forward looks the same: one reconnect more than was needed. Set backward,
+// it changes nothing.
+function passing() {
+  let slept = 0;
+  let then = performance.now() - Date.now();
+  return () => {
+    const now = performance.now() - Date.now();
+    if (then - now > SLEPT_MS) slept += then - now;
+    then = now;
+    return performance.now() + slept;
+  };
+}
+
+// The real browser; `main.js` says where streams come from.
 export const browser = {
-  now: () => performance.now(),
+  now: passing(),
   random: () => Math.random(),
   every: (ms, look) => setInterval(look, ms),
-  eventSource: (url) => new EventSource(url),
   onWake(look) {
     document.addEventListener("visibilitychange", look);
     for (const name of ["online", "pageshow", "focus"]) addEventListener(name, look);

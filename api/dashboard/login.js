@@ -14,6 +14,7 @@ async function login(token) {
       body: JSON.stringify({ token }),
     });
     if (answer.ok) {
+      new BroadcastChannel("livestate login").postMessage("changed"); // other tabs have it too
       location.replace("/live-calls");
       return;
     }

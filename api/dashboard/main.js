@@ -1,135 +1,412 @@
-// The page: connection → fold → table, and the bar that says whether to believe it.
+// The page: connection → fold → table, figures, and the bar that says whether to believe it.
 
+import { Attention } from "./attention.js";
+import * as busiest from "./busiest.js";
+import { Chips } from "./chips.js";
+import { COLUMNS, NARROW } from "./columns.js";
 import { Connection, browser } from "./connection.js";
+import { Drawer } from "./drawer.js";
+import * as files from "./export.js";
+import { Filters } from "./filters.js";
 import { Fold } from "./fold.js";
-import { STATES, Table, length } from "./table.js";
+import * as keys from "./keys.js";
+import { isOdd } from "./odd.js";
+import { load, save } from "./preferences.js";
+import { settings } from "./settings.js";
+import { SharedStream } from "./shared.js";
+import { Table } from "./table.js";
+import { length, timeOfDay } from "./text.js";
+import { Tiles } from "./tiles.js";
 
-const COLUMNS = ["state", "age", "talk", "direction", "from", "to", "company", "trunk", "node"];
-const FILTERS = ["company_id", "state", "trunk"];
+const COUNT_MS = 500; // tens of thousands of calls, counted this often at most
+const TICK_MS = 500;
+const SEARCH_MS = 120; // between two letters
 
 const at = (id) => document.getElementById(id);
 const fold = new Fold();
-let offset = 0; // server's clock less ours, ms: a wrong clock here must not make wrong ages
-let heardAt = 0;
+const chosen = load(localStorage);
+const address = new URLSearchParams(location.search);
+const filters = new Filters(location.search);
+const narrow = matchMedia("(max-width: 800px)");
+let told = {}; // the figures that the service told last
+let heardAt = 0; // by the browser's passing time, ms
+let asOf = 0; // and the server's clock then
 let named; // whose session the page shows
-let counting = false;
+let counted = { by: new Map(), at: -Infinity, due: false };
+let paused = null; // { at, changes } while somebody looks at a still picture
+let signedOut = false;
 
-const query = [...new URLSearchParams(location.search)].filter(([name]) => FILTERS.includes(name));
+// The server's clock. Ours may be wrong, or be set while we run: it is never asked.
+const serverTime = () => (heardAt === 0 ? Date.now() : asOf + browser.now() - heardAt);
 
-const serverTime = () => Date.now() + offset;
-
-// What the table counts ages with: it stands still while nobody can say that the calls go on.
+// What ages are counted with: it stands still while nobody can say that the calls go on.
 function shownTime() {
+  if (paused !== null) return paused.at;
   const { state, staleSince } = connection;
   if (state === "stale" && staleSince !== null) return staleSince;
-  return state === "live" || heardAt === 0 ? serverTime() : heardAt + offset;
+  return state === "live" || heardAt === 0 ? serverTime() : asOf;
 }
 
+// -- the parts -----------------------------------------------------------------------------
+
 const table = new Table({
+  table: at("table"),
   scroller: at("scroller"),
+  head: at("heading"),
   body: at("rows"),
-  columns: COLUMNS,
   clock: shownTime,
   now: browser.now,
   schedule: (paint) => requestAnimationFrame(paint), // none in a tab that nobody sees
+  admits: (key, record) => filters.admits(key, record, shownTime()),
+  odd: (record) => isOdd(record, shownTime(), chosen.limits),
+  limits: () => chosen.limits,
+  open: (key) => openDrawer(key),
+  sort(column, up) {
+    table.sort(column, up);
+    remember();
+  },
 });
+const tiles = new Tiles(at("tiles"));
+const attention = new Attention({ list: at("tiles"), live: at("announce"), icon: at("icon") });
+const drawer = new Drawer(at("drawer"), {
+  clock: serverTime,
+  look: () => ({ mask: chosen.mask, limits: chosen.limits }),
+  closed: () => at("scroller").focus(),
+});
+const chips = new Chips(at("chips"), filters, refilter);
+
+const shared = new SharedStream({ session: browser.session, state: whole });
+browser.eventSource = (url) => shared.open(url);
+const connection = new Connection(
+  "/api/v1/live/calls", filters.onServer(), () => fold.id, { event: heard, state: truth }, browser,
+);
+
+// What this tab can give to another one: everything, as one snapshot and one heartbeat.
+function whole() {
+  const { state, staleSince } = connection;
+  if (!fold.complete || !["live", "stale"].includes(state)) return null;
+  const calls = Object.fromEntries(fold.calls);
+  const as_of = serverTime();
+  const beat = { as_of, source: state, calls: fold.calls.size, digest: fold.digest };
+  if (state === "stale") beat.stale_since = staleSince;
+  return {
+    id: fold.id,
+    events: [["snapshot", { part: 1, parts: 1, as_of, calls }], ["heartbeat", beat], ["kpi", told]]
+      .map(([name, data]) => [name, JSON.stringify(data)]),
+  };
+}
+
+// -- what comes in -------------------------------------------------------------------------
 
 function heard(name, data, id) {
-  heardAt = Date.now();
-  if (data.as_of !== undefined) offset = data.as_of - heardAt;
-  const change = fold.apply(name, data, id);
-  if (change !== null) {
-    table.show(fold.calls, change, data.ended);
-    count();
+  if (data.as_of !== undefined) {
+    heardAt = browser.now();
+    asOf = data.as_of;
   }
+  if (name === "kpi") figures(data);
+  const change = fold.apply(name, data, id);
+  if (change !== null) show(change, data.ended);
   const believed = name !== "heartbeat" || (fold.agrees(data) && fold.complete);
   if (!believed) fold.doubt();
   return believed;
 }
 
-const connection = new Connection(
-  "/api/v1/live/calls", query, () => fold.id, { event: heard, state: truth }, browser,
-);
+function show(change, ended) {
+  if (paused === null) {
+    table.show(fold.calls, change, ended);
+  } else {
+    paused.changes += change === "all" ? 1
+      : change.added.length + change.changed.length + change.removed.length;
+  }
+  count();
+}
+
+function figures(data) {
+  told = data;
+  tiles.draw(told.series ?? {});
+  at("companies").hidden = told.companies === undefined;
+  busiest.fill(at("companies").tBodies[0], told.companies ?? []);
+  busiest.fill(at("trunks").tBodies[0], told.trunks ?? []);
+  tell();
+}
+
+function count() {
+  if (counted.due) return;
+  counted.due = true;
+  setTimeout(() => {
+    const by = new Map();
+    for (const { state } of fold.calls.values()) by.set(state, (by.get(state) ?? 0) + 1);
+    counted = { by, due: false };
+    tell();
+  }, COUNT_MS);
+}
+
+// The gauges are counted here, where the rows are, unless the server keeps some of them from us.
+function tell() {
+  const all = connection.query.length === 0 && fold.complete;
+  const of = (...states) => states.reduce(
+    (sum, state) => sum + ((all ? counted.by.get(state) : told[state]) ?? 0), 0);
+  const known = all || told.concurrent !== undefined;
+  const longest = told.longest_since ?? null;
+  tiles.show({
+    ...told,
+    concurrent: known ? (all ? fold.calls.size : told.concurrent) : null,
+    waiting: known ? of("trying", "ringing", "early") : null,
+    answered: known ? of("answered") : null,
+    held: known ? of("held") : null,
+    longest: longest === null ? null : Math.max(0, (shownTime() - longest) / 1000),
+  }, told, chosen.thresholds);
+  const { count } = table;
+  const odd = table.oddKeys.size;
+  set(at("found"), `${count.toLocaleString("en")} shown${odd ? `, ${odd} odd ⚠` : ""}`);
+  const live = ["live", "stale"].includes(connection.state);
+  at("empty").hidden = count > 0 || !live || !fold.complete;
+  at("clear").hidden = !filters.any;
+  set(at("empty-word"), filters.any ? "No call that is up is one of those you asked for."
+    : "No calls are up.");
+}
+
+// -- whether to believe it -----------------------------------------------------------------
 
 const WHY = {
-  connecting: "Asking for the calls that are up",
+  connecting: "Asking for the calls that are up.",
   live: "",
-  stale: "What feeds this page is silent",
-  resyncing: "What this page held was wrong; it asks for all calls anew",
-  disconnected: "This page does not reach the service",
-  "signed out": "Your login is over",
+  stale: "What feeds this page is silent.",
+  resyncing: "What this page held was wrong.",
+  disconnected: "This page does not reach the service.",
+  "signed out": "Your login is over.",
+};
+const HEALS = {
+  stale: "It is live again when the nodes are heard.",
+  resyncing: "It asks for all calls anew.",
+  disconnected: "It goes on trying, every few seconds.",
+  "signed out": "",
 };
 const REASONS = {
-  drain: "the service restarts",
-  rotation: "the stream is renewed",
-  overload: "the service has too many streams",
-  starting: "the service is starting",
-  expired: "the login has expired",
-  revoked: "the login was revoked",
+  drain: "The service restarts.",
+  rotation: "The stream is renewed.",
+  overload: "The service has too many streams.",
+  starting: "The service is starting.",
+  expired: "The login has expired.",
+  revoked: "The login was revoked.",
 };
 
 function truth() {
   const { state, goodbye, who } = connection;
   const live = state === "live";
   document.body.dataset.truth = state.replace(" ", "-");
-  document.title = live ? "Live calls" : `${state} · Live calls`;
   set(at("truth-word"), state);
-  const reason = goodbye === null ? "" : ` (${REASONS[goodbye] ?? goodbye})`;
-  set(at("truth-why"), live ? "" : `${WHY[state]}${reason}.`);
-  set(at("truth-age"), live || heardAt === 0 ? "" : asTheyWere());
-  set(at("heard"), live ? `updated ${length(Date.now() - heardAt)} ago` : "");
+  set(at("truth-why"), goodbye !== null && !live ? REASONS[goodbye] ?? goodbye : WHY[state]);
+  set(at("truth-age"), live || signedOut || heardAt === 0 ? "" : asTheyWere());
+  set(at("truth-heals"), HEALS[state] ?? "");
+  set(at("heard"), live ? `data ${length(browser.now() - heardAt)} old` : "");
   at("login").hidden = state !== "signed out";
-  if (who !== named) heading(who);
+  if ((state === "signed out") !== signedOut) signOut(state === "signed out");
+  if (who !== named) name(who);
+  attention.show(live ? tiles.alarms() : [], live || state === "connecting" ? null : state);
 }
 
 function asTheyWere() {
   const then = shownTime();
-  const clock = new Date(then).toLocaleTimeString("en-GB");
-  return `Calls below are as they were at ${clock}, ${length(serverTime() - then)} ago.`;
+  return `Calls below are as they were at ${timeOfDay(then)}, ${length(serverTime() - then)} ago.`;
 }
 
-// Tens of thousands of calls change ten times a second: once a frame is often enough.
-function count() {
-  if (counting) return;
-  counting = true;
-  requestAnimationFrame(() => {
-    counting = false;
-    const by = new Map(Object.keys(STATES).map((state) => [state, 0]));
-    for (const { state } of fold.calls.values()) by.set(state, (by.get(state) ?? 0) + 1);
-    set(at("total"), fold.calls.size.toLocaleString("en"));
-    for (const state of Object.keys(STATES)) {
-      set(at(`count-${state}`), by.get(state).toLocaleString("en"));
-    }
-  });
+// Who is signed out sees nothing of what was there, also not greyed.
+function signOut(out) {
+  signedOut = out;
+  at("signed-out").hidden = !out;
+  at("logout").hidden = out;
+  at("who").hidden = out;
+  if (!out) return;
+  fold.calls = new Map();
+  fold.doubt();
+  told = {};
+  resume();
+  drawer.close();
+  figures({});
+  table.show(fold.calls, "all");
+  heardAt = 0;
 }
 
-function heading(who) {
+function name(who) {
   named = who;
   const company = who?.company_id;
-  const columns = COLUMNS.filter((name) => name !== "company" || company === undefined);
-  at("heading").replaceChildren(...columns.map((name) => {
-    const cell = document.createElement("span");
-    cell.setAttribute("role", "columnheader");
-    cell.className = name;
-    cell.textContent = name;
-    return cell;
-  }));
-  document.body.classList.toggle("one-company", company !== undefined);
-  const scope = who === null ? "" : company === undefined ? who.role : `company ${company}`;
-  const only = query.length ? `only ${query.map((pair) => pair.join(" ")).join(", ")}` : "";
-  set(at("who"), [scope, only].filter(Boolean).join(", "));
-  table.head(columns);
+  set(at("who"), who === null ? "" : company === undefined ? who.role : `company ${company}`);
+  at("logout").hidden = who === null;
+  chips.hide("company_id", company !== undefined);
+  dress();
 }
 
 function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-at("filter").addEventListener("input", (event) => table.filter(event.target.value));
+// -- what people do ------------------------------------------------------------------------
+
+function dress() {
+  const own = named?.company_id !== undefined;
+  document.documentElement.dataset.theme = chosen.theme;
+  document.body.dataset.density = chosen.density;
+  document.body.classList.toggle("no-busiest", !chosen.busiest);
+  at("show-busiest").setAttribute("aria-pressed", String(chosen.busiest));
+  at("set-mask").checked = chosen.mask;
+  attention.setSound(chosen.sound && navigator.userActivation?.hasBeenActive === true);
+  table.mask = chosen.mask;
+  table.raise = chosen.oddFirst;
+  if (narrow.matches) table.setColumns(Object.keys(NARROW), Object.values(NARROW));
+  else table.setColumns(chosen.columns.filter((column) => column !== "company" || !own));
+  table.arrange();
+  tell();
+}
+
+function refilter() {
+  const before = JSON.stringify(connection.query);
+  const query = filters.onServer();
+  table.arrange();
+  tell();
+  remember();
+  if (JSON.stringify(query) === before) return;
+  fold.doubt(); // those calls are another view's; shown until its snapshot is here
+  connection.reopen(query);
+}
+
+// All that somebody may want to send to a colleague is in the address.
+function remember() {
+  const pairs = filters.pairs();
+  const { column, up } = table.sorted;
+  if (column !== "age" || !up) pairs.push(["sort", `${up ? "" : "-"}${column}`]);
+  if (document.body.classList.contains("wall")) pairs.push(["wall", "1"]);
+  const query = new URLSearchParams(pairs).toString();
+  history.replaceState(null, "", query ? `?${query}` : location.pathname);
+}
+
+function openDrawer(key) {
+  drawer.open(key);
+  drawer.tick(table.record(key), browser.now());
+}
+
+function pause() {
+  if (paused !== null) {
+    resume();
+    return;
+  }
+  paused = { at: shownTime(), changes: 0 };
+  table.show(new Map(fold.calls), "all"); // of this moment; records are never changed in place
+  still();
+}
+
+function resume() {
+  if (paused === null) return;
+  paused = null;
+  table.show(fold.calls, "all");
+  still();
+}
+
+function still() {
+  at("pause").setAttribute("aria-pressed", String(paused !== null));
+  document.body.classList.toggle("paused", paused !== null);
+  const waiting = paused?.changes.toLocaleString("en");
+  set(at("pause"), paused === null ? "Pause" : `Go on: ${waiting} changes waiting`);
+}
+
+function wall() {
+  const on = document.body.classList.toggle("wall");
+  at("wall").setAttribute("aria-pressed", String(on));
+  remember();
+}
+
+function choose(change) {
+  Object.assign(chosen, change);
+  save(localStorage, chosen);
+  dress();
+}
+
+function save_as(kind) {
+  const about = { as_of: Math.round(serverTime()), truth: connection.state };
+  const stamp = new Date(about.as_of).toISOString().slice(0, 19).replaceAll(":", "");
+  const text = kind === "csv" ? files.csv(table.matching(), chosen.mask)
+    : files.json(table.matching(), chosen.mask, about);
+  files.save(`live-calls-${stamp}.${kind}`, kind === "csv" ? "text/csv" : "application/json", text);
+}
+
+const acts = {
+  search: () => at("filter").focus(),
+  next: () => table.move(1),
+  previous: () => table.move(-1),
+  open: () => table.selected !== null && openDrawer(table.selected),
+  close: () => drawer.close(),
+  pause,
+  wall,
+  busiest: () => choose({ busiest: !chosen.busiest }),
+  mask: () => choose({ mask: !chosen.mask }),
+  help: () => at("help").showModal(),
+};
+keys.listen(acts);
+keys.list(at("keys"));
+for (const [id, act] of [
+  ["pause", pause], ["wall", wall], ["show-busiest", acts.busiest], ["show-help", acts.help],
+  ["show-settings", () => at("settings").showModal()], ["csv", () => save_as("csv")],
+  ["json", () => save_as("json")], ["clear", clear], ["logout", logout],
+]) at(id).addEventListener("click", act);
+for (const close of document.querySelectorAll("[data-close]")) {
+  close.addEventListener("click", () => close.closest("dialog").close());
+}
+settings(at("settings"), chosen, () => choose({}));
+
+function clear() {
+  filters.clear();
+  at("filter").value = "";
+  chips.draw();
+  refilter();
+}
+
+const logins = new BroadcastChannel("livestate login");
+
+async function logout() {
+  await fetch("/api/v1/session", { method: "DELETE" });
+  logins.postMessage("changed");
+  connection.reopen(connection.query);
+  connection.probe();
+}
+
+// Logged in or out in another tab: the cookie is the same for all of them.
+logins.addEventListener("message", () => {
+  fold.doubt();
+  connection.reopen(connection.query);
+  connection.probe();
+});
+
+let typing = null;
+at("filter").value = filters.text;
+at("filter").addEventListener("input", (event) => {
+  clearTimeout(typing);
+  typing = setTimeout(() => {
+    filters.search(event.target.value);
+    refilter();
+  }, SEARCH_MS);
+});
+narrow.addEventListener("change", dress);
+
+// -- and off -------------------------------------------------------------------------------
+
+let ticks = 0;
 setInterval(() => {
+  ticks += 1;
   truth();
-  if (!document.hidden) table.draw(); // ages tick, and who has left fades
-}, 500);
+  tell();
+  if (paused !== null) still();
+  if (document.hidden) return;
+  if (ticks % 4 === 0 && paused === null) table.age(filters.longer > 0);
+  if (ticks % 8 === 0) chips.offer(fold.calls.values());
+  drawer.tick(fold.calls.get(drawer.key), browser.now());
+  table.draw(); // ages tick, and who has left fades
+}, TICK_MS);
+
+const sort = /^(-?)(\w+)$/.exec(address.get("sort") ?? "");
+if (sort !== null && Object.hasOwn(COLUMNS, sort[2])) table.sort(sort[2], sort[1] === "");
+if (address.get("wall") === "1") wall();
+dress();
+chips.offer([]);
 truth();
 connection.start();
 
@@ -146,6 +423,8 @@ window.livestate = Object.freeze({
     reconnects: connection.reconnects,
     goodbye: connection.goodbye,
     staleSince: connection.staleSince,
+    tab: shared.role,
   }),
   calls: () => Object.fromEntries(fold.calls),
+  figures: () => structuredClone(told),
 });

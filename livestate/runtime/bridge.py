@@ -260,8 +260,9 @@ class Bridge:
 
 
 def _forget(seq: int) -> bytes:
-    return orjson.dumps({"jsonrpc": "2.0", "method": "htable.delete",
-                         "params": [KEPT, str(seq % _KEPT_NUMBERS)], "id": "livestate-kept"})  # fmt: skip
+    told = {"jsonrpc": "2.0", "method": "htable.delete", "id": "livestate-kept",
+            "params": [KEPT, str(seq % _KEPT_NUMBERS)]}  # fmt: skip
+    return orjson.dumps(told)
 
 
 def decoded(raw: bytes) -> Any:

@@ -22,9 +22,12 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from livestate.active_calls import Change
 from livestate.call import Call
+from livestate.runtime.frame import Frame
 from livestate.view import View
 
-Goodbye: TypeAlias = Literal["drain", "rotation", "expired", "revoked", "overload", "starting"]
+Goodbye: TypeAlias = Literal[
+    "drain", "rotation", "expired", "revoked", "overload", "starting", "stalled"
+]
 # Measured for a stream through ASGI, h11 and drain(): docs/decisions/0006.
 SECONDS_A_TASK_DELIVERY: Final = 75e-6
 SNAPSHOT_SECONDS: Final = 0.25  # a snapshot so young serves the next one who joins too
@@ -41,9 +44,9 @@ class Source(NamedTuple):
 class Wire(Protocol):
     """How views become frames; ``api/stream.py`` has the one that speaks SSE."""
 
-    def snapshot(self, view: View) -> list[bytes]: ...
-    def diff(self, view: View, since: int, before: Mapping[str, Call | None]) -> bytes: ...
-    def heartbeat(self, view: View, source: Source) -> bytes: ...
+    def snapshot(self, view: View) -> list[Frame]: ...
+    def diff(self, view: View, since: int, before: Mapping[str, Call | None]) -> Frame: ...
+    def heartbeat(self, view: View, source: Source) -> Frame: ...
     def forget(self, key: str) -> None: ...
     def rest(self) -> None: ...
 
@@ -53,7 +56,7 @@ class Outlet(Protocol):
     was written before is still on its way out of this process."""
 
     def ready(self) -> bool: ...
-    def write(self, frame: bytes) -> None: ...
+    def write(self, frame: Frame) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +120,11 @@ class Subscriber:
     def needs_snapshot(self) -> bool:
         return self.cursor is None or self.cursor < self.channel.view.floor
 
-    def next_frames(self) -> list[bytes]:
+    def next_frames(self) -> list[Frame]:
         """What this stream lacks now, oldest first: parts of a snapshot, a diff, a heartbeat.
         Taking it moves the cursor, so the caller writes all of it or ends the stream."""
         channel = self.channel
-        frames: list[bytes] = []
+        frames: list[Frame] = []
         if self.needs_snapshot:
             self.cursor, parts = channel.snapshot()
             frames += parts
@@ -188,11 +191,11 @@ class Channel:
         self._shared = shared
         self._unwatched = unwatched
         self._frame_start = view.version
-        self._frame = b""
-        self._older: dict[int, tuple[int, bytes]] = {}  # cursor → frame, for who missed some
+        self._frame = Frame()
+        self._older: dict[int, tuple[int, Frame]] = {}  # cursor → frame, for who missed some
         self._before: dict[str, Call | None] = {}
-        self._snapshot: tuple[int, float, list[bytes]] | None = None
-        self._beat_frame: tuple[int, bytes] | None = None
+        self._snapshot: tuple[int, float, list[Frame]] | None = None
+        self._beat_frame: tuple[int, Frame] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # when it fires; uvloop's handles do not always know
         self._beat_timer = shared.loop.call_later(shared.heartbeat_seconds, self._beat)
@@ -238,13 +241,13 @@ class Channel:
         self.lagging.add(subscriber)
         self._schedule(self._shared.loop.time() + self._shared.pace.longest)
 
-    def frame_from(self, cursor: int) -> tuple[int, bytes]:
+    def frame_from(self, cursor: int) -> tuple[int, Frame]:
         """Where it leads, and the diff for a client at ``cursor``, shared by all who are there."""
         if cursor >= self._frame_start:
             return self.committed, self._frame
         return self._older.get(cursor) or self.frame_to_now(cursor)
 
-    def frame_to_now(self, cursor: int) -> tuple[int, bytes]:
+    def frame_to_now(self, cursor: int) -> tuple[int, Frame]:
         """The same up to this moment, commit or not."""
         found = self._older.get(cursor)
         if found is None or found[0] != self.view.version:
@@ -252,7 +255,7 @@ class Channel:
             self._older[cursor] = found
         return found
 
-    def snapshot(self) -> tuple[int, list[bytes]]:
+    def snapshot(self) -> tuple[int, list[Frame]]:
         """A snapshot and its version. A recent one serves all who join in a storm: what they
         miss is a diff, which they share too."""
         shared, now = self._shared, self._shared.loop.time()
@@ -266,7 +269,7 @@ class Channel:
         self._snapshot = (self.view.version, now, parts)
         return self.view.version, parts
 
-    def heartbeat(self) -> bytes:
+    def heartbeat(self) -> Frame:
         version = self.view.version
         if self._beat_frame is None or self._beat_frame[0] != version:
             self._beat_frame = (

@@ -30,6 +30,7 @@ LOST_SUBJECT: Final = SUBJECT_PREFIX + "lost"
 # nats-py drops what does not fit. 200,000 messages are a stall of 5 s at 40,000 a second.
 PENDING_MESSAGES: Final = 200_000
 PENDING_BYTES: Final = 256 * 1024 * 1024
+REFUSED: Final = "permissions violation for subscription"  # nats-server's words
 CLOSE_SECONDS: Final = 2.0  # a half-open peer does not answer the last flush
 
 
@@ -57,6 +58,7 @@ class Consumer:
         self._client = Client()
         self._subscription: Subscription | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self._refused = False  # the server does not let us listen
         self.reconnects = 0
         self.errors = 0
 
@@ -82,13 +84,30 @@ class Consumer:
             disconnected_cb=self._on_disconnect,
             reconnected_cb=self._on_reconnect,
         )
+        await self._listen()
+
+    async def _listen(self) -> bool:
+        """Whether we may."""
+        self._refused = False
         self._subscription = await self._client.subscribe(
             SUBJECT,
             cb=self._on_message,
             pending_msgs_limit=PENDING_MESSAGES,
             pending_bytes_limit=PENDING_BYTES,
         )
-        await self._client.flush()
+        await self._client.flush()  # a refusal comes before its answer
+        return not self._refused
+
+    async def listen_again(self) -> None:
+        """Where the right to listen was taken from us, ask for it anew: the connection stays, and
+        only this shows that we have it again."""
+        if not self._refused or not self.connected:
+            return
+        with contextlib.suppress(NatsError, asyncio.TimeoutError, OSError):
+            if self._subscription is not None:
+                await self._subscription.unsubscribe()
+            if await self._listen():
+                await self._on_reconnect()
 
     async def stop(self) -> None:
         if self._renewing is not None:
@@ -129,6 +148,7 @@ class Consumer:
     # and log.
     async def _on_error(self, error: Exception) -> None:
         self.errors += 1
+        self._refused = self._refused or REFUSED in str(error).lower()
         if isinstance(error, SlowConsumerError):
             self._dropped(1)
         elif not isinstance(error, NatsError | OSError):

@@ -7,12 +7,15 @@
 -- KEYS[3] {active_calls}:ended    HASH  key -> record, ended calls that late events may still name
 -- KEYS[4] {active_calls}:scopes   HASH  "version:<company>" / "floor:<company>" -> number
 -- KEYS[5] {active_calls}:meta     HASH  epoch, fence, flush, as_of, secret, cdr
+-- KEYS[6] {active_calls}:writer   STRING  who holds the lease; renewed here
 -- ARGV[1] epoch   of the writer's start
 -- ARGV[2] fence   the writer's own; a higher one in meta belongs to a newer writer
 -- ARGV[3] flush   number of this flush: one more than the last one that was written
 -- ARGV[4] as_of   ms
 -- ARGV[5] cdr     position in cdr.raw up to which CDRs are in what is written; empty leaves it
--- ARGV[6] how many live calls follow, each as key, score, record
+-- ARGV[6] holder  of the lease
+-- ARGV[7] lease   ms
+-- ARGV[8] how many live calls follow, each as key, score, record
 -- then    how many ended calls follow, each as key, record
 -- then    how many forgotten keys follow
 -- then    how many fields of scopes follow, each as field, value
@@ -41,7 +44,7 @@ elseif flush ~= tonumber(ARGV[3]) - 1 then
   return {'behind', 0, 0, 0}
 end
 if status == 'ok' then
-  local at = 6
+  local at = 8
   local function count()
     local n = tonumber(ARGV[at])
     at = at + 1
@@ -72,4 +75,5 @@ if status == 'ok' then
   redis.call('HSET', KEYS[5], 'flush', ARGV[3], 'as_of', ARGV[4])
   if ARGV[5] ~= '' then redis.call('HSET', KEYS[5], 'cdr', ARGV[5]) end
 end
+redis.call('SET', KEYS[6], ARGV[6], 'PX', ARGV[7])
 return {status, redis.call('ZCARD', KEYS[1]), redis.call('HLEN', KEYS[2]), redis.call('HLEN', KEYS[3])}

@@ -6,8 +6,8 @@ to arrive, a client that resumes from the stored version gets every row that may
 its own version is higher.
 
 The script checks epoch, fence and flush number before it writes. Anything unexpected (wiped, an
-old dump, a key of the wrong type, counts that differ) has one cure: write the whole table beside
-the old one and swap.
+old dump, a key of the wrong type, counts that differ, an edited value) has one cure: write the
+whole table beside the old one and swap. Who may write is :mod:`livestate.runtime.lease`.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import islice
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from livestate.active_calls import ActiveCalls, Change
 from livestate.call import Call
-from livestate.runtime.redis_table import KEYS, META
-from livestate.stored import encode
+from livestate.runtime.audit import Audit
+from livestate.runtime.lease import CLAIM_SECONDS, LEASE_MS, Lease
+from livestate.runtime.redis_table import KEYS
+from livestate.stored import encode, score
 
 log = logging.getLogger("livestate.projection")
 
 CALLS_A_PART: Final = 2_000
 STAGE: Final = 1_000  # calls encoded at a stretch: about 5 ms of the loop
-AUDIT_SECONDS: Final = 5.0  # an empty flush: notices a wiped or edited Redis when nothing changes
+AUDIT_SECONDS: Final = 2.0  # also when nothing changes: renews the lease, notices a wiped Redis
 _AWAY: Final = (RedisError, OSError, asyncio.TimeoutError)
-STAGED: Final = tuple(
-    f"{{active_calls}}:new:{name}" for name in ("live", "calls", "ended", "scopes")
-)
+STAGED_SECONDS: Final = 600  # then what a writer left unfinished goes by itself
 
 
 @dataclass(slots=True)
@@ -72,11 +72,6 @@ class Batch:
             self.ended += (key, encode(call, versions))
 
 
-def score(call: Call) -> int:
-    """Where a call stands in ``active_calls``: its setup, or the first we know of it (ms)."""
-    return call.setup_at if call.setup_at is not None else call.marks[0].at
-
-
 class Projection:
     """The writer. ``note`` and ``forget`` are plain calls; ``run`` is its one task."""
 
@@ -87,11 +82,12 @@ class Projection:
         *,
         secret: bytes,
         clock: Callable[[], int],
+        holder: str,
         flush_seconds: float = 0.1,
         cdr_position: Callable[[], str] = str,
     ) -> None:
         self.stats = Stats()
-        self.superseded = False
+        self.lease = Lease(redis, holder)
         self._redis = redis
         self._table = table
         self._secret = secret
@@ -102,15 +98,16 @@ class Projection:
         self._live: set[str] = set()  # keys that Redis holds as live, as ended
         self._ended: set[str] = set()
         self._versions: dict[str, int] = {}  # fields of scopes as Redis holds them
-        self._fence = 0
+        self._audit = Audit(redis, table, self._dirty_now)
+        self._audited = 0.0
         self._flush = 0
         self._whole = True  # the next flush writes everything
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
-        loader = files("livestate.runtime")
-        self._flush_script = (loader / "flush.lua").read_text()
-        self._swap_script = (loader / "swap.lua").read_text()
-        self._shas: dict[str, str] = {}
+        self._wake.set()  # the first turn does not wait
+        scripts = files("livestate.runtime")
+        self._flush_script = redis.register_script((scripts / "flush.lua").read_text())
+        self._swap_script = redis.register_script((scripts / "swap.lua").read_text())
 
     @property
     def dirty(self) -> int:
@@ -118,25 +115,29 @@ class Projection:
 
     def note(self, change: Change) -> None:
         """A call changed; coalesced, whatever happens to it before the next flush."""
+        if self.standby:
+            return  # whoever takes over writes everything
         if not self._dirty:
             self._wake.set()
         self._dirty[change.after.key] = None
 
     def forget(self, keys: list[str]) -> None:
         """Ended calls that the table has trimmed."""
-        if keys:
+        if keys and not self.standby:
             self._dirty.update(dict.fromkeys(keys))
             self._wake.set()
 
     async def run(self) -> None:
         """Flush until stopped; then once more, so that a restart loses nothing."""
         backoff = 0.1
-        while not self._stopping.is_set() and not self.superseded:
+        while not self._stopping.is_set():
             try:
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), AUDIT_SECONDS)
+                    patience = CLAIM_SECONDS if self.standby else AUDIT_SECONDS
+                    await asyncio.wait_for(self._wake.wait(), patience)
                 self._wake.clear()
                 await self.flush()
+                await self._look_around()
                 backoff = 0.1
             except _AWAY as error:
                 self.stats.failures += 1
@@ -148,9 +149,15 @@ class Projection:
             pause = max(self._flush_seconds, 0.5 * self.stats.last_flush_seconds, backoff)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
-        if not self.superseded:
-            with contextlib.suppress(*_AWAY):
-                await asyncio.wait_for(self.flush(), 2)
+        with contextlib.suppress(*_AWAY):
+            async with asyncio.timeout(2):
+                await self.flush()
+                await self.lease.release()
+
+    @property
+    def standby(self) -> bool:
+        """Another instance writes, or none could be asked yet."""
+        return not self.lease.fence
 
     @property
     def stopping(self) -> bool:
@@ -161,15 +168,36 @@ class Projection:
         self._wake.set()
 
     async def flush(self) -> None:
-        """Bring Redis to the state of this moment. Raises what the Redis client raises."""
+        """Bring Redis to the state of this moment, unless another instance does. Raises what the
+        Redis client raises."""
         started = asyncio.get_running_loop().time()
+        if self.standby and not await self._take_over():
+            return
         if self._whole:
             await self._rewrite()
         else:
             await self._write_dirty()
-        if not self._whole and not self.superseded:
+        if not self._whole and not self.standby:
             self.stats.flushes += 1
             self.stats.last_flush_seconds = asyncio.get_running_loop().time() - started
+
+    async def _take_over(self) -> bool:
+        self._whole = True
+        self.stats.round_trips += 1
+        return await self.lease.claim()
+
+    async def _look_around(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.standby or self._whole or now - self._audited < AUDIT_SECONDS:
+            return
+        self._audited = now
+        difference = await self._audit.difference()
+        if difference is not None:
+            log.warning("Redis is not what we left (%s): writing everything anew", difference)
+            self._heal()
+
+    def _dirty_now(self, key: str) -> bool:
+        return key in self._dirty
 
     async def _write_dirty(self) -> None:
         dirty, self._dirty = self._dirty, {}
@@ -201,12 +229,14 @@ class Projection:
         changed |= {name: n for name, n in floors.items() if self._versions.get(name) != n}
         for _ in range(2):
             arguments = [
-                self._table.epoch, self._fence, self._flush + 1, self._clock(), cdr,
+                self._table.epoch, self.lease.fence, self._flush + 1, self._clock(), cdr,
+                self.lease.holder, LEASE_MS,
                 len(batch.live) // 3, *batch.live, len(batch.ended) // 2, *batch.ended,
                 len(batch.gone), *batch.gone, len(changed),
                 *(part for pair in changed.items() for part in pair),
             ]  # fmt: skip
-            reply = await self._script(self._flush_script, KEYS, arguments)
+            self.stats.round_trips += 1
+            reply = await self._flush_script(KEYS, arguments)
             status = reply[0].decode()
             if status != "already":
                 break
@@ -233,18 +263,19 @@ class Projection:
         return False
 
     def _give_way(self) -> None:
-        self.superseded = True
+        self.lease.lose()
         self.stats.refused_by_fence += 1
-        log.error("another instance writes to this Redis now; this one only serves its streams")
+        log.warning("another instance writes to Redis now; this one stands by")
 
     async def _rewrite(self) -> None:
         """The whole table, staged in slices beside the old one, then swapped in at once."""
         redis = self._redis
         self._dirty.clear()  # what changes from here on is dirty again
         numbers, cdr = self._numbers(), self._cdr_position()
-        await redis.delete(*STAGED)
-        if self._fence == 0:
-            self._fence = await self._claim()
+        # Of this writer only: one that was stopped in the midst of this must not mix its own in.
+        staged = [f"{{active_calls}}:new:{self.lease.fence}:{name}"
+                  for name in ("live", "calls", "ended", "scopes")]  # fmt: skip
+        await redis.delete(*staged)
         live: set[str] = set()
         ended: set[str] = set()
         for keys in _slices(list(self._table.calls), STAGE):
@@ -255,19 +286,24 @@ class Projection:
                 if batch.live:
                     scores: Any = dict(zip(batch.live[::3], batch.live[1::3], strict=True))
                     calls: Any = dict(zip(batch.live[::3], batch.live[2::3], strict=True))
-                    pipe.zadd(STAGED[0], scores)
-                    pipe.hset(STAGED[1], mapping=calls)
+                    pipe.zadd(staged[0], scores)
+                    pipe.hset(staged[1], mapping=calls)
                 if batch.ended:
                     over: Any = dict(zip(batch.ended[::2], batch.ended[1::2], strict=True))
-                    pipe.hset(STAGED[2], mapping=over)
+                    pipe.hset(staged[2], mapping=over)
+                for name in staged:
+                    pipe.expire(name, STAGED_SECONDS)
                 await pipe.execute()
         # Tombstones trimmed while we staged are gone with what is dirty now; their floor is not.
         numbers |= {name: n for name, n in self._numbers().items() if name.startswith("floor:")}
         if numbers:
-            await redis.hset(STAGED[3], mapping=cast("Any", numbers))
-        arguments = [self._table.epoch, self._fence, 0, self._clock(),
-                     self._secret.hex(), cdr]  # fmt: skip
-        status = await self._script(self._swap_script, (*KEYS, *STAGED), arguments)
+            await redis.hset(staged[3], mapping=cast("Any", numbers))
+        self.stats.round_trips += 1
+        status = await self._swap_script(
+            (*KEYS, *staged),
+            (self._table.epoch, self.lease.fence, 0, self._clock(), self._secret.hex(), cdr,
+             self.lease.holder, LEASE_MS),
+        )  # fmt: skip
         if status != b"ok":
             self._give_way()
             return
@@ -275,12 +311,6 @@ class Projection:
         self._flush = 0
         self._whole = False
         self._live, self._ended, self._versions = live, ended, numbers
-
-    async def _claim(self) -> int:
-        """This writer's fence: one more than any before it."""
-        if await cast("Awaitable[bytes]", self._redis.type(META)) not in (b"hash", b"none"):
-            await self._redis.delete(META)
-        return await self._redis.hincrby(META, "fence", 1)
 
     def _batch(self, keys: list[str]) -> Batch:
         batch = Batch()
@@ -306,15 +336,6 @@ class Projection:
                 if view.stored_floor:
                     numbers[f"floor:{company}"] = view.stored_floor
         return numbers
-
-    async def _script(self, script: str, keys: tuple[str, ...], arguments: list[Any]) -> Any:
-        self.stats.round_trips += 1
-        sha = self._shas.get(script)
-        if sha is not None:
-            with contextlib.suppress(NoScriptError):
-                return await self._redis.evalsha(sha, len(keys), *keys, *arguments)
-        self._shas[script] = sha = await self._redis.script_load(script)
-        return await self._redis.evalsha(sha, len(keys), *keys, *arguments)
 
 
 def _slices(keys: list[str], size: int) -> Iterator[list[str]]:

@@ -64,6 +64,10 @@ class Publisher:
         self._client = Client()
         self.cdrs = CdrWriter(self._client) if cdrs else None
 
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected
+
     async def run(self) -> None:
         """Publish until the source is done; then one last list of each node, so that nothing that
         was lost on the way stays wrong. Raises what nats-py raises if NATS cannot be reached."""

@@ -22,7 +22,8 @@ CALLS: Final = "{active_calls}:calls"
 ENDED: Final = "{active_calls}:ended"
 SCOPES: Final = "{active_calls}:scopes"
 META: Final = "{active_calls}:meta"
-KEYS: Final = (ACTIVE, CALLS, ENDED, SCOPES, META)
+WRITER: Final = "{active_calls}:writer"
+KEYS: Final = (ACTIVE, CALLS, ENDED, SCOPES, META, WRITER)
 
 
 @dataclass(frozen=True, slots=True)

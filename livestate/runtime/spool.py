@@ -1,8 +1,8 @@
 """CDRs on this machine's disk until NATS has them: what ``kill -9`` must not take away.
 
 A segment is a file of lines ``<crc32> <message id> <CDR as JSON>``; what was delivered is noted in
-a file beside it (``<segment>.done``), and both go when all of it is. ``append`` is one ``write``: in
-the kernel's hands when it returns, so it outlives our death. It outlives the machine's after
+a file beside it (``<segment>.done``), and both go when all of it is. ``append`` is one ``write``:
+in the kernel's hands when it returns, so it outlives our death. It outlives the machine's after
 ``sync``, which the bridge calls at least once a second, in a thread.
 """
 
@@ -82,7 +82,7 @@ class Spool:
 
     def waiting(self, most: int) -> list[tuple[str, bytes]]:
         """The oldest CDRs that were not delivered."""
-        found = []
+        found: list[tuple[str, bytes]] = []
         for name, (_, data) in self._waiting.items():
             if len(found) == most:
                 break
@@ -91,7 +91,7 @@ class Spool:
 
     def delivered(self, name: str) -> None:
         """NATS has it. Should this note be lost, it is sent again, and NATS knows its id."""
-        number, data = self._waiting.pop(name)
+        number, _ = self._waiting.pop(name)
         self._delivered[name] = None
         if len(self._delivered) > _REMEMBERED:
             self._delivered.popitem(last=False)

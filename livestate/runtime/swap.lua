@@ -2,8 +2,10 @@
 -- Puts a whole table, staged beside the old one, in its place at once.
 --
 -- KEYS[1..5]  as in flush.lua
--- KEYS[6..9]  the staged ZSET and HASHes that replace KEYS[1..4]; a missing one replaces by nothing
+-- KEYS[6]     {active_calls}:writer, as in flush.lua
+-- KEYS[7..10] the staged ZSET and HASHes that replace KEYS[1..4]; a missing one replaces by nothing
 -- ARGV[1] epoch  ARGV[2] fence  ARGV[3] flush  ARGV[4] as_of  ARGV[5] secret  ARGV[6] cdr
+-- ARGV[7] holder  ARGV[8] lease
 --
 -- Returns ok, or fenced if a newer writer is there.
 if redis.call('TYPE', KEYS[5]).ok == 'hash' then
@@ -12,9 +14,13 @@ if redis.call('TYPE', KEYS[5]).ok == 'hash' then
 end
 for i = 1, 4 do
   redis.call('DEL', KEYS[i])
-  if redis.call('EXISTS', KEYS[i + 5]) == 1 then redis.call('RENAME', KEYS[i + 5], KEYS[i]) end
+  if redis.call('EXISTS', KEYS[i + 6]) == 1 then
+    redis.call('RENAME', KEYS[i + 6], KEYS[i])
+    redis.call('PERSIST', KEYS[i])  -- staged keys expire, in case nobody comes to swap them in
+  end
 end
 redis.call('DEL', KEYS[5])
 redis.call('HSET', KEYS[5], 'epoch', ARGV[1], 'fence', ARGV[2], 'flush', ARGV[3], 'as_of', ARGV[4],
   'secret', ARGV[5], 'cdr', ARGV[6])
+redis.call('SET', KEYS[6], ARGV[7], 'PX', ARGV[8])
 return 'ok'

@@ -39,6 +39,7 @@ class Feed(Protocol):
     def connected(self) -> bool: ...
     async def ask_for_list(self, node: str) -> None: ...
     async def give_up(self, call: Call, seq: int, epoch: int, now: int) -> None: ...
+    async def listen_again(self) -> None: ...
     def renew(self) -> None: ...
 
 
@@ -95,6 +96,7 @@ class Watch:
         elif self._connected_since is None:
             self._connected_since = now
         self._hub.tell(self._source(now), now)
+        await self._feed.listen_again()
         if self._connected_since is not None:
             for name in list(self._nodes.to_ask(now)):
                 self.asked += 1
@@ -111,6 +113,7 @@ class Watch:
         for silent in self._nodes.stale(now):
             if now - silent.heard_at > FORGET_NODE_MS and not self._table.calls_of(silent.name):
                 del self._nodes.by_name[silent.name]
+                self._table.forget_node(silent.name)
 
     async def _give_up(self, now: int) -> None:
         """Say of calls in doubt for too long that they are lost; again until it comes back."""

@@ -1,0 +1,130 @@
+"""``make gate``: HEAD against its merge-base, in one job.
+
+    python -m bench.gate                        the base is found, see bench/gate/trees.py
+    python -m bench.gate --base COMMIT          against that one
+    python -m bench.gate --only parse fold      of the paths, only these
+
+G0 counted work, exact · G1 instructions by cachegrind, warns at 3 %, fails at 8 % · G2 wall clock
+A B B A, fails when the best of head is over 1.15 × the worst of base's best, twice · G3 budgets.
+All that was measured lies in .benchmarks/gate.json afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+from bench.gate import accepted, measure, rows, trees
+from bench.gate.rows import Row
+from bench.paths import PATHS
+
+BUDGETS: Final = trees.ROOT / "bench" / "budgets.toml"
+KEPT: Final = trees.ROOT / ".benchmarks" / "gate.json"
+_SHOWN: Final = 5
+
+
+def g0(head: Path, base: Path, day: Path) -> list[Row]:
+    now, then = (measure.walk(tree, day, "counters") for tree in (head, base))
+    if now["lacking"]:
+        raise measure.Broken(f"head cannot be counted: {now['lacking']}")
+    return [rows.exact(name, n, then["counted"].get(name)) for name, n in now["counted"].items()]
+
+
+def g1(head: Path, base: Path, day: Path, names: list[str]) -> list[Row]:
+    (now, lacking), (then, lacked) = measure.instructions((head, base), day, names)
+    made = []
+    for name, one in now.items():
+        before = then.get(name)
+        row = rows.counted(name, one.a_unit, before.a_unit if before else None)
+        row.why = lacked.get(name, "") if before is None else ""
+        if before is not None and row.verdict in ("FAIL", "warn"):
+            row.grew = grown(head, base, day, name) + most(
+                one.by_function, before.by_function, "instructions in C"
+            )
+        made.append(row)
+    for name, why in lacking.items():
+        if name in then:
+            raise measure.Broken(f"head lacks the path {name}, which its base has: {why}")
+        print(f"skipped  G1 {name}: neither has it ({why})")
+    return made
+
+
+def grown(head: Path, base: Path, day: Path, name: str) -> list[str]:
+    """Which of our functions execute more bytecodes than before."""
+    now, then = (measure.walk(tree, day, "bytecodes", name) for tree in (head, base))
+    return most(now, then, "bytecodes")
+
+
+def most(now: Mapping[str, float], then: Mapping[str, float], unit: str) -> list[str]:
+    more = sorted(((n - then.get(one, 0), one) for one, n in now.items()), reverse=True)
+    return [f"{by:+12,.1f} {unit}  {one}" for by, one in more[:_SHOWN] if by > 0.5]
+
+
+def g2(head: Path, base: Path, day: Path, names: list[str]) -> list[Row]:
+    """What seems slower is measured once more before it is believed: a machine can be."""
+    found = measure.wall(head, base, day, names)
+    slower = [n for n, t in found.items() if rows.timed(n, **t).verdict == "FAIL"]
+    if slower:
+        for name, told in measure.wall(head, base, day, slower).items():
+            for tree, seconds in told.items():
+                found[name][tree] += seconds
+    return [rows.timed(name, **told) for name, told in found.items() if told["head"]]
+
+
+def g3(timed: list[Row]) -> list[Row]:
+    budgets = tomllib.loads(BUDGETS.read_text())["microseconds"]
+    found = {row.measure.removeprefix("G2 "): row.head for row in timed}
+    return [rows.budgeted(name, found[name], n) for name, n in budgets.items() if name in found]
+
+
+def measured(head: Path, base: Path, names: list[str], *, counters: bool = True) -> list[Row]:
+    """Everything, of two trees."""
+    day = measure.save_day(head.parent)
+    made = g0(head, base, day) if counters else []
+    made += g1(head, base, day, names)
+    timed = g2(head, base, day, names)
+    return made + timed + g3(timed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="what this commit costs against its merge-base")
+    parser.add_argument("--base", help="the commit to compare with")
+    parser.add_argument("--only", nargs="+", choices=list(PATHS), help="only these paths")
+    told = parser.parse_args()
+    began = time.perf_counter()
+    allowed, wrong = accepted.read(accepted.PATH.read_text(), date.today())
+    try:
+        base = trees.base_of(told.base)
+    except trees.NoBase as reason:
+        print(f"\n*** THE GATE COMPARED NOTHING: there is no base. ***\n{reason}\n"
+              "A clone with history, or BASE=<commit>, has one.\n", file=sys.stderr)  # fmt: skip
+        return 0 if told.base is None else 2
+    print(f"base: {trees.named(base)}")
+    with trees.two_trees(base) as (head_tree, base_tree):
+        made = measured(head_tree, base_tree, told.only or list(PATHS),
+                        counters=told.only is None)  # fmt: skip
+    for row in made:
+        rows.accept(row, allowed)
+        print(row.line())
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(json.dumps({"base": base, "rows": [asdict(row) for row in made]}, indent=1))
+    until = (date.today() + timedelta(days=30)).isoformat()
+    failed = [row for row in made if row.verdict == "FAIL"]
+    for row in failed:
+        print("\n" + rows.told(row, base, until), file=sys.stderr)
+    for problem in wrong:
+        print(f"error: bench/accepted.toml: {problem}", file=sys.stderr)
+    print(f"{len(made)} measures, {len(failed)} failed, {time.perf_counter() - began:.0f} s")
+    return int(bool(failed or wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

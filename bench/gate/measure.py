@@ -1,0 +1,113 @@
+"""Runs the measuring code in a tree: same interpreter, same packages, another PYTHONPATH."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bench.day import stream_of
+
+MESSAGES: Final = 400
+START: Final = 1_795_000_000_000
+TIMES: Final = 2  # a path under valgrind: enough, for the difference is exact
+ROUNDS: Final = ("head", "base", "base", "head")  # A B B A, so that a drift hits both
+
+
+class Broken(Exception):
+    """The measuring code does not run in a tree."""
+
+
+@dataclass(slots=True)
+class Instructions:
+    """What cachegrind counted of one path, a unit; and by C function."""
+
+    a_unit: float
+    by_function: Counter[str] = field(repr=False)
+
+
+def save_day(home: Path) -> Path:
+    """The seeded day as a file: both trees get the same one, whatever they simulate."""
+    path = home / "day"
+    path.write_bytes(pickle.dumps(stream_of(MESSAGES, 50, START)))
+    return path
+
+
+def walk(tree: Path, day: Path, *words: str, under: Iterable[str] = ()) -> Any:
+    """One child process in a tree; its JSON."""
+    environment = {
+        "PATH": os.environ["PATH"], "PYTHONHASHSEED": "0", "PYTHONPATH": str(tree),
+        "PYTHONDONTWRITEBYTECODE": "", "HOME": str(tree), "LC_ALL": "C.UTF-8",
+    }  # fmt: skip
+    done = subprocess.run(
+        [*under, sys.executable, "-m", "bench.gate.walk", str(day), *words],
+        cwd=tree, env=environment, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    if done.returncode:
+        raise Broken(f"{tree.name}: {' '.join(words)}:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _counted(tree: Path, day: Path, times: int, name: str, names: list[str]) -> tuple[Any, Any]:
+    with tempfile.NamedTemporaryFile() as out:
+        valgrind = ("valgrind", "--quiet", "--tool=cachegrind", "--cache-sim=no",
+                    f"--cachegrind-out-file={out.name}")  # fmt: skip
+        told = walk(tree, day, "count", str(times), name, *names, under=valgrind)
+        return told, by_function(Path(out.name).read_text(errors="replace"))
+
+
+def by_function(text: str) -> Counter[str]:
+    """Instructions by C function, of a cachegrind file (its format: ``fn=``, then ``line Ir``)."""
+    counts: Counter[str] = Counter()
+    function = ""
+    for line in text.splitlines():
+        if line.startswith("fn="):
+            function = line[3:]
+        elif re.match(r"\d+ \d+$", line):
+            counts[function] += int(line.split()[1])
+    return counts
+
+
+def instructions(
+    trees: Iterable[Path], day: Path, names: list[str]
+) -> list[tuple[dict[str, Instructions], dict[str, str]]]:
+    """G1 of each tree: the two-point difference of each path, and which paths it lacks. Runs on
+    all cores at once: that changes the time, not the count."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [
+            {name: pool.submit(_counted, tree, day, TIMES if name else 0, name or names[0], names)
+             for name in ("", *names)}
+            for tree in trees
+        ]  # fmt: skip
+        found = []
+        for runs in jobs:
+            told, still = runs[""].result()
+            paths = {}
+            for name, units in told["units"].items():
+                grown = runs[name].result()[1]
+                grown.subtract(still)
+                per = TIMES * units
+                each = Counter({fn: n / per for fn, n in grown.items() if n})
+                paths[name] = Instructions(sum(each.values()), each)
+            found.append((paths, told["lacking"]))
+    return found
+
+
+def wall(head: Path, base: Path, day: Path, names: list[str]) -> dict[str, dict[str, list[float]]]:
+    """G2: seconds a unit by path and tree, one minimum a block, interleaved A B B A."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for turn in ROUNDS:
+        told = walk(head if turn == "head" else base, day, "wall", *names)
+        for name, seconds in told["seconds"].items():
+            found.setdefault(name, {"head": [], "base": []})[turn].append(seconds)
+    return found

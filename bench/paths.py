@@ -1,0 +1,197 @@
+"""The pure paths of an event, each as work that can be done any number of times on the same day.
+
+Shared by the gate (instructions, wall clock, budgets) and by ``make bench``. A path gets a list
+of messages and gives back ``work``, which does ``units`` pieces of it each time it is called. What
+it needs is imported inside: at an older commit that lacks it, only that path is new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from bench.day import Message
+
+
+class Work(NamedTuple):
+    """``run()`` does ``units`` of what ``unit`` names."""
+
+    run: Callable[[], object]
+    units: int
+    unit: str
+
+
+class Null:
+    """An outlet that is always ready; what it is given is gone."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+
+    def ready(self) -> bool:
+        return True
+
+    def write(self, frame: bytes) -> None:
+        self.writes += 1
+
+
+class Still(asyncio.SelectorEventLoop):
+    """A loop whose time stands still, so that two runs do the same."""
+
+    def time(self) -> float:
+        return 0.0
+
+
+def _events(day: list[Message]) -> list[Any]:
+    from livestate.events import CallEvent, parse
+
+    events = (parse(subject, data) for subject, data in day)
+    return [event for event in events if isinstance(event, CallEvent)]
+
+
+def _table(day: list[Message]) -> Any:
+    from livestate.active_calls import ActiveCalls
+
+    table = ActiveCalls(secret=b"x" * 16, epoch="bench")
+    for event in _events(day):
+        table.apply(event, event.ts)
+    return table
+
+
+def parse(day: list[Message]) -> Work:
+    """Bytes to an event."""
+    from livestate.events import parse as parsed
+
+    return Work(lambda: [parsed(subject, data) for subject, data in day], len(day), "message")
+
+
+def fold(day: list[Message]) -> Work:
+    """Events into an empty table."""
+    from livestate.active_calls import ActiveCalls
+
+    events = _events(day)
+
+    def run() -> None:
+        table = ActiveCalls(secret=b"x" * 16, epoch="bench")
+        for event in events:
+            table.apply(event, event.ts)
+
+    return Work(run, len(events), "event")
+
+
+def since(day: list[Message]) -> Work:
+    """What changed in the last twenty versions."""
+    from livestate.access import Scope
+
+    view = _table(day).view(Scope())
+    return Work(lambda: [list(view.since(view.version - 20)) for _ in range(200)], 200, "diff")
+
+
+def encode(day: list[Message]) -> Work:
+    """A diff of twenty calls to JSON, framed as an event and as a chunk."""
+    from api.sse import Position, chunk, event
+    from livestate.access import Scope
+    from livestate.diff import Records, diff
+
+    view = _table(day).view(Scope())
+    rows = list(view.since(view.version - 20))
+    records, position = Records(), Position("0" * 16, view.version)
+
+    def run() -> None:
+        for _ in range(100):
+            chunk(event("diff", diff(rows, {}, view.gone, records, 1), position))
+
+    return Work(run, 100, "diff")
+
+
+def snapshot(day: list[Message]) -> Work:
+    """All live calls to JSON, none encoded before."""
+    from livestate.access import Scope
+    from livestate.diff import Records
+    from livestate.diff import snapshot as snapped
+
+    view = _table(day).view(Scope())
+    return Work(lambda: snapped(view.snapshot(), Records(), 1, 48 * 1024), view.live, "call")
+
+
+def compress(day: list[Message]) -> Work:
+    """Frames of a day as blocks that all gzip clients share."""
+    from importlib import import_module
+
+    from livestate.access import Scope
+    from livestate.diff import Records, diff
+
+    block = import_module("api.gzip").block  # not in every commit
+    view = _table(day).view(Scope())
+    rows = list(view.since(view.version - 20))
+    frame = diff(rows, {}, view.gone, Records(), 1)
+    return Work(lambda: [block(frame) for _ in range(50)], 50, "frame")
+
+
+def project(day: list[Message]) -> Work:
+    """Calls as Redis stores them."""
+    from livestate.stored import encode as stored
+    from livestate.stored import score
+
+    table = _table(day)
+
+    def run() -> None:
+        for call in table.calls.values():
+            score(call)
+            stored(call, table.versions_of(call))
+
+    return Work(run, len(table.calls), "call")
+
+
+def fanout(day: list[Message]) -> Work:
+    """One change noted, committed and offered to 100 outlets."""
+    hub, table, _ = watched(100)
+    events = _events(day)[:100]
+    changes = [change for event in events if (change := table.apply(event, event.ts))]
+
+    def run() -> None:
+        for change in changes:
+            for view in change.views:
+                view.touch(change.after.key, True, True, 0)  # the same change once more
+            hub.note(change)
+            for channel in tuple(hub._channels.values()):
+                channel.commit()
+
+    return Work(run, len(changes) * 100, "delivery")
+
+
+def watched(outlets: int) -> tuple[Any, Any, list[Null]]:
+    """A hub with so many outlets on its one view, and its table."""
+    from api.wire import SseWire
+    from livestate.access import Scope
+    from livestate.active_calls import ActiveCalls
+    from livestate.runtime.channel import Pace
+    from livestate.runtime.hub import Hub
+
+    table = ActiveCalls(secret=b"x" * 16, epoch="bench")
+    hub = Hub(table, SseWire(lambda: 1_795_000_000_000), pace=Pace(), heartbeat_seconds=1e6,
+              loop=Still())  # fmt: skip
+    ways = [Null() for _ in range(outlets)]
+    for way in ways:
+        subscriber = hub.subscribe(Scope(), None)
+        subscriber.next_frames()
+        subscriber.attach(way)
+    return hub, table, ways
+
+
+PATHS: Final[Mapping[str, Callable[[list[Message]], Work]]] = {
+    "parse": parse, "fold": fold, "since": since, "encode": encode, "compress": compress,
+    "snapshot": snapshot, "project": project, "fanout": fanout,
+}  # fmt: skip
+
+
+def prepared(day: list[Message], names: list[str]) -> tuple[dict[str, Work], dict[str, str]]:
+    """The paths that this code has, each done once so that it is warm; and why it lacks others."""
+    found, lacking = {}, {}
+    for name in names:
+        try:
+            found[name] = PATHS[name](day)
+            found[name].run()
+        except (ImportError, AttributeError, TypeError) as error:
+            lacking[name] = f"{type(error).__name__}: {error}"
+    return found, lacking

@@ -1,0 +1,122 @@
+"""``make screenshots``: the page as people see it, in a real Chromium, with simulated calls.
+
+Light, dark, wall, narrow, one call, and what is shown when there is nothing, when the source is
+silent, when the service is gone. For somebody to look at; two of them stand in the README.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from playwright.async_api import Browser, Page, async_playwright
+
+from api.instance import Instance
+from bench.page import FLAGS
+from livestate.runtime.clock import now_ms
+from livestate.runtime.embedded import NatsServer, any_redis
+from livestate.runtime.ending import end
+from livestate.runtime.publisher import Publisher
+from livestate.simulator import Network, Traffic
+
+DESK = {"width": 1600, "height": 900}
+WALL = {"width": 1920, "height": 1080}
+TELEPHONE = {"width": 390, "height": 844}
+BUSY = Traffic(cps=6, seed=11, nodes=3, companies=9, talk_seconds=40, ring_seconds=7)
+
+
+@click.command()
+@click.option("--into", type=click.Path(path_type=Path), default=Path(".livestate/screenshots"),
+              show_default=True, help="A directory.")  # fmt: skip
+@click.option("--seconds", type=float, default=75.0, show_default=True,
+              help="Of calls before the first picture: figures need some.")  # fmt: skip
+def screenshots(into: Path, seconds: float) -> None:
+    """Take all pictures of the page."""
+    program = shutil.which("chromium")
+    if program is None:
+        raise click.ClickException("chromium is not here: scripts/system-packages chromium")
+    into.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_take(program, into, seconds))
+
+
+async def _take(program: str, into: Path, seconds: float) -> None:
+    async with NatsServer() as nats, any_redis() as redis:
+        with tempfile.TemporaryDirectory() as keys:
+            addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
+            async with Instance(Path(keys), addresses) as service, async_playwright() as playwright:
+                await service.until_ready()
+                browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
+                try:
+                    network = Network(BUSY, now_ms())
+                    calls = asyncio.create_task(Publisher(nats.url, network, clock=now_ms).run())
+                    try:
+                        await asyncio.sleep(seconds)
+                        await _busy(browser, service, into)
+                    finally:
+                        await end(calls)
+                    await _blind(browser, service, into)
+                finally:
+                    await browser.close()
+
+
+async def _busy(browser: Browser, service: Instance, into: Path) -> None:
+    page = await _page(browser, service, "light", DESK, token=service.token("user", company_id="9"))
+    await page.get_by_text("No calls are up").wait_for()
+    await _shoot(page, into, "empty")
+    for theme in ("dark", "light"):
+        await _shoot(await _page(browser, service, theme, DESK), into, theme)
+    page = await _page(browser, service, "light", DESK)
+    await page.locator('.call[data-state="answered"]').nth(3).click()
+    await page.locator('#drawer [data-part="timeline"] li').first.wait_for()
+    await _shoot(page, into, "call")
+    page = await _page(browser, service, "dark", WALL, "?wall=1")
+    await _shoot(page, into, "wall")
+    await _shoot(await _page(browser, service, "light", TELEPHONE), into, "narrow")
+    page = await _page(browser, service, "light", DESK, "?state=answered&longer=60")
+    await page.locator("#pause").click()
+    await page.locator("#show-settings").click()
+    await _shoot(page, into, "settings")
+
+
+async def _blind(browser: Browser, service: Instance, into: Path) -> None:
+    """The calls have stopped, so the nodes are silent; then the service dies."""
+    page = await _page(browser, service, "dark", DESK, truth="stale")
+    await _shoot(page, into, "stale")
+    await service.kill()
+    await page.get_by_text("disconnected", exact=True).wait_for()
+    await _shoot(page, into, "error")
+    await service.start()
+    await page.context.clear_cookies()
+    await page.locator("#signed-out").wait_for()
+    await _shoot(page, into, "signed-out", settle=0.5)
+
+
+async def _page(
+    browser: Browser, service: Instance, theme: str, size: dict[str, int], query: str = "",
+    truth: str = "live", token: str = "",
+) -> Page:  # fmt: skip
+    context = await browser.new_context(
+        viewport=size, color_scheme="dark" if theme == "dark" else "light"
+    )
+    page = await context.new_page()
+    await page.goto(f"{service.url}/login#{token or service.token()}")
+    await page.wait_for_url(f"{service.url}/live-calls")
+    if query:
+        await page.goto(f"{service.url}/live-calls{query}")
+    await page.locator("#truth-word").get_by_text(truth, exact=True).wait_for()
+    return page
+
+
+async def _shoot(page: Page, into: Path, name: str, settle: float = 2.5) -> None:
+    await asyncio.sleep(settle)
+    path = into / f"{name}.png"
+    await page.screenshot(path=path)
+    click.echo(f"{path}  {path.stat().st_size // 1024} KB")
+
+
+if __name__ == "__main__":
+    sys.exit(screenshots())

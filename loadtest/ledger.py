@@ -1,0 +1,129 @@
+"""What a worker of the loader counts, and how the ledgers of all workers become one.
+
+Times are microseconds in HDR histograms. A ledger travels as JSON: counters are added, histograms
+are merged bucket by bucket, so a percentile over ten workers is the percentile of all samples,
+never a mean of percentiles.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+from hdrh.histogram import HdrHistogram
+
+LONGEST_US: Final = 3_600_000_000
+DIGITS: Final = 3
+WINDOW_DIGITS: Final = 2
+WINDOW_SECONDS: Final = 2
+UNIT_US: Final = 50  # samples are rounded to it: so that many of them are one entry
+MOST_COMPLAINTS: Final = 40
+PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
+
+
+def histogram(digits: int = DIGITS) -> Any:
+    return HdrHistogram(1, LONGEST_US, digits)
+
+
+def percentiles(of: Any) -> dict[str, float]:
+    """In milliseconds, with the count; empty for no samples."""
+    if not of.get_total_count():
+        return {}
+    found = {name: of.get_value_at_percentile(p) / 1000 for name, p in PERCENTILES.items()}
+    return found | {"max": of.get_max_value() / 1000, "count": of.get_total_count()}
+
+
+class Ledger:
+    """Counters, histograms by name, and the same latency again by window of time."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.complaints: list[str] = []
+        self.histograms: dict[str, Any] = {}
+        self.windows: dict[int, Any] = {}  # of `receive`: wall clock // WINDOW_SECONDS
+        self.measuring = True
+        self._pending: dict[str, list[int]] = {}
+
+    def sample(self, name: str, microseconds: float) -> None:
+        self._pending.setdefault(name, []).append(int(microseconds))
+
+    def samples(self, name: str, microseconds: list[int]) -> None:
+        self._pending.setdefault(name, []).extend(microseconds)
+
+    def complain(self, what: str, evidence: str) -> None:
+        """Something is wrong; the first ones are kept as evidence."""
+        self.counts[what] += 1
+        if len(self.complaints) < MOST_COMPLAINTS:
+            self.complaints.append(f"{time.strftime('%H:%M:%S')} {what}: {evidence}")
+
+    def settle(self) -> None:
+        """Samples into histograms; to be called every second or so."""
+        for name, values in self._pending.items():
+            tally = Counter([value // UNIT_US for value in values])
+            _record(self.histograms, name, tally, DIGITS)
+            if name == "receive":
+                _record(self.windows, int(time.time()) // WINDOW_SECONDS, tally, WINDOW_DIGITS)
+        self._pending.clear()
+
+    def take(self) -> dict[str, Any]:
+        """All of it, as JSON, and begin anew."""
+        self.settle()
+        told = self.told()
+        self.counts.clear()
+        self.complaints.clear()
+        self.histograms.clear()
+        self.windows.clear()
+        return told
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "counts": dict(self.counts), "complaints": list(self.complaints),
+            "histograms": {name: one.encode().decode() for name, one in self.histograms.items()},
+            "windows": {str(at): one.encode().decode() for at, one in self.windows.items()},
+        }  # fmt: skip
+
+    def merge(self, told: dict[str, Any]) -> None:
+        """Another ledger's account, added to this one."""
+        for name, number in told["counts"].items():
+            self.counts[name] = (
+                max(self.counts[name], number) if name.startswith("worst ")
+                else self.counts[name] + number
+            )  # fmt: skip
+        room = MOST_COMPLAINTS - len(self.complaints)
+        self.complaints += told["complaints"][: max(room, 0)]
+        for name, encoded in told["histograms"].items():
+            self.histograms.setdefault(name, histogram()).decode_and_add(encoded)
+        for at, encoded in told["windows"].items():
+            window = self.windows.setdefault(int(at), histogram(WINDOW_DIGITS))
+            window.decode_and_add(encoded)
+
+    def worst(self, name: str, value: int) -> None:
+        """Keep the highest; merged by the highest too."""
+        name = f"worst {name}"
+        self.counts[name] = max(self.counts[name], value)
+
+    def between(self, begin: float, end: float) -> Any:
+        """The latencies of the windows that lie wholly between two times."""
+        found = histogram(WINDOW_DIGITS)
+        for at, one in self.windows.items():
+            if begin <= at * WINDOW_SECONDS and (at + 1) * WINDOW_SECONDS <= end:
+                found.add(one)
+        return found
+
+
+def save(ledger: Ledger, path: Path, **more: Any) -> None:
+    """For people, for `verdict`, and for whoever wants to merge it again."""
+    told = ledger.told() | more
+    told["percentiles"] = {n: percentiles(one) for n, one in sorted(ledger.histograms.items())}
+    path.write_text(json.dumps(told, indent=1, sort_keys=True))
+
+
+def _record(into: dict[Any, Any], name: Any, tally: Counter[int], digits: int) -> None:
+    if name not in into:
+        into[name] = histogram(digits)
+    one = into[name]
+    for value, count in tally.items():
+        one.record_value(min(max(value * UNIT_US, 1), LONGEST_US), count)

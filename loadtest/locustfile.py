@@ -1,0 +1,148 @@
+"""For Locust itself: ``locust -f loadtest/locustfile.py --host http://127.0.0.1:8080``.
+
+Plain, it has Locust's page, takes as many users as you type, and works with ``--processes`` and
+with a master and workers. With ``--plan`` it follows a profile of ``slo.toml``; that is what
+``livestate loadtest`` runs.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # locust gives a locustfile its own folder
+
+from locust import events
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadtest import profiles, shapes
+from loadtest.ledger import Ledger, percentiles, save
+from loadtest.users import (
+    CompanyDashboard,
+    Dashboard,
+    FilteredDashboard,
+    Flapper,
+    Poller,
+    SlowReader,
+    loader,
+)
+
+KINDS = (Dashboard, CompanyDashboard, FilteredDashboard, SlowReader, Flapper, Poller)
+merged = Ledger()  # of all workers; without workers, of this process
+CLOCK_PROBES = 10
+
+
+@events.init_command_line_parser.add_listener
+def arguments(parser: Any) -> None:
+    ours = parser.add_argument_group("livestate")
+    ours.add_argument("--plan", choices=profiles.names(), default=None,
+                      help="follow a profile of slo.toml")  # fmt: skip
+    ours.add_argument("--keys", default=".livestate", help="where the demo key is, for logins")
+    ours.add_argument("--companies", type=int, default=20, help="101, 102 … so many of them")
+    ours.add_argument("--ledger", default="", help="where to write all numbers, as JSON")
+    ours.add_argument("--quiet", default="", help="file to make when the publisher shall rest")
+    ours.add_argument("--admin", default="", help="the service's admin address, for its CPU")
+    ours.add_argument("--scale", default="", help="users,seconds,rate instead of the profile's")
+
+
+@events.init.add_listener
+def begin(environment: Any, **_: Any) -> None:
+    told, runner = environment.parsed_options, environment.runner
+    loader.keys, loader.companies = Path(told.keys), told.companies
+    plan = None
+    if told.plan:
+        users, seconds, rate = (float(n) if n else None for n in (told.scale or ",,").split(","))
+        profile = profiles.profile(told.plan).scaled(users and int(users), seconds, rate)
+        for kind in KINDS:
+            kind.weight = profile.mix.get(kind.__name__, 0)
+        environment.user_classes = [kind for kind in KINDS if kind.weight]
+        loader.ledger.measuring = False
+        if not isinstance(runner, WorkerRunner):
+            plan = shapes.Planned(profile, merged, Path(told.quiet) if told.quiet else None,
+                           told.admin or None)  # fmt: skip
+            plan.runner = runner
+            environment.shape_class = plan
+    if isinstance(runner, WorkerRunner):
+        events.report_to_master.add_listener(_report)
+    elif isinstance(runner, MasterRunner):
+        events.worker_report.add_listener(_merge)
+    else:
+        gevent.spawn(_merge_here)
+    if not isinstance(runner, MasterRunner):
+        gevent.spawn(loader.pressure.watch)
+        for name, listener in _SAID.items():
+            runner.register_message(name, listener, concurrent=True)
+    if not isinstance(runner, WorkerRunner):
+        events.quitting.add_listener(lambda **_: _end(plan, told.ledger))
+
+
+@events.test_start.add_listener
+def compare_clocks(environment: Any, **_: Any) -> None:
+    """How far our clock is from the service's, by its ``as_of`` and the shortest round trip. A
+    difference within what a round trip leaves open is no difference."""
+    if isinstance(environment.runner, MasterRunner):
+        return
+    somebody = FilteredDashboard(environment)
+    found = []
+    for _ in range(CLOCK_PROBES):
+        began = time.time_ns() // 1000
+        table = somebody.get("/snapshot")
+        ended = time.time_ns() // 1000
+        if table is not None:
+            found.append((ended - began, (began + ended) // 2 - table["as_of"] * 1000 - 500))
+    if found:
+        round_trip, offset = min(found)
+        certain = abs(offset) > round_trip // 2 + 1_000
+        loader.offset_us = offset if certain else 0
+        loader.ledger.worst("clock offset µs", abs(loader.offset_us))
+
+
+def _report(client_id: str, data: dict[str, Any], **_: Any) -> None:
+    data["livestate"] = loader.ledger.take()
+
+
+def _merge(client_id: str, data: dict[str, Any], **_: Any) -> None:
+    if "livestate" in data:
+        merged.merge(data["livestate"])
+
+
+def _merge_here() -> None:
+    while True:
+        gevent.sleep(1)
+        merged.merge(loader.ledger.take())
+
+
+def _measure(**_: Any) -> None:
+    loader.ledger.measuring = True
+
+
+def _rest(**_: Any) -> None:
+    loader.ledger.measuring = False
+
+
+def _quiet(**_: Any) -> None:
+    loader.ledger.measuring = False
+    loader.quiet = True
+
+
+_SAID = {
+    "measure": _measure, "rest": _rest, "quiet": _quiet,
+    "storm": lambda **_: loader.storm(), "compare": lambda **_: loader.compare(),
+}  # fmt: skip
+
+
+def _end(plan: shapes.Planned | None, path: str) -> None:
+    merged.merge(loader.ledger.take())
+    if path:
+        steps = {"steps": plan.steps, "gave_up": plan.gave_up} if plan else {}
+        save(merged, Path(path), **steps)
+    else:
+        for name, one in sorted(merged.histograms.items()):
+            told = percentiles(one)
+            print(f"{name:18}", *(f"{k} {v:,.1f}" for k, v in told.items()))
+        for name, number in sorted(merged.counts.items()):
+            print(f"{name:32}{number:>12,}")

@@ -1,0 +1,58 @@
+"""How hard pressed a process of the loader is: its CPU and how late its event loop is.
+
+A loader that has no time stamps bytes late and blames the service. Runs under gevent.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections import deque
+from typing import Final
+
+import gevent
+
+from loadtest.ledger import Ledger
+
+LOOK_SECONDS: Final = 0.02
+CPU_SECONDS: Final = 5.0  # over which a share of a core is taken
+
+
+class Pressure:
+    """``watch`` in a greenlet of its own. In thousandths of a core and µs, into the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._used: deque[tuple[float, float]] = deque()
+
+    def watch(self) -> None:
+        # What a dashboard holds is no garbage, and there is a lot of it: a full collection
+        # would stop the loop for longer than what is measured.
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 1_000)
+        settle_at = 0.0
+        while True:
+            before = time.perf_counter()
+            gevent.sleep(LOOK_SECONDS)
+            now = time.perf_counter()
+            late = max(0.0, now - before - LOOK_SECONDS)
+            if self.ledger.measuring:
+                self.ledger.sample("loader lag", late * 1e6)
+                self.ledger.worst("loader lag µs", int(late * 1e6))
+            if now > settle_at:
+                settle_at = now + 0.5
+                self.ledger.settle()
+                self._cpu(now)
+
+    def _cpu(self, now: float) -> None:
+        used = self._used
+        used.append((now, time.process_time()))
+        if not self.ledger.measuring:
+            used.clear()
+            return
+        while now - used[0][0] > CPU_SECONDS:
+            used.popleft()
+        seconds = now - used[0][0]
+        if seconds > CPU_SECONDS / 2:
+            share = (used[-1][1] - used[0][1]) / seconds
+            self.ledger.worst("loader cpu thousandths", round(1000 * share))

@@ -1,0 +1,58 @@
+"""The profiles of ``slo.toml``: what load, in which shape, and what it must reach."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+FILE: Final = Path(__file__).with_name("slo.toml")
+Shape: TypeAlias = Literal["steady", "ramp", "steps", "storm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Beyond these the run says something of the loader, not of the service: INVALID."""
+
+    cpu_share: float
+    lag_ms: float
+    publisher_late_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """``users`` in all, spread by ``mix``; ``seconds`` of measuring (of each step, for steps);
+    ``rate`` in events a second; ``step`` is how many users each step adds."""
+
+    name: str
+    shape: Shape
+    users: int
+    seconds: float
+    rate: float
+    companies: int
+    processes: int
+    spawn_rate: float
+    mix: dict[str, int]
+    objectives: dict[str, float]
+    loader: Loader
+    step: int = 0
+
+    def scaled(self, users: int | None, seconds: float | None, rate: float | None) -> Profile:
+        """The same, larger or smaller, with the same objectives."""
+        return replace(self, users=users or self.users, seconds=seconds or self.seconds,
+                       rate=rate or self.rate)  # fmt: skip
+
+
+def names() -> list[str]:
+    return [name for name in _all() if name != "loader"]
+
+
+def profile(name: str) -> Profile:
+    """Raises KeyError for a name that is not there."""
+    told = _all()
+    return Profile(name=name, loader=Loader(**told["loader"]), **told[name])
+
+
+def _all() -> dict[str, Any]:
+    return tomllib.loads(FILE.read_text())

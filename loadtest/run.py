@@ -1,0 +1,241 @@
+"""The whole of it in one command: real servers, the traffic, Locust, the verdict.
+
+``livestate loadtest`` is this. Locust runs as a process of its own, for its gevent must never be
+in the service, nor here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import httpx
+from redis.asyncio import Redis
+
+from api.instance import Instance
+from livestate.diff import record
+from livestate.errors import LivestateError
+from livestate.runtime.embedded import NatsServer, any_redis
+from livestate.runtime.redis_table import ACTIVE, CALLS
+from livestate.stored import decode
+from loadtest import verdict
+from loadtest.profiles import Profile
+from loadtest.watcher import differences
+
+ROOT: Final = Path(__file__).parent.parent
+LEDGER: Final = "ledger.json"
+RESULT: Final = "result.json"
+SETTLE_SECONDS: Final = 15.0
+SAMPLE_SECONDS: Final = 2.0
+_COUNTED: Final = ("sse_snapshots_built_total", "sse_frames_encoded_total", "events_received_total",
+                   'events_total{result="dropped"}', "loop_lag_worst_seconds")  # fmt: skip
+
+
+# Puts something between the clients and the service, and gives its URL: a proxy with a fault.
+Front: TypeAlias = Callable[[Instance], AbstractAsyncContextManager[str]]
+
+
+class NotRun(LivestateError):
+    """Something of the test itself did not work; there is no verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended, and all numbers of it."""
+
+    judgement: verdict.Judgement
+    told: dict[str, Any]
+
+
+async def run(
+    profile: Profile, out: Path, *, front: Front | None = None, say: Callable[[str], None] = print
+) -> Outcome:
+    """One run into the directory ``out``; everything that was started is gone afterwards."""
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (LEDGER, RESULT, "quiet", "published.json", "locust.html"):
+        (out / name).unlink(missing_ok=True)
+    began = time.monotonic()
+    async with contextlib.AsyncExitStack() as stack:
+        keys = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="livestate-load-")))
+        nats = await stack.enter_async_context(NatsServer())
+        redis = await stack.enter_async_context(any_redis())
+        addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
+        service = await stack.enter_async_context(Instance(keys, addresses))
+        publisher = await stack.enter_async_context(_process(
+            out / "publisher.log", sys.executable, "-m", "loadtest.publish", "--nats", nats.url,
+            "--rate", str(profile.rate), "--companies", str(profile.companies),
+            "--quiet", str(out / "quiet"), "--report", str(out / "published.json"),
+        ))  # fmt: skip
+        await _full(service, out / "published.json", publisher)
+        say(f"servers up and calls flowing after {time.monotonic() - began:.1f} s; "
+            f"{profile.users} users, {profile.rate:g} events/s")  # fmt: skip
+        url = service.url if front is None else await stack.enter_async_context(front(service))
+        before = await _metrics(service)
+        locust = await stack.enter_async_context(_locust(profile, out, url, service, keys))
+        samples = await _sampled(service, locust)
+        if not (out / LEDGER).exists():
+            raise NotRun(f"Locust left no numbers; see {out / 'locust.log'}")
+        wrong = await _redis_differs(service, redis.url)
+        after = await _metrics(service)
+    told = json.loads((out / LEDGER).read_text())
+    told["published"] = json.loads((out / "published.json").read_text())
+    told["service"] = {name: after.get(f"livestate_{name}", 0) - before.get(f"livestate_{name}", 0)
+                       for name in _COUNTED}  # fmt: skip
+    told["redis"] = wrong[:10]
+    return _judged(profile, told, samples, len(wrong), out)
+
+
+def _judged(
+    profile: Profile, told: dict[str, Any], samples: list[dict[str, float]], wrong: int, out: Path
+) -> Outcome:
+    counts = told["counts"]
+    numbers: dict[str, float] = (
+        dict.fromkeys(("gaps", "duplicates", "divergence", "foreign", "unequal", "compared"), 0)
+        | counts
+    )
+    numbers["redis"] = wrong
+    streaming = 1 - profile.mix.get("Poller", 0) / sum(profile.mix.values())
+    numbers["compared"] /= profile.users * streaming
+    steps = told.get("steps", [])
+    limit = profile.objectives.get("receive p99", 0)
+    good = [step["users"] for step in steps if step.get("p99", limit + 1) <= limit]
+    numbers["knee"] = max(good, default=0)
+    for name, what in (("memory growth", "rss"), ("descriptor growth", "fds")):
+        numbers[name] = _growth([one[what] for one in samples])
+    pressure = {
+        "cpu": counts.get("worst loader cpu thousandths", 0) / 1000,
+        "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
+        "publisher_late_ms": told["published"]["latest_ms"],
+        "before_time": counts.get("before its time", 0),
+    }
+    judgement = verdict.judge(profile, numbers, told["percentiles"], pressure)
+    told |= {
+        "profile": profile.name, "users": profile.users, "rate": profile.rate,
+        "verdict": judgement.verdict, "invalid_because": list(judgement.reasons),
+        "objectives": [
+            {"objective": row.objective, "limit": row.limit, "found": row.found, "kept": row.kept}
+            for row in judgement.rows
+        ],
+        "pressure": pressure, "service_samples": samples, "knee": numbers["knee"],
+        "machine": f"{os.cpu_count()} cores ({platform.machine()}), Python "
+                   f"{platform.python_version()}, loader and servers on the same machine",
+    }  # fmt: skip
+    (out / RESULT).write_text(json.dumps(told, indent=1, sort_keys=True))
+    return Outcome(judgement, told)
+
+
+def _growth(values: list[float]) -> float:
+    """From the first tenth of a run, after its warm-up, to the last."""
+    part = max(1, len(values) // 10)
+    early, late = values[part : 2 * part] or values, values[-part:]
+    if not late:
+        return 0.0
+    return (sum(late) / len(late)) / (sum(early) / len(early)) - 1
+
+
+@contextlib.asynccontextmanager
+async def _process(log: Path, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A child that is gone when this ends; what it says is in ``log``."""
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=file, stderr=file,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 15)
+        try:
+            await asyncio.wait_for(process.wait(), 5)
+        except TimeoutError:
+            pass
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)
+        await process.wait()
+
+
+def _locust(profile: Profile, out: Path, url: str, service: Instance, keys: Path) -> Any:
+    workers = ["--processes", str(profile.processes)] if profile.processes > 1 else []
+    return _process(
+        out / "locust.log", sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py",
+        "--headless", "--only-summary", "--host", url, *workers, "--plan", profile.name,
+        "--master-bind-host", "127.0.0.1", "--html", str(out / "locust.html"),
+        "--keys", str(keys), "--companies", str(profile.companies),
+        "--ledger", str(out / LEDGER), "--quiet", str(out / "quiet"),
+        "--admin", service.admin_url,
+        "--scale", f"{profile.users},{profile.seconds},{profile.rate}",
+    )  # fmt: skip
+
+
+async def _full(service: Instance, report: Path, publisher: asyncio.subprocess.Process) -> None:
+    """Wait until the service has the calls that were up before it was."""
+    async with httpx.AsyncClient() as client, asyncio.timeout(60):
+        while True:
+            if publisher.returncode is not None:
+                raise NotRun("the publisher ended; see publisher.log")
+            if report.exists():
+                status = (await client.get(f"{service.admin_url}/statusz")).json()
+                live = json.loads(report.read_text())["live"]
+                nodes = status["nodes"].values()
+                listed = nodes and not any(node["waiting_for_list"] for node in nodes)
+                if status["ready"] is True and listed and status["calls"] > 0.8 * live > 0:
+                    return
+            await asyncio.sleep(0.1)
+
+
+async def _sampled(service: Instance, locust: asyncio.subprocess.Process) -> list[dict[str, float]]:
+    """Until Locust ends: what the service uses, as the operating system says."""
+    page, tick = os.sysconf("SC_PAGESIZE"), os.sysconf("SC_CLK_TCK")
+    proc = Path(f"/proc/{service.pid}")
+    ending = asyncio.create_task(locust.wait())
+    samples = []
+    while not ending.done():
+        stat = (proc / "stat").read_text().rpartition(")")[2].split()
+        samples.append({
+            "at": time.time(), "rss": int((proc / "statm").read_text().split()[1]) * page,
+            "fds": len(list((proc / "fd").iterdir())),
+            "cpu_seconds": (int(stat[11]) + int(stat[12])) / tick,
+        })  # fmt: skip
+        await asyncio.wait([ending], timeout=SAMPLE_SECONDS)
+    return samples
+
+
+async def _metrics(service: Instance) -> dict[str, float]:
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"{service.admin_url}/metrics")).text
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+async def _redis_differs(service: Instance, url: str) -> list[str]:
+    """Where Redis is not what the service shows, call for call, with versions and membership;
+    all is quiet, so it must be."""
+    headers = {"Authorization": f"Bearer {service.token()}"}
+    deadline = time.monotonic() + SETTLE_SECONDS
+    async with httpx.AsyncClient() as client, Redis.from_url(url) as redis:
+        while True:
+            answer = await client.get(f"{service.url}/api/v1/live/calls/snapshot", headers=headers)
+            shown = answer.json()["calls"]
+            stored: dict[str, Any] = {}
+            for key, data in (await redis.hgetall(CALLS)).items():
+                call, versions = decode(key.decode(), data)
+                stored[key.decode()] = record(call) | {"v": versions[""]}
+            members = {key.decode() for key in await redis.zrange(ACTIVE, 0, -1)}
+            wrong = differences(stored, shown)
+            wrong += [f"{key} is not in both of Redis' keys" for key in members ^ stored.keys()]
+            if not wrong or time.monotonic() > deadline:
+                return wrong
+            await asyncio.sleep(0.3)

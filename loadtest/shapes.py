@@ -1,0 +1,157 @@
+"""The shapes of load, as scripts: each `yield` is how many users there should be now.
+
+    steady   so many users, for so long
+    ramp     up to so many over the first fifth, then steady (soak)
+    steps    more and more, until one side gives up: the knee
+    storm    steady, and everybody is cut at once, three times
+
+All end alike: the publisher falls quiet, everybody reads to the end, every state is compared.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from locust import LoadTestShape
+
+from loadtest.ledger import Ledger, percentiles
+from loadtest.profiles import Profile
+
+log = logging.getLogger("livestate.loadtest")
+
+REPORT_SECONDS: Final = 4.0  # workers report every 3 s
+QUIET_SECONDS: Final = 3.0  # until the publisher is quiet and the last frames are written
+COMPARE_SECONDS: Final = 40.0
+STORMS: Final = 3
+RAMP_STEPS: Final = 10
+
+
+class Planned(LoadTestShape):
+    """A profile as Locust follows it. ``ledger`` is what all workers have reported."""
+
+    def __init__(
+        self, profile: Profile, ledger: Ledger, quiet: Path | None, admin: str | None
+    ) -> None:
+        super().__init__()
+        self.profile = profile
+        self.ledger = ledger
+        self.steps: list[dict[str, Any]] = []
+        self.gave_up = "nobody"
+        self._quiet = quiet
+        self._admin = admin
+        self._script = self._follow()
+
+    def tick(self) -> tuple[int, float] | None:
+        users = next(self._script, None)
+        return None if users is None else (users, self.profile.spawn_rate)
+
+    def _follow(self) -> Iterator[int]:
+        users = yield from {
+            "steady": self._steady, "ramp": self._ramp, "steps": self._until_failure,
+            "storm": self._storm,
+        }[self.profile.shape]()  # fmt: skip
+        if self._quiet is not None:
+            self._quiet.touch()
+        self._say("quiet")
+        yield from self._hold(users, QUIET_SECONDS)
+        self._say("compare")
+        deadline = time.time() + COMPARE_SECONDS
+        while time.time() < deadline and not self._all_compared():
+            yield users
+
+    def _steady(self) -> Any:
+        users = self.profile.users
+        yield users
+        yield from self._step(users)
+        return users
+
+    def _ramp(self) -> Any:
+        users, seconds = self.profile.users, self.profile.seconds
+        for part in range(1, RAMP_STEPS + 1):
+            yield from self._hold(users * part // RAMP_STEPS, seconds / 5 / RAMP_STEPS)
+        yield from self._step(users, seconds * 4 / 5)
+        return users
+
+    def _storm(self) -> Any:
+        users = self.profile.users
+        yield users
+        self._say("measure")
+        for _ in range(STORMS):
+            yield from self._hold(users, self.profile.seconds / STORMS / 2)
+            self._say("storm")
+            yield from self._hold(users, self.profile.seconds / STORMS / 2)
+        return users
+
+    def _until_failure(self) -> Any:
+        most, limit = self.profile.users, self.profile.objectives["receive p99"]
+        loader = self.profile.loader
+        users = self.profile.step
+        while True:
+            yield users
+            yield from self._step(users)
+            step = self.steps[-1]
+            if step["loader_cpu"] > loader.cpu_share or step["loader_lag_ms"] > loader.lag_ms:
+                self.gave_up = "the loader"
+            elif step.get("p99", limit + 1) > limit:
+                self.gave_up = "the service"
+            if self.gave_up != "nobody" or users >= most:
+                break
+            users = min(users + self.profile.step, most)
+        calm = max(self.profile.step, users - 2 * self.profile.step)  # where all can read again
+        yield from self._hold(calm, 5)
+        return calm
+
+    def _step(self, users: int, seconds: float | None = None) -> Iterator[int]:
+        """Measure, wait for the workers' reports, and note what this step was like."""
+        self._say("measure")
+        self.ledger.counts["worst loader cpu thousandths"] = 0
+        worst_lag = self.ledger.counts.pop("worst loader lag µs", 0)
+        frames, cpu, began = self.ledger.counts["frames"], self._service_cpu(), time.time()
+        yield from self._hold(users, seconds or self.profile.seconds)
+        ended, cpu_after = time.time(), self._service_cpu()
+        self._say("rest")
+        yield from self._hold(users, REPORT_SECONDS)
+        counts = self.ledger.counts
+        step: dict[str, Any] = {
+            "users": users, "seconds": ended - began,
+            "frames_per_second": (counts["frames"] - frames) / (ended - began + REPORT_SECONDS),
+            "loader_cpu": counts["worst loader cpu thousandths"] / 1000,
+            "loader_lag_ms": counts["worst loader lag µs"] / 1000,
+        }  # fmt: skip
+        if cpu is not None and cpu_after is not None:
+            step["service_cpu"] = (cpu_after - cpu) / (ended - began)
+        step |= percentiles(self.ledger.between(began, ended))
+        self.ledger.worst("loader lag µs", worst_lag)
+        self.steps.append(step)
+        log.info("%s", {name: round(one, 3) for name, one in step.items()})
+
+    def _hold(self, users: int, seconds: float) -> Iterator[int]:
+        until = time.time() + seconds
+        while time.time() < until:
+            yield users
+
+    def _all_compared(self) -> bool:
+        workers = max(1, getattr(self.runner, "worker_count", 1))
+        return self.ledger.counts["workers that compared"] >= workers
+
+    def _say(self, what: str) -> None:
+        if self.runner is not None:
+            self.runner.send_message(what)
+
+    def _service_cpu(self) -> float | None:
+        if self._admin is None:
+            return None
+        try:
+            with urllib.request.urlopen(f"{self._admin}/metrics", timeout=5) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return None
+        return next(
+            (float(line.split()[1]) for line in text.splitlines()
+             if line.startswith("livestate_cpu_seconds_total ")), None,
+        )  # fmt: skip

@@ -1,0 +1,145 @@
+"""What a run was worth: PASSED, FAILED, or INVALID because the loader distorted it.
+
+A divergence, a gap or a foreign call is a failure whatever the loader was like: no loader makes
+up a call. What is slow in a run that is not valid says nothing, and is not called a failure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from loadtest.profiles import Profile
+
+Verdict: TypeAlias = Literal["PASSED", "FAILED", "INVALID"]
+EXIT_CODES: Final[dict[Verdict, int]] = {"PASSED": 0, "FAILED": 1, "INVALID": 3}
+_TIMED: Final = ("p50", "p90", "p99", "p99.9", "max")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One objective: what it may be, what it was."""
+
+    objective: str
+    limit: float
+    found: float | None  # None: nothing was measured, which is no success
+    least: bool
+
+    @property
+    def kept(self) -> bool:
+        if self.found is None:
+            return False
+        return self.found >= self.limit if self.least else self.found <= self.limit
+
+    @property
+    def timed(self) -> bool:
+        return self.objective.split()[-1] in _TIMED
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    verdict: Verdict
+    rows: tuple[Row, ...]
+    reasons: tuple[str, ...]  # why the run is invalid
+
+
+def judge(profile: Profile, numbers: dict[str, float], percentiles: dict[str, dict[str, float]],
+          pressure: dict[str, float]) -> Judgement:  # fmt: skip
+    """``numbers`` are counters and what was looked up beside them, ``pressure`` the loader's."""
+    rows = []
+    for name, limit in profile.objectives.items():
+        least = name.startswith("least ")
+        what = name.removeprefix("least ")
+        series, _, cut = what.rpartition(" ")
+        found: float | None
+        if cut in _TIMED:
+            found = percentiles.get(series, {}).get(cut)
+        else:
+            found = numbers.get(what)
+        rows.append(Row(name, limit, found, least))
+    if profile.shape == "steps":  # there each step is judged, and the end is where one is beyond
+        rows = [row for row in rows if not row.timed]
+    reasons = invalid(profile, pressure)
+    broken = [row for row in rows if not row.kept]
+    if any(not row.timed for row in broken):
+        verdict: Verdict = "FAILED"
+    elif reasons:
+        verdict = "INVALID"
+    else:
+        verdict = "FAILED" if broken else "PASSED"
+    return Judgement(verdict, tuple(rows), tuple(reasons))
+
+
+def invalid(profile: Profile, pressure: dict[str, float]) -> list[str]:
+    """Why what was measured is about the loader."""
+    loader = profile.loader
+    reasons = []
+    if profile.shape != "steps":  # steps end where the loader gives up, and say so
+        if pressure["cpu"] > loader.cpu_share:
+            reasons.append(f"a process of the loader used {pressure['cpu']:.0%} of a core for 5 s "
+                           f"(more than {loader.cpu_share:.0%})")  # fmt: skip
+        if pressure["lag_ms"] > loader.lag_ms:
+            reasons.append(f"the loader's loop was {pressure['lag_ms']:.0f} ms late "
+                           f"(more than {loader.lag_ms:.0f} ms)")  # fmt: skip
+    if pressure["publisher_late_ms"] > loader.publisher_late_ms:
+        reasons.append(f"an event was published {pressure['publisher_late_ms']:.0f} ms after its "
+                       f"time (more than {loader.publisher_late_ms:.0f} ms)")  # fmt: skip
+    if pressure["before_time"]:
+        reasons.append("events arrived before their time: the clocks differ")
+    return reasons
+
+
+def table(judgement: Judgement) -> str:
+    """For a terminal."""
+    lines = [f"{'objective':22}{'limit':>12}{'found':>12}"]
+    for row in judgement.rows:
+        found = "nothing" if row.found is None else f"{row.found:,.5g}"
+        sign = "≥" if row.least else "≤"
+        what = row.objective.removeprefix("least ")
+        unit = " ms" if row.timed else ""
+        mark = "" if row.kept else "  BROKEN"
+        lines.append(f"{what:22}{f'{sign} {row.limit:g}{unit}':>12}{found + unit:>12}{mark}")
+    lines += [f"INVALID: {reason}" for reason in judgement.reasons]
+    return "\n".join([*lines, "", judgement.verdict])
+
+
+def report(judgement: Judgement, told: dict[str, Any]) -> str:
+    """All that a person wants to see when a run has ended."""
+    parts = [summary(told)]
+    if told.get("steps"):
+        parts.append(stairs(told))
+    if told["complaints"]:
+        parts.append("\n".join(one[:300] for one in told["complaints"][:5]))
+    return "\n\n".join([*parts, table(judgement)])
+
+
+def stairs(told: dict[str, Any]) -> str:
+    """Each step of a run; for steps to failure, the knee and who gave up."""
+    head = ("users", "frames/s", "p50 ms", "p99 ms", "max ms", "service CPU", "loader CPU",
+            "loader lag")  # fmt: skip
+    lines = ["".join(f"{one:>13}" for one in head)]
+    for step in told["steps"]:
+        row = (
+            f"{step['users']}", f"{step['frames_per_second']:,.0f}",
+            *(f"{step[cut]:,.1f}" if cut in step else "-" for cut in ("p50", "p99", "max")),
+            f"{step.get('service_cpu', 0):.0%}", f"{step['loader_cpu']:.0%}",
+            f"{step['loader_lag_ms']:.0f} ms",
+        )  # fmt: skip
+        lines.append("".join(f"{one:>13}" for one in row))
+    if len(told["steps"]) > 1:
+        lines.append(f"the knee: {told['knee']} users kept the objective; "
+                     f"{told['gave_up']} gave up first")  # fmt: skip
+    return "\n".join(lines)
+
+
+def summary(told: dict[str, Any]) -> str:
+    """What was seen, beyond what was asked for."""
+    lines = [f"{'ms':24}" + "".join(f"{cut:>9}" for cut in _TIMED) + f"{'samples':>13}"]
+    for name, cuts in told["percentiles"].items():
+        row = "".join(f"{cuts[cut]:>9,.1f}" for cut in _TIMED)
+        lines.append(f"{name:24}{row}{int(cuts['count']):>13,}")
+    lines.append("")
+    for name, number in sorted(told["counts"].items()):
+        if not name.startswith("worst "):
+            lines.append(f"{name:34}{number:>14,}")
+    return "\n".join(lines)

@@ -1,0 +1,101 @@
+"""``make faults``: rigs for the rows, and the table that is printed at their end.
+
+A plain ``pytest`` does not run them: they take minutes, and a machine of their own.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from tests.faults.rig import Rig
+
+ROWS = pytest.StashKey["list[Row]"]()
+Rigs: TypeAlias = Callable[..., Any]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes minutes; `make faults` runs it, CI does not")
+    config.stash[ROWS] = []
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # thousands of walls
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    named = any("faults" in argument for argument in config.args)
+    return None if named else True
+
+
+@dataclass
+class Row:
+    """One line of the table."""
+
+    name: str
+    injected: list[str] = field(default_factory=list)
+    healed: list[float] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    verdict: str = "BROKEN"
+
+    def inject(self, what: str) -> None:
+        self.injected.append(what)
+
+    def heals(self, seconds: float) -> float:
+        self.healed.append(seconds)
+        return seconds
+
+    def tell(self, what: str) -> None:
+        """A figure beside the verdict."""
+        self.told.append(what)
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> Iterator[Row]:
+    row = Row(request.node.name.removeprefix("test_"))
+    request.config.stash[ROWS].append(row)
+    yield row
+    report = request.node.stash.get(REPORT, None)
+    row.began = time.monotonic() - row.began
+    if report is not None:
+        row.verdict = {"passed": "holds", "skipped": "not run"}.get(report.outcome, "BROKEN")
+
+
+REPORT = pytest.StashKey[pytest.TestReport]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report: Any = yield
+    if report.when == "call":
+        item.stash[REPORT] = report
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows = config.stash[ROWS]
+    if not rows:
+        return
+    terminalreporter.section("faults")
+    for row in rows:
+        healed = f"{max(row.healed):.1f} s" if row.healed else "–"
+        cells = (f"{row.verdict:7}", f"{healed:>7}", row.name, "; ".join(row.injected),
+                 ", ".join(row.told))  # fmt: skip
+        terminalreporter.write_line(" │ ".join(cells))
+    held = sum(row.verdict == "holds" for row in rows)
+    terminalreporter.write_line(f"{held} of {len(rows)} rows hold")
+
+
+@pytest.fixture
+def rigs(tmp_path: Path) -> Rigs:
+    """``async with rigs(…) as rig``."""
+
+    def made(**told: Any) -> Rig:
+        return Rig(tmp_path / "keys", **told)
+
+    return made

@@ -1,0 +1,70 @@
+"""The page in a real Chromium, among the walls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+
+from playwright.async_api import Page, async_playwright
+
+from tests.faults.load import Shown
+from tests.faults.rig import Rig
+from tests.test_page import FLAGS
+
+
+class Screen:
+    """One page, logged in through Caddy; nobody touches it any more."""
+
+    def __init__(self, page: Page, rig: Rig) -> None:
+        self._page = page
+        self._rig = rig
+
+    async def word(self) -> str:
+        """What its bar says in one word."""
+        return await self._page.locator("#truth-word").inner_text()
+
+    async def shows(self) -> Counter[Shown]:
+        calls = await self._page.evaluate("livestate.calls()")
+        return Counter(
+            (call["node"], call["call_id"], call["state"], call.get("company_id"))
+            for call in calls.values()
+        )
+
+    async def seen_blind(self, seconds: float = 10.0) -> None:
+        """Promise S on the page."""
+        deadline = time.monotonic() + seconds
+        while (await self.word()).lower() == "live":
+            assert time.monotonic() < deadline, "the page still says live"
+            await asyncio.sleep(0.1)
+
+    async def right(self, seconds: float = 10.0) -> None:
+        """Promise E: live again by itself, and it shows the truth, which stands still."""
+        self._rig.load.hold()
+        deadline = time.monotonic() + seconds
+        while True:
+            word, shown = (await self.word()).lower(), await self.shows()
+            truth = self._rig.load.truth()
+            if word == "live" and shown == truth:
+                break
+            assert time.monotonic() < deadline, (word, shown - truth, truth - shown)
+            await asyncio.sleep(0.1)
+        assert (await self._page.evaluate("livestate.state()"))["divergences"] == 0
+        self._rig.load.go_on()
+
+
+@contextlib.asynccontextmanager
+async def screen(program: str, rig: Rig) -> AsyncIterator[Screen]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
+        try:
+            page = await browser.new_page()
+            await page.goto(f"{rig.caddy.url}/login#{rig.service.token(subject='screen')}")
+            await page.wait_for_url(f"{rig.caddy.url}/live-calls")
+            shown = Screen(page, rig)
+            await shown.right(30)
+            yield shown
+        finally:
+            await browser.close()

@@ -1,0 +1,194 @@
+"""What is done to Redis, and to Valkey: never on the path of a client, and healed without help."""
+# ruff: noqa: N802  # a row's name begins with the letters of its promises
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis as RedisClient
+
+from livestate.runtime import embedded
+from livestate.runtime.child import free_port
+from livestate.runtime.redis_table import CALLS, META, load
+from tests.conftest import absent
+from tests.faults.conftest import Rigs, Row
+from tests.faults.probe import Probe
+from tests.faults.rig import Rig
+from tests.harness import Stream, metrics
+
+STOPPED_SECONDS = float(os.environ.get("REDIS_STOPPED_SECONDS", "20"))
+DRIFTS = "livestate_redis_drifts_total"
+P99_SECONDS = 1.0
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def server(request: pytest.FixtureRequest) -> type[embedded.Redis]:
+    if request.param == "valkey":
+        return embedded.Valkey
+    return embedded.Redis if embedded.redis_program() else absent("redis-server")
+
+
+FIRST = "local key = redis.call('HKEYS', KEYS[1])[1] "
+EDITS: dict[str, Callable[[RedisClient], Awaitable[Any]]] = {
+    "FLUSHALL": lambda redis: redis.flushall(),
+    "one ZREM": lambda redis: redis.eval(
+        FIRST + "return redis.call('ZREM', KEYS[2], key)", 2, CALLS, "active_calls"),
+    "one HDEL": lambda redis: redis.eval(
+        FIRST + "return redis.call('HDEL', KEYS[1], key)", 1, CALLS),
+    "one record edited": lambda redis: redis.eval(
+        FIRST + "local told = redis.call('HGET', KEYS[1], key) "
+        "return redis.call('HSET', KEYS[1], key, (string.gsub(told, 'node', 'nude')))", 1, CALLS),
+    "active_calls a string": lambda redis: redis.eval(
+        "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], 'x')", 1, "active_calls"),
+    "the epoch deleted": lambda redis: redis.hdel(META, "epoch"),
+}  # fmt: skip
+
+
+async def test_R_what_was_done_to_redis_by_hand_is_noticed_and_healed(
+    rigs: Rigs, row: Row, server: type[embedded.Redis]
+) -> None:
+    async with rigs(redis=server) as rig:
+        await asyncio.sleep(2)
+        pid, shown = rig.service.pid, _snapshots(rig)
+        async with Probe(rig) as probe:
+            for what, done in EDITS.items():
+                before = await metrics(rig.service)
+                async with RedisClient.from_url(rig.redis.url) as redis:
+                    await done(redis)
+                row.inject(what)
+                await rig.risen(DRIFTS, before, 30)
+                await probe.delay()
+            row.inject("restarted with a dump of 3 s ago")
+            old = rig.redis.data.with_name("old")
+            shutil.copytree(rig.redis.data, old)
+            await asyncio.sleep(3)
+            before = await metrics(rig.service)
+            await rig.redis.kill()
+            shutil.rmtree(rig.redis.data)
+            old.rename(rig.redis.data)
+            await rig.redis.start()
+            await rig.risen("livestate_redis_rewrites_total", before, 30)
+        rig.load.hold()
+        row.heals(await rig.redis_is_memory())
+        rig.load.go_on()
+        assert (rig.service.pid, _snapshots(rig)) == (pid, shown), "no wall and nobody noticed"
+        await rig.holds()
+
+
+def _snapshots(rig: Rig) -> int:
+    return sum(wall.frames["snapshot"] for wall in rig.walls)
+
+
+@pytest.mark.parametrize("seconds", [5, pytest.param(STOPPED_SECONDS, marks=pytest.mark.slow)])
+async def test_R_diffs_flow_while_redis_is_stopped(rigs: Rigs, row: Row, seconds: float) -> None:
+    async with rigs() as rig, Probe(rig) as probe:
+        row.inject(f"Redis stopped by SIGSTOP for {seconds:g} s")
+        rig.redis.pause()
+        row.tell(f"p99 {await _p99(probe, seconds):.3f} s")
+        rig.redis.resume()
+        await probe.end()
+        row.heals(await rig.holds())
+
+
+async def test_R_a_redis_that_takes_no_writes_is_written_all_or_nothing(
+    rigs: Rigs, row: Row, server: type[embedded.Redis]
+) -> None:
+    async with rigs(redis=server) as rig, RedisClient.from_url(rig.redis.url) as redis:
+        await asyncio.sleep(2)
+        nobody = str(free_port())
+        bad: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+            "out of memory": (("CONFIG", "SET", "maxmemory", "1"),
+                              ("CONFIG", "SET", "maxmemory", "0")),
+            "READONLY, a replica of nobody": (("REPLICAOF", "127.0.0.1", nobody),
+                                              ("REPLICAOF", "NO", "ONE")),
+        }  # fmt: skip
+        async with Probe(rig) as probe:
+            for what, (do, undo) in bad.items():
+                row.inject(what)
+                before = await metrics(rig.service)
+                await redis.execute_command(*do)
+                row.tell(f"p99 {await _p99(probe, 3):.3f} s")
+                await rig.risen("livestate_redis_flush_failures_total", before)
+                await _whole(redis)
+                await redis.execute_command(*undo)
+                rig.load.hold()
+                row.heals(await rig.redis_is_memory())
+                rig.load.go_on()
+        await rig.holds()
+
+
+async def test_R_a_failover_that_loses_the_last_writes_is_noticed(
+    rigs: Rigs, row: Row, server: type[embedded.Redis]
+) -> None:
+    async with rigs(redis=server) as rig, server() as replica:
+        async with RedisClient.from_url(replica.url) as redis, Probe(rig) as probe:
+            await redis.execute_command("REPLICAOF", "127.0.0.1", str(rig.redis.port))
+            async with asyncio.timeout(20):
+                while (await redis.info("replication")).get("master_link_status") != "up":
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(1)
+            await redis.execute_command("REPLICAOF", "NO", "ONE")
+            await asyncio.sleep(2)  # what is written now is lost
+            row.inject("the line moves to a replica that lacks the last 2 s")
+            before = await metrics(rig.service)
+            rig.redis_line.target = replica.port
+            rig.redis_line.cut()
+            row.tell(f"p99 {await _p99(probe, 2):.3f} s")
+            await rig.risen("livestate_redis_rewrites_total", before, 30)
+        rig.redis, primary = replica, rig.redis
+        rig.load.hold()
+        row.heals(await rig.redis_is_memory())
+        rig.load.go_on()
+        await rig.holds()
+        rig.redis = primary
+
+
+async def test_R_new_streams_open_while_redis_takes_no_more_clients(rigs: Rigs, row: Row) -> None:
+    async with rigs() as rig, RedisClient.from_url(rig.redis.url) as redis:
+        row.inject("maxclients 1, and that one is taken; our connections cut")
+        await redis.config_set("maxclients", "1")
+        rig.redis_line.cut()
+        await asyncio.sleep(1)
+        token = rig.service.token(subject="new")
+        for _ in range(20):
+            async with await Stream.open(rig.caddy.url, token) as stream:
+                await stream.until(lambda s: s.named("heartbeat"))
+        await redis.config_set("maxclients", "1000")
+        row.heals(await rig.holds())
+
+
+async def test_R_replies_of_redis_that_are_lost_write_nothing_twice(rigs: Rigs, row: Row) -> None:
+    async with rigs() as rig:
+        before = await metrics(rig.service)
+        row.inject("20 answers of Redis vanish with their connections")
+        for n in range(20):
+            rig.redis_line.rob()
+            await rig.until(
+                lambda n=n: rig.redis_line.robbed > n, 10, lambda: f"{rig.redis_line.robbed} robbed"
+            )
+        rig.load.hold()
+        row.heals(await rig.redis_is_memory())
+        rig.load.go_on()
+        assert (await metrics(rig.service))[DRIFTS] == before[DRIFTS], "seen through, not healed"
+        await rig.holds()
+
+
+async def _p99(probe: Probe, seconds: float) -> float:
+    delays = await probe.delays(seconds)
+    worst = delays[int(0.99 * len(delays))]
+    assert worst < P99_SECONDS, delays[-5:]
+    return worst
+
+
+async def _whole(redis: RedisClient) -> None:
+    """What is stored is of one moment: every member has its record, every record its member."""
+    stored = await load(redis)
+    assert stored is not None
+    members = {key.decode() for key in await redis.zrange("active_calls", 0, -1)}
+    assert members == {call.key for call, _ in stored.calls if call.live}
+    assert stored.unusable == 0

@@ -1,0 +1,73 @@
+"""The stream compressed once for everybody: same events, whoever reads and whenever he joined."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from api.instance import Instance
+from livestate.client import Dashboard, Parser
+from tests.conftest import World
+from tests.harness import STREAM, Node, Stream, agrees
+
+GZIP = {"Accept-Encoding": "gzip"}
+
+
+@pytest.mark.parametrize("way", ["direct", "portable"])
+async def test_a_gzip_client_sees_what_a_plain_one_sees_for_fewer_bytes(
+    world: World, way: str
+) -> None:
+    service = world.service(**({"DIRECT": "no"} if way == "portable" else {}))
+    async with service, await Node.connect(world.nats.url) as node:
+        await service.until_ready()
+        token = service.token()
+        async with (
+            await Stream.open(service.url, token) as plain,
+            await Stream.open(service.url, token, headers=GZIP) as early,
+        ):
+            assert "content-encoding" not in plain.headers
+            for number in range(100):
+                await node.call(f"{number}.{number}", company_id="101")
+            await plain.until(lambda s: list(s.states.values()) == ["answered"] * 100)
+            async with await Stream.open(service.url, token, headers=GZIP) as late:
+                node.hurried = True
+                for number in range(0, 100, 3):
+                    await node.say("hold", f"{number}.{number}")
+                await node.say("ended", "7.7", outcome="answered")
+                for stream in (plain, early, late):
+                    await stream.until(lambda s: len(s.states) == 99)
+                    await agrees(service, stream, token)
+                assert late.headers["content-encoding"] == "gzip"
+                assert "accept-encoding" in late.headers["vary"].lower()
+                snapshot = late.body.index(b"event: heartbeat")
+                assert len(late.raw) < snapshot / 3
+            assert len(early.raw) < len(plain.raw)
+            await service.stop()
+            await asyncio.wait_for(early.over.wait(), 5)
+            assert early.dashboard.goodbye == "drain"
+
+
+async def test_curl_reads_it_as_it_comes(
+    service: Instance, node: Node, program: Callable[[str], str]
+) -> None:
+    """And finds nothing wrong with an end that has no trailer."""
+    token = service.token("user", company_id="curl")
+    curl = await asyncio.create_subprocess_exec(
+        program("curl"), "--silent", "--show-error", "--no-buffer", "--compressed",
+        "-H", f"Authorization: Bearer {token}", service.url + STREAM,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert curl.stdout is not None
+    parser, dashboard = Parser(), Dashboard()
+    for step in ("setup", "ringing", "answered"):
+        await node.say(step, "1.1", company_id="curl")
+        wanted = {"setup": "trying"}.get(step, step)
+        async with asyncio.timeout(10):
+            while [one["state"] for one in dashboard.calls.values()] != [wanted]:
+                for event in parser.feed(await curl.stdout.read(4096)):
+                    dashboard.fold(event)
+    curl.terminate()
+    _, said = await curl.communicate()
+    assert said == b""
