@@ -85,7 +85,7 @@ def bridge(
 ) -> None:  # fmt: skip
     """Bring a Kamailio's calls and CDRs to NATS.
 
-    Runs beside a Kamailio that includes deploy/kamailio/livestate.cfg; docs/bridge.md says how.
+    A draft, not run against a real Kamailio yet: deploy/kamailio/livestate.cfg is to be included.
     Each option can be an environment variable.
     """
     wiring = Wiring(evapi, nats_url, nats_creds, spool, spool_mb * 1024**2, list_seconds)
