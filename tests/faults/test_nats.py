@@ -47,7 +47,7 @@ async def test_V_S_nats_killed_and_back_after_1s_with_the_bridge_before_us(
 
 @pytest.mark.parametrize(
     "seconds",
-    [12, pytest.param(OUTAGE_SECONDS, marks=[pytest.mark.slow, pytest.mark.timeout(0)])],
+    [8, pytest.param(OUTAGE_SECONDS, marks=[pytest.mark.slow, pytest.mark.timeout(0)])],
 )
 async def test_V_S_nats_away_for_long(rigs: Rigs, row: Row, seconds: float) -> None:
     async with rigs() as rig:
@@ -62,7 +62,13 @@ async def test_V_S_nats_away_for_long(rigs: Rigs, row: Row, seconds: float) -> N
         await rig.holds()
 
 
-@pytest.mark.parametrize("how", ["the line is half-open", "nats-server is stopped by SIGSTOP"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "the line is half-open",
+        pytest.param("nats-server is stopped by SIGSTOP", marks=pytest.mark.slow),
+    ],
+)
 async def test_V_S_a_half_open_nats(rigs: Rigs, row: Row, how: str) -> None:
     async with rigs() as rig:
         row.inject(how)
@@ -89,7 +95,7 @@ async def test_V_S_a_slow_consumer_of_5000_events_a_second(rigs: Rigs, row: Row)
         await rig.holds()  # dropped > 0 ⇒ a list was asked for: counted there
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_V_O_duplicates_and_another_order(rigs: Rigs, row: Row, seed: int) -> None:
     disturbed = Disturbance(duplicates=0.15, reorder=0.3, seed=seed)
     brisk = Traffic(cps=30, talk_seconds=1.5, ring_seconds=0.3, seed=seed)
@@ -169,6 +175,7 @@ async def test_G_an_ended_that_is_lost_is_told_by_its_cdr(rigs: Rigs, row: Row) 
         await rig.holds()
 
 
+@pytest.mark.slow
 async def test_S_G_a_node_dies_for_good_with_calls_up(rigs: Rigs, row: Row) -> None:
     async with rigs(REAP_SECONDS=str(REAP_SECONDS)) as rig:
         await rig.until(lambda: len(rig.load.nodes["sim-1"].live) > 5, 30, lambda: "no calls")
@@ -208,6 +215,7 @@ async def test_G_a_node_restarts_with_a_new_epoch(rigs: Rigs, row: Row) -> None:
         await rig.holds()
 
 
+@pytest.mark.slow
 async def test_V_a_burst_after_silence_is_as_good_as_what_came_in_time(
     rigs: Rigs, row: Row
 ) -> None:

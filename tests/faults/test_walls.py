@@ -34,8 +34,8 @@ async def test_M_fifty_slow_readers_slow_nobody(rigs: Rigs, row: Row) -> None:
             await rig.until(lambda: all(wall.says_live for wall in slow), 30, rig._not_live)
             for wall in slow:
                 wall.reading.clear()
-            row.inject("50 clients with 4 KB receive buffers stop reading for 10 s, 250 events/s")
-            delays = await probe.delays(10)
+            row.inject("50 clients with 4 KB receive buffers stop reading for 6 s, 250 events/s")
+            delays = await probe.delays(6)
             p99 = delays[int(0.99 * len(delays))]
             row.tell(f"others' p99 {p99:.3f} s, the worst before {calm:.3f} s")
             # Their share of one machine is noise here; a reader who delayed others would cost
@@ -52,6 +52,7 @@ async def test_M_fifty_slow_readers_slow_nobody(rigs: Rigs, row: Row) -> None:
         await rig.holds()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_M_a_hundred_half_open_clients_are_gone_in_45s(rigs: Rigs, row: Row) -> None:
     async with rigs(walls=20) as rig:
@@ -108,7 +109,7 @@ async def test_M_V_a_client_on_100_kbit_s_gets_the_newest_state(rigs: Rigs, row:
             slow = rig.join(10, url=f"http://127.0.0.1:{narrow.port}")
             await rig.until(lambda: all(wall.connected for wall in slow), 30, rig._not_live)
             row.inject("10 clients behind lines of 100 kbit/s, 250 events/s")
-            await asyncio.sleep(10)
+            await asyncio.sleep(6)
             quick = next(wall for wall in rig.walls if wall.company is None)
             theirs = max(wall.frames["diff"] for wall in slow if wall.company is None)
             row.tell(f"{theirs} frames for a slow one, {quick.frames['diff']} for a quick one")
@@ -146,14 +147,14 @@ class Usage:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("connects", [1_000, pytest.param(CONNECTS, marks=pytest.mark.slow)])
-async def test_M_nothing_grows_over_many_connects(rigs: Rigs, row: Row, connects: int) -> None:
+@pytest.mark.slow
+async def test_M_nothing_grows_over_ten_thousand_connects(rigs: Rigs, row: Row) -> None:
     steady = Traffic(cps=3, talk_seconds=8, ring_seconds=1)
     async with rigs(traffic=steady, walls=10, ENDED_SECONDS="10") as rig:
         await _come_and_go(rig, 600)  # what is allocated once is allocated now
         before = await _at_rest(rig)
-        row.inject(f"{connects} connects that stay for a moment")
-        await _come_and_go(rig, connects)
+        row.inject(f"{CONNECTS} connects that stay for a moment")
+        await _come_and_go(rig, CONNECTS)
         after = await _at_rest(rig)
         row.tell(f"{before} → {after}")
         assert not after.grown_since(before)
