@@ -21,6 +21,7 @@ from quart import Request, Response
 from api.keys import CHECK_SECONDS, KeySet, Revocations, Unauthenticated
 from api.problem import problem
 from livestate.access import Forbidden, Identity, identity_from_claims
+from livestate.runtime.ending import end
 
 COOKIE: Final = "__Host-livestate"
 MAX_TOKEN_CHARS: Final = 8_192
@@ -190,6 +191,4 @@ async def kept_fresh(verifier: Verifier, on_change: Callable[[], None]) -> Any:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)

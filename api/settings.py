@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from api.address import networks
 
 PREFIX: Final = "LIVESTATE_"
+BRIDGE_PREFIX: Final = "LIVESTATE_BRIDGE_"  # the options of `livestate bridge`
 
 
 class SettingsError(Exception):
@@ -221,7 +222,7 @@ def from_environment(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
         raise SettingsError(problems)
     return Settings(**values), [
         _unknown(name, known) for name in sorted(environ)
-        if name.startswith(PREFIX) and name not in known
+        if name.startswith(PREFIX) and not name.startswith(BRIDGE_PREFIX) and name not in known
     ]  # fmt: skip
 
 

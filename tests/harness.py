@@ -20,6 +20,7 @@ from nats.errors import Error as NatsError
 
 from api.instance import Instance
 from livestate.client import Dashboard, Parser, ServerEvent
+from livestate.runtime.ending import end
 
 STREAM = "/api/v1/live/calls"
 _names = itertools.count(1)
@@ -39,6 +40,7 @@ class Node:
         self.lists = 0
         self.hurried = False  # do not wait until NATS has each message
         self.client = client
+        self._silent = False
         self._beating = asyncio.create_task(self._beat())
 
     @classmethod
@@ -53,11 +55,12 @@ class Node:
 
     async def __aexit__(self, *_: object) -> None:
         self.silence()
-        await asyncio.gather(self._beating, return_exceptions=True)
+        await end(self._beating)  # one cancellation can be lost in a flush of nats-py
         with contextlib.suppress(OSError):
             await self.client.close()
 
     def silence(self) -> None:
+        self._silent = True
         self._beating.cancel()
 
     async def say(self, phase: str, dialog: str, /, **facts: Any) -> None:
@@ -95,7 +98,7 @@ class Node:
         return {"v": 1, "node": self.name, "epoch": self.epoch, "seq": self.seq, "ts": now_ms()}
 
     async def _beat(self) -> None:
-        while True:
+        while not self._silent:
             with contextlib.suppress(NatsError, OSError):
                 await self.publish("heartbeat", self.envelope())
             await asyncio.sleep(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from api.cli.bridge import bridge
 from api.cli.demo import demo
 from api.cli.doctor import doctor
 from api.cli.feed import replay, simulate
@@ -24,5 +25,7 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, replay, simulate, tail, snapshot, token, schema, doctor, loadtest):
+for command in (
+    serve, bridge, demo, replay, simulate, tail, snapshot, token, schema, doctor, loadtest,
+):  # fmt: skip
     main.add_command(command)

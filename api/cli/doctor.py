@@ -25,7 +25,7 @@ from livestate.runtime.consumer import SUBJECT
 from livestate.runtime.redis_table import KEYS, connect
 
 LISTEN_SECONDS: Final = 3.0  # a node beats every 2 s
-_MARKS: Final = {"good": ("✓", "green"), "odd": ("!", "yellow"), "bad": ("✗", "red")}
+MARKS: Final = {"good": ("✓", "green"), "odd": ("!", "yellow"), "bad": ("✗", "red")}
 
 
 class Finding(NamedTuple):
@@ -49,7 +49,7 @@ def doctor() -> None:
 async def _doctor() -> int:
     bad = 0
     async for finding in findings():
-        sign, colour = _MARKS[finding.verdict]
+        sign, colour = MARKS[finding.verdict]
         click.echo(f"{click.style(sign, fg=colour)} {finding.what}")
         if finding.mend:
             click.echo(f"    {finding.mend}")

@@ -1,0 +1,277 @@
+"""The bridge beside one Kamailio: evapi in, ``call.events.*`` and ``cdr.raw`` out.
+
+A frame's way: :class:`~livestate.runtime.evapi.Evapi` reads it, the translation that ``replay``
+uses makes it a message, the end of a call goes to the spool (``write``, no wait), and the message
+to NATS at once. Nothing here waits for a CDR. While NATS is away live events are dropped and
+counted: the list that follows its return says what is true then.
+
+Kamailio keeps the last ends of calls until we say that they are on disk (``htable``
+``livestate_ends``): whatever ended while we were dead comes again when we are back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from livestate.bridge.kamailio import BadFrame, KamailioFeed, Message, Outgoing
+from livestate.runtime.delivery import Delivery
+from livestate.runtime.evapi import SILENT_SECONDS, Evapi
+from livestate.runtime.publisher import ASKED_FOR_LIST
+from livestate.runtime.spool import Spool
+
+log = logging.getLogger("livestate.bridge")
+
+AT_ONCE: Final = 50  # frames between two looks at the socket: about 2 ms
+FSYNC_SECONDS: Final = 1.0
+LIST_AGAIN_SECONDS: Final = 1.0  # a list holds Kamailio's evapi up for some 10 ms
+CONNECT_AGAIN_SECONDS: Final = 0.5
+_PENDING_BYTES: Final = 16 * 1024 * 1024
+_AWAY: Final = (NatsError, OSError, asyncio.TimeoutError)
+KEPT: Final = "livestate_ends"
+_KEPT_NUMBERS: Final = 8_000  # LIVESTATE_KEEP of deploy/kamailio/livestate.cfg
+LIST: Final = b'{"jsonrpc":"2.0","method":"dlg.list","id":"livestate-list"}'
+ENDS: Final = b'{"jsonrpc":"2.0","method":"htable.dump","params":["%b"],"id":"livestate-ends"}' % (
+    KEPT.encode()
+)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the frames: received = published + dropped + bad + silent."""
+
+    published: int = 0
+    dropped: int = 0  # live events that NATS could not take
+    bad: int = 0
+    cdrs: int = 0
+    lists: int = 0
+    connected: int = 0
+
+
+class Bridge:
+    """From ``run()`` until it is cancelled."""
+
+    def __init__(
+        self,
+        evapi: tuple[str, int],
+        nats_url: str,
+        spool: Path,
+        *,
+        clock: Callable[[], int],
+        spool_bytes: int,
+        list_seconds: float,
+        credentials: str | None = None,
+    ) -> None:
+        self.counts = Counts()
+        self.spool = Spool(spool, most_bytes=spool_bytes)
+        self._client = Client()
+        self.delivery = Delivery(self._client, self.spool, clock)
+        self._evapi_at = evapi
+        self._nats_url = nats_url
+        self._credentials = credentials
+        self._list_seconds = list_seconds
+        self._wanted = asyncio.Event()  # a list
+        self._asked: set[str] = set()  # nodes whose list livestate wants
+        self.node: str | None = None
+        self._unsynced: list[tuple[int, int]] = []  # ends to be forgotten by Kamailio: epoch, seq
+        self._newest = (0, 0)
+        self._link: Evapi | None = None
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._stay_connected())
+                tasks.create_task(self.delivery.run())
+                tasks.create_task(self._list())
+                tasks.create_task(self._fsync())
+                self.delivery.news.set()  # what an earlier life left
+                while True:
+                    await self._read()
+                    await asyncio.sleep(CONNECT_AGAIN_SECONDS)
+        finally:
+            with contextlib.suppress(*_AWAY):
+                await asyncio.wait_for(self._client.close(), 2)
+            self.spool.close()
+
+    async def _stay_connected(self) -> None:
+        """nats-py reconnects by itself, but only once it has been connected."""
+        while True:
+            try:
+                await self._client.connect(
+                    self._nats_url, name="livestate-bridge", user_credentials=self._credentials,
+                    max_reconnect_attempts=-1, reconnect_time_wait=0.5,  # type: ignore[arg-type]
+                    connect_timeout=2, ping_interval=3, max_outstanding_pings=2,
+                    pending_size=_PENDING_BYTES, error_cb=_quiet, reconnected_cb=self._on_return,
+                )  # fmt: skip
+                await self._client.subscribe(ASKED_FOR_LIST + "*", cb=self._on_asked)
+                break
+            except _AWAY as error:
+                log.warning("NATS at %s: %s", self._nats_url, error or type(error).__name__)
+                await asyncio.sleep(CONNECT_AGAIN_SECONDS)
+        log.info("connected to NATS")
+        await self._on_return()
+
+    async def _on_return(self) -> None:
+        self._wanted.set()
+        self.delivery.news.set()
+
+    async def _on_asked(self, message: Msg) -> None:
+        if message.subject.removeprefix(ASKED_FOR_LIST) == self.node:
+            self._wanted.set()
+
+    async def _read(self) -> None:
+        """One connection to Kamailio, to its end."""
+        try:
+            async with asyncio.timeout(3):
+                link = await Evapi.connect(*self._evapi_at)
+        except (OSError, TimeoutError) as error:
+            if self.counts.connected >= 0 and self._link is not None:
+                log.warning("evapi at %s:%d: %s", *self._evapi_at, error or type(error).__name__)
+            self._link = None
+            return
+        self._link = link
+        self.counts.connected += 1
+        log.info("connected to Kamailio's evapi")
+        self._unsynced.clear()
+        feed = KamailioFeed()
+        link.ask(ENDS)
+        self._wanted.set()
+        loop = asyncio.get_running_loop()
+        dropped = 0
+        try:
+            while not link.over.done() or link.news.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        await link.news.wait()
+                frames = link.frames(AT_ONCE)
+                for frame in frames:
+                    await self._take(feed, frame)
+                if not frames and link.over.done():
+                    break
+                if loop.time() - link.heard_at > SILENT_SECONDS:
+                    link.close(f"silent for {SILENT_SECONDS:.0f} s")
+                if link.dropped > dropped:
+                    dropped = link.dropped
+                    self._wanted.set()
+                await asyncio.sleep(0)  # the socket's turn
+        finally:
+            link.close()
+        log.warning("evapi: %s", link.over.result())
+
+    async def _take(self, feed: KamailioFeed, raw: bytes) -> None:
+        try:
+            frame = decoded(raw)
+            if isinstance(frame, dict) and frame.get("id") == "livestate-ends":
+                self._take_kept(frame)
+                return
+            for outgoing in feed.feed(frame):
+                await self._tell(outgoing)
+        except (BadFrame, ValueError, RecursionError) as error:
+            self.counts.bad += 1
+            if self.counts.bad < 10 or self.counts.bad % 1000 == 0:
+                log.warning("a frame that says nothing to us: %s", error)
+
+    def _take_kept(self, answer: Message) -> None:
+        """Ends of calls that Kamailio kept for us. For the live view the list says more."""
+        for bucket in answer.get("result") or ():
+            for slot in bucket.get("slot") or ():
+                with contextlib.suppress(BadFrame, ValueError):
+                    for outgoing in KamailioFeed().feed(decoded(str(slot["value"]).encode())):
+                        self._keep(outgoing.message)
+
+    async def _tell(self, outgoing: Outgoing) -> None:
+        message = outgoing.message
+        self.node = message["node"]
+        position = (message["epoch"], message["seq"])
+        if position[0] > self._newest[0]:
+            if self._newest[0]:
+                log.warning("Kamailio has restarted: epoch %d", position[0])
+                self._wanted.set()
+            self._newest = position
+        self._newest = max(self._newest, position)
+        phase = message["phase"]
+        if phase in ("ended", "failed"):
+            self._keep(message)
+        elif phase == "sync" and message["part"] == message["parts"]:
+            self.counts.lists += 1
+        if not self._client.is_connected:
+            self.counts.dropped += 1
+            return
+        try:
+            await self._client.publish(outgoing.subject, orjson.dumps(message))
+            self.counts.published += 1
+        except _AWAY:
+            self.counts.dropped += 1
+            self._wanted.set()
+
+    def _keep(self, message: Message) -> None:
+        name = f"{message['node']}-{message['epoch']}-{message['seq']}"
+        if not self.spool.knows(name):
+            if not self.spool.append(name, orjson.dumps(message)):
+                log.error("no room for the CDR %s: Kamailio keeps it for now", name)
+                return
+            self.counts.cdrs += 1
+            self.delivery.news.set()
+        self._unsynced.append((message["epoch"], message["seq"]))
+
+    async def _list(self) -> None:
+        """Ask for the list of dialogs: when it is wanted, and every so often."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._list_seconds):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            if self._link is not None and self._client.is_connected:
+                self._link.ask(LIST)
+            await asyncio.sleep(LIST_AGAIN_SECONDS)
+
+    async def _fsync(self) -> None:
+        """What outlives this machine is forgotten by Kamailio, and not before."""
+        while True:
+            await asyncio.sleep(FSYNC_SECONDS)
+            ends, self._unsynced = self._unsynced, []
+            if not ends:
+                continue
+            try:
+                await asyncio.to_thread(self.spool.sync)
+            except OSError as error:
+                log.error("the spool's disk: %s", error)
+                self._unsynced = ends + self._unsynced
+                continue
+            for epoch, seq in ends:
+                # Its place in Kamailio's ring may hold a newer end by now: never that one.
+                if (
+                    self._link
+                    and epoch == self._newest[0]
+                    and self._newest[1] - seq < _KEPT_NUMBERS
+                ):
+                    self._link.ask(_forget(seq))
+
+
+def _forget(seq: int) -> bytes:
+    told = {"jsonrpc": "2.0", "method": "htable.delete", "id": "livestate-kept",
+            "params": [KEPT, str(seq % _KEPT_NUMBERS)]}  # fmt: skip
+    return orjson.dumps(told)
+
+
+def decoded(raw: bytes) -> Any:
+    """JSON, though a caller's name may hold bytes that are no UTF-8 and control characters."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return json.loads(raw.decode("utf-8", "replace"), strict=False)
+
+
+async def _quiet(error: Exception) -> None:
+    """A callback of nats-py must not raise; it reconnects by itself."""
