@@ -188,6 +188,7 @@ class CdrWriter:
     def __init__(self, client: Client, *, most: int = 100_000) -> None:
         self.written = 0
         self.lost = 0
+        self._client = client
         self._streams = client.jetstream()
         self._most = most
         self._spool: OrderedDict[str, bytes] = OrderedDict()  # message id → CDR
@@ -220,6 +221,11 @@ class CdrWriter:
                     await asyncio.sleep(0.01)
 
     async def _send(self) -> None:
+        if not self._client.is_connected:
+            # nats-py would keep every attempt for later, until its buffer has no room even for
+            # events.
+            await asyncio.sleep(0.2)
+            return
         sent: dict[str, asyncio.Future[Any]] = {}
         with contextlib.suppress(*_AWAY):
             async with asyncio.timeout(ACK_SECONDS):

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import OutboundBufferLimitError
 
 from livestate.bridge.kamailio import Outgoing, with_cdrs
 from livestate.events import CDR_SUBJECT
@@ -55,6 +56,7 @@ class Publisher:
         cdrs: bool = True,
     ) -> None:
         self.published = 0
+        self.unsaid = 0
         self.asked = 0
         self.disturbed = Disturbed(disturbance or Disturbance())
         self._url = url
@@ -113,8 +115,11 @@ class Publisher:
 
     async def _publish(self, messages: Iterator[Outgoing]) -> None:
         for subject, message in messages:
-            await self._client.publish(subject, orjson.dumps(message))
-            self.published += 1
+            try:
+                await self._client.publish(subject, orjson.dumps(message))
+                self.published += 1
+            except OutboundBufferLimitError:
+                self.unsaid += 1  # NATS is away for long: the numbers tell, a list mends it
 
 
 async def _quiet(error: Exception) -> None:

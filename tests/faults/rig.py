@@ -161,6 +161,8 @@ class Rig:
         started = time.monotonic()
         while not wanted():
             self.fleet.look()
+            if self._publishing is not None and self._publishing.done():
+                self._publishing.result()  # what the load died of
             if time.monotonic() - started > seconds:
                 raise AssertionError(f"not within {seconds:g} s: {why()}")
             await asyncio.sleep(0.05)
