@@ -125,6 +125,7 @@ class Stream:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = bytearray()
+        self.packed = bytearray()  # the body as it came: compressed, if it was
         self.over = asyncio.Event()
         self._parser = Parser()
         self._inflate: Callable[[bytes], bytes] = bytes
@@ -229,6 +230,7 @@ class Stream:
                         if self.headers.get("content-encoding") == "gzip":
                             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress
                     elif isinstance(event, h11.Data):
+                        self.packed += event.data
                         data = self._inflate(bytes(event.data))
                         self.body += data
                         for one in self._parser.feed(data):
