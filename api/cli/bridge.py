@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from api.cli.doctor import MARKS, Finding
+from api.cli.doctor import Finding, tell
 from api.settings import masked
 from livestate.bridge.kamailio import BadFrame, KamailioFeed, Outgoing
 from livestate.events import CDR_SUBJECT
@@ -90,7 +90,7 @@ def bridge(
     """
     wiring = Wiring(evapi, nats_url, nats_creds, spool, spool_mb * 1024**2, list_seconds)
     if check:
-        sys.exit(asyncio.run(_check(wiring)))
+        sys.exit(asyncio.run(tell(findings(wiring))))
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         uvloop.run(_run(wiring))
@@ -129,18 +129,6 @@ def _line(running: Bridge) -> str:
         f"{counts.lists} lists; {counts.cdrs} CDRs, {delivery.delivered} delivered, "
         f"{delivery.found} found delivered, {len(spool)} waiting, {spool.lost} without room"
     )
-
-
-async def _check(wiring: Wiring) -> int:
-    bad = 0
-    async for finding in findings(wiring):
-        sign, colour = MARKS[finding.verdict]
-        click.echo(f"{click.style(sign, fg=colour)} {finding.what}")
-        if finding.mend:
-            click.echo(f"    {finding.mend}")
-        bad += finding.verdict == "bad"
-    click.echo(f"{bad} thing{'s' * (bad != 1)} to mend" if bad else "nothing to mend")
-    return int(bad > 0)
 
 
 async def findings(wiring: Wiring) -> AsyncIterator[Finding]:

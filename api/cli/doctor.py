@@ -25,7 +25,7 @@ from livestate.runtime.consumer import SUBJECT
 from livestate.runtime.redis_table import KEYS, connect
 
 LISTEN_SECONDS: Final = 3.0  # a node beats every 2 s
-MARKS: Final = {"good": ("✓", "green"), "odd": ("!", "yellow"), "bad": ("✗", "red")}
+_MARKS: Final = {"good": ("✓", "green"), "odd": ("!", "yellow"), "bad": ("✗", "red")}
 
 
 class Finding(NamedTuple):
@@ -43,13 +43,14 @@ def doctor() -> None:
     Looks at the settings of the environment, at NATS (and whether nodes speak), Redis, the keys
     of logins and the addresses. Exits with 1 if something cannot work.
     """
-    sys.exit(asyncio.run(_doctor()))
+    sys.exit(asyncio.run(tell(findings())))
 
 
-async def _doctor() -> int:
+async def tell(found: AsyncIterator[Finding]) -> int:
+    """Print what was found, as it is found; the command's exit code."""
     bad = 0
-    async for finding in findings():
-        sign, colour = MARKS[finding.verdict]
+    async for finding in found:
+        sign, colour = _MARKS[finding.verdict]
         click.echo(f"{click.style(sign, fg=colour)} {finding.what}")
         if finding.mend:
             click.echo(f"    {finding.mend}")
