@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -188,8 +189,12 @@ class Server(ABC):
         await self.start()
 
     def pause(self) -> None:
-        """SIGSTOP: connected and accepting (the kernel does that), but it answers nothing."""
+        """SIGSTOP: connected and accepting (the kernel does that), but it answers nothing. Back
+        when all its threads stand still: the signal reaches them one after the other."""
         self._signal(signal.SIGSTOP)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.running and not self._stands_still() and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -224,6 +229,18 @@ class Server(ABC):
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)  # harmless when it has ended
+
+    def _stands_still(self) -> bool:
+        """Whether each thread's state is T (proc_pid_stat(5)); where there is no /proc, taken on
+        trust."""
+        try:
+            threads = [
+                stat.read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+                for stat in Path(f"/proc/{self.pid}/task").glob("*/stat")
+            ]
+        except OSError:  # a thread ended meanwhile
+            return False
+        return all(state == "T" for state in threads)
 
     async def _until_it_ended(self) -> None:
         while self.running:
