@@ -21,6 +21,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest import profiles, shapes
 from loadtest.ledger import Ledger, percentiles, save
+from loadtest.loader import loader
 from loadtest.users import (
     CompanyDashboard,
     Dashboard,
@@ -28,7 +29,6 @@ from loadtest.users import (
     Flapper,
     Poller,
     SlowReader,
-    loader,
 )
 
 KINDS = (Dashboard, CompanyDashboard, FilteredDashboard, SlowReader, Flapper, Poller)
