@@ -59,10 +59,6 @@ class Watcher:
         self.dashboard.goodbye = None
         return self.dashboard.last_id
 
-    def forget(self) -> None:
-        """Come back as somebody new."""
-        self.dashboard = Dashboard()
-
     def feed(self, piece: bytes, now: int) -> None:
         """Bytes of this connection, read at ``now``. Raises BadAnswer."""
         body = self.answer.feed(piece)
@@ -102,21 +98,18 @@ class Watcher:
         if event.name == "diff":
             self._diff(event, data, now, latencies)
             return
-        before = dashboard.last_id
         dashboard.fold_decoded(event, data)
         if event.name == "snapshot":
             ledger.counts["snapshot bytes"] += len(event.data)
             if data["part"] == data["parts"]:
                 self._snapshot(now)
         elif event.name == "heartbeat":
-            dashboard.last_id = before  # it carries none, and the parser is a new one
             ledger.counts["heartbeats"] += 1
             ledger.counts["stale heartbeats"] += data["source"] != "live"
             self._joined(now, "resumed")
             if not dashboard.agrees(data) or data["version"] != self._version:
                 ledger.complain("divergence", self._against(data))
         elif event.name == "goodbye":
-            dashboard.last_id = before
             ledger.counts[f"goodbye {data['reason']}"] += 1
 
     @property

@@ -266,11 +266,11 @@ async def test_the_fold_of_the_page_is_the_fold_of_the_vectors(
             const { Fold } = await import("/static/fold.js");
             return vectors.map(({ frames }) => {
                 const fold = new Fold();
-                for (const [name, data] of frames) fold.apply(name, data, "");
+                for (const [name, data, id] of frames) fold.apply(name, data, id ?? "");
                 const calls = Object.fromEntries(fold.calls);
                 const again = new Fold();  // the running digest is that of a whole snapshot
                 again.apply("snapshot", { part: 1, parts: 1, calls });
-                return { calls, digest: fold.digest, whole: again.digest };
+                return { calls, digest: fold.digest, whole: again.digest, id: fold.id };
             });
         }""",
         json.loads(VECTORS.read_text()),
@@ -278,3 +278,4 @@ async def test_the_fold_of_the_page_is_the_fold_of_the_vectors(
     for vector, one in zip(json.loads(VECTORS.read_text()), found, strict=True):
         assert one["calls"] == vector["calls"], vector["name"]
         assert one["digest"] == one["whole"] == vector["digest"], vector["name"]
+        assert one["id"] == vector.get("id", ""), vector["name"]

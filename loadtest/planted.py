@@ -1,0 +1,278 @@
+"""The test of the test: a service with a fault must not pass. ``make loadtest-proof``.
+
+A proxy between the clients and the service does to the events of streams what a faulty service
+would do, and nothing else; the service knows of no fault. With nothing planted a run must pass,
+and each fault must break an objective that is there for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import jwt
+import orjson
+import uvloop
+
+from api.instance import Instance
+from loadtest import wire
+from loadtest.profiles import profile
+from loadtest.run import Outcome, run
+
+USERS: Final = 40
+SECONDS: Final = 8.0
+RATE: Final = 200.0
+ATTEMPTS: Final = 3  # a run that is INVALID says nothing, and is made again
+READ_BYTES: Final = 64 * 1024
+WARM_DIFFS: Final = 3_000  # of all streams together: a single fault comes in the middle of a run
+LATE_SECONDS: Final = 2.0
+FOREIGN: Final = "999"  # nobody here belongs to it
+
+
+class Made(NamedTuple):
+    """What becomes of an event: its bytes, and how much later they come."""
+
+    event: bytes
+    late_seconds: float = 0.0
+
+
+class Diff:
+    """One diff on its way to a client, whose company is None where it may see all calls."""
+
+    def __init__(self, event: bytes, company: str | None) -> None:
+        self.event = event
+        self.company = company
+        self._head, _, data = event.partition(b"data: ")
+        self.data = orjson.loads(data)
+
+    @property
+    def changes(self) -> list[tuple[str, dict[str, object]]]:
+        return [(key, one) for key, one in self.data["calls"].items() if one is not None]
+
+    def again(self) -> bytes:
+        """Its event, with what was done to ``data``."""
+        return self._head + b"data: " + orjson.dumps(self.data) + b"\n\n"
+
+
+# What a fault makes of a diff; None: this one is not for it.
+Spoil = Callable[[Diff], Made | None]
+
+
+def lost(diff: Diff) -> Made | None:
+    """One diff in a thousand never arrives."""
+    return Made(b"")
+
+
+def late(diff: Diff) -> Made | None:
+    """A single frame of the whole run comes two seconds late, and what follows it waits."""
+    return Made(diff.event, LATE_SECONDS) if diff.changes else None
+
+
+def foreign(diff: Diff) -> Made | None:
+    """A single diff of the whole run shows one call of another company."""
+    for key, change in diff.changes:
+        if diff.company is not None and "node" in change:
+            diff.data["calls"][f"{key}x"] = change | {"company_id": FOREIGN}
+            return Made(diff.again())
+    return None
+
+
+def altered(diff: Diff) -> Made | None:
+    """A single field of the whole run says what is not so, under the right version."""
+    for _, change in diff.changes:
+        if change.get("state") == "answered" and "answered_at" in change:
+            change["state"] = "ringing"
+            return Made(diff.again())
+    return None
+
+
+class Fault:
+    """``spoil`` done once, after some diffs that are as they should be, or to every so-many-th."""
+
+    def __init__(self, spoil: Spoil | None, every: int | None = None) -> None:
+        self.done = 0
+        self._spoil = spoil
+        self._every = every
+        self._seen = 0
+
+    def pass_on(self, event: bytes, company: str | None) -> Made:
+        whole = Made(event)
+        if self._spoil is None or not event.startswith(b"event: diff\n"):
+            return whole
+        self._seen += 1
+        due = self._seen % self._every == 0 if self._every else self._seen > WARM_DIFFS
+        if not due or (self._every is None and self.done):
+            return whole
+        made = self._spoil(Diff(event, company))
+        self.done += made is not None
+        return made or whole
+
+
+class Proxy:
+    """HTTP/1.1 between the clients and a service, one request a connection as the loader makes
+    them. ``async with Proxy(service, fault) as url``."""
+
+    def __init__(self, service: Instance, fault: Fault) -> None:
+        self._port = service.port
+        self._fault = fault
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> str:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1024)
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in tuple(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._carry(reader, writer))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        outer: asyncio.StreamWriter | None = None
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+                inner, outer = await asyncio.open_connection("127.0.0.1", self._port)
+                outer.write(head.replace(b"Accept-Encoding: gzip\r\n", b""))
+                answering = asyncio.create_task(self._answer(inner, writer, _company(head)))
+                leaving = asyncio.create_task(reader.read())  # until the client goes away
+                try:
+                    await asyncio.wait((answering, leaving),
+                                       return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
+                finally:
+                    answering.cancel()
+                    leaving.cancel()
+                    await asyncio.gather(answering, leaving, return_exceptions=True)
+            finally:
+                for end in (writer, outer):
+                    if end is not None:
+                        end.close()
+
+    async def _answer(
+        self, inner: asyncio.StreamReader, writer: asyncio.StreamWriter, company: str | None
+    ) -> None:
+        head = await inner.readuntil(b"\r\n\r\n")
+        writer.write(head)
+        answer = wire.Answer()
+        answer.feed(head)
+        if answer.headers.get("content-type", "").startswith("text/event-stream"):
+            await self._stream(inner, writer, answer, company)
+            return
+        while piece := await inner.read(READ_BYTES):
+            writer.write(piece)
+            await writer.drain()
+
+    async def _stream(
+        self, inner: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: wire.Answer,
+        company: str | None,
+    ) -> None:  # fmt: skip
+        """Event by event, each a chunk."""
+        rest = b""
+        while not answer.over and (piece := await inner.read(READ_BYTES)):
+            *events, rest = (rest + answer.feed(piece)).split(b"\n\n")
+            for event in events:
+                made = self._fault.pass_on(event + b"\n\n", company)
+                if made.late_seconds:
+                    await asyncio.sleep(made.late_seconds)
+                if made.event:
+                    writer.write(b"%x\r\n%b\r\n" % (len(made.event), made.event))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+
+def _company(head: bytes) -> str | None:
+    """Whose stream it is, by the login in a request; it is the service that verifies it."""
+    token = head.partition(b"Authorization: Bearer ")[2].partition(b"\r\n")[0]
+    claims = jwt.decode(token.decode(), options={"verify_signature": False})
+    found: str | None = claims.get("company_id")
+    return found
+
+
+# -- the proof -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A fault, and which objectives are there to catch it: one of them must."""
+
+    name: str
+    spoil: Spoil | None
+    caught_by: tuple[str, ...]
+    every: int | None = None
+
+
+PLANTED: Final = (
+    Planted("nothing", None, ()),
+    Planted("lost", lost, ("gaps", "divergence"), every=1_000),
+    Planted("late", late, ("receive max",)),
+    Planted("foreign", foreign, ("foreign",)),
+    Planted("altered", altered, ("gaps",)),
+)
+
+
+async def tried(planted: Planted, out: Path) -> tuple[Outcome, int]:
+    """A short run with it, by the objectives of ``ci``; and how often the fault was done."""
+    fault = Fault(planted.spoil, planted.every)
+
+    @contextlib.asynccontextmanager
+    async def front(service: Instance) -> AsyncIterator[str]:
+        async with Proxy(service, fault) as url:
+            yield url
+
+    small = profile("ci").scaled(USERS, SECONDS, RATE)
+    outcome = await run(small, out, front=front, say=lambda said: None)
+    return outcome, fault.done
+
+
+def caught(planted: Planted, outcome: Outcome, done: int) -> bool:
+    """Whether the run said what it had to say."""
+    broken = {row.objective for row in outcome.judgement.rows if not row.kept}
+    if planted.spoil is None:
+        return outcome.judgement.verdict == "PASSED"
+    return done > 0 and outcome.judgement.verdict == "FAILED" and bool(
+        broken & set(planted.caught_by)
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("faults", nargs="*", help=", ".join(one.name for one in PLANTED))
+    parser.add_argument("--times", type=int, default=1, help="each of them so often")
+    told = parser.parse_args()
+    wanted = [one for one in PLANTED if not told.faults or one.name in told.faults]
+    missed = 0
+    for planted in wanted * told.times:
+        for attempt in range(1, ATTEMPTS + 1):
+            began = time.monotonic()
+            with tempfile.TemporaryDirectory(prefix="livestate-planted-") as out:
+                outcome, done = uvloop.run(tried(planted, Path(out)))
+            found = outcome.judgement
+            if found.verdict != "INVALID" or attempt == ATTEMPTS:
+                break
+            print(f"{planted.name:9}INVALID: {'; '.join(found.reasons)}", flush=True)
+        right = caught(planted, outcome, done)
+        missed += not right
+        broken = ", ".join(f"{row.objective} {row.found:g}" for row in found.rows
+                           if not row.kept and row.found is not None)  # fmt: skip
+        print(f"{planted.name:9}{'as it must' if right else 'WRONG':11}{found.verdict:8} "
+              f"done {done} times; broken: {broken or 'nothing'}; "
+              f"{time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
+    sys.exit(missed > 0)
+
+
+if __name__ == "__main__":
+    main()
