@@ -24,6 +24,9 @@ from loadtest.reader import READ_BYTES
 
 STREAM: Final = "/api/v1/live/calls"
 ANSWER_SECONDS: Final = 15.0
+# Of a line behind a small buffer. With those of the loopback (64 KB) no segment would fit into
+# its window, and the kernel would take a slow reader for a dead one.
+SEGMENT_BYTES: Final = 1_460
 _numbers = itertools.count()
 
 
@@ -55,6 +58,7 @@ class Client(User):
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
         sock.settimeout(ANSWER_SECONDS)
         try:
             sock.connect(self.address)

@@ -39,14 +39,13 @@ CLOCK_PROBES = 10
 @events.init_command_line_parser.add_listener
 def arguments(parser: Any) -> None:
     ours = parser.add_argument_group("livestate")
-    ours.add_argument("--plan", choices=profiles.names(), default=None,
-                      help="follow a profile of slo.toml")  # fmt: skip
+    ours.add_argument("--plan", default="",
+                      help=f"follow a profile: {', '.join(profiles.names())}")  # fmt: skip
     ours.add_argument("--keys", default=".livestate", help="where the demo key is, for logins")
     ours.add_argument("--companies", type=int, default=20, help="101, 102 … so many of them")
     ours.add_argument("--ledger", default="", help="where to write all numbers, as JSON")
     ours.add_argument("--quiet", default="", help="file to make when the publisher shall rest")
     ours.add_argument("--admin", default="", help="the service's admin address, for its CPU")
-    ours.add_argument("--scale", default="", help="users,seconds,rate instead of the profile's")
 
 
 @events.init.add_listener
@@ -55,8 +54,7 @@ def begin(environment: Any, **_: Any) -> None:
     loader.keys, loader.companies = Path(told.keys), told.companies
     plan = None
     if told.plan:
-        users, seconds, rate = (float(n) if n else None for n in (told.scale or ",,").split(","))
-        profile = profiles.profile(told.plan).scaled(users and int(users), seconds, rate)
+        profile = profiles.profile(told.plan)
         for kind in KINDS:
             kind.weight = profile.mix.get(kind.__name__, 0)
         environment.user_classes = [kind for kind in KINDS if kind.weight]

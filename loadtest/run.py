@@ -29,8 +29,8 @@ from livestate.errors import LivestateError
 from livestate.runtime.embedded import NatsServer, any_redis
 from livestate.runtime.redis_table import ACTIVE, CALLS
 from livestate.stored import decode
-from loadtest import verdict
-from loadtest.profiles import Profile
+from loadtest import machine, verdict
+from loadtest.profiles import Profile, save
 from loadtest.watcher import differences
 
 ROOT: Final = Path(__file__).parent.parent
@@ -38,6 +38,7 @@ LEDGER: Final = "ledger.json"
 RESULT: Final = "result.json"
 SETTLE_SECONDS: Final = 15.0
 SAMPLE_SECONDS: Final = 2.0
+_ZERO: Final = ("gaps", "duplicates", "divergence", "foreign", "unequal", "compared", "evictions")
 _COUNTED: Final = ("sse_snapshots_built_total", "sse_frames_encoded_total", "events_received_total",
                    'events_total{result="dropped"}', "loop_lag_worst_seconds")  # fmt: skip
 
@@ -101,10 +102,7 @@ def _judged(
     profile: Profile, told: dict[str, Any], samples: list[dict[str, float]], wrong: int, out: Path
 ) -> Outcome:
     counts = told["counts"]
-    numbers: dict[str, float] = (
-        dict.fromkeys(("gaps", "duplicates", "divergence", "foreign", "unequal", "compared"), 0)
-        | counts
-    )
+    numbers: dict[str, float] = dict.fromkeys(_ZERO, 0) | counts
     numbers["redis"] = wrong
     streaming = 1 - profile.mix.get("Poller", 0) / sum(profile.mix.values())
     numbers["compared"] /= profile.users * streaming
@@ -119,7 +117,7 @@ def _judged(
         "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
         "publisher_late_ms": told["published"]["latest_ms"],
         "before_time": counts.get("before its time", 0),
-    }
+    } | machine.shares(samples)
     judgement = verdict.judge(profile, numbers, told["percentiles"], pressure)
     told |= {
         "profile": profile.name, "users": profile.users, "rate": profile.rate,
@@ -168,15 +166,15 @@ async def _process(log: Path, *command: str) -> AsyncIterator[asyncio.subprocess
 
 
 def _locust(profile: Profile, out: Path, url: str, service: Instance, keys: Path) -> Any:
+    save(profile, out / "plan.json")
     workers = ["--processes", str(profile.processes)] if profile.processes > 1 else []
     return _process(
         out / "locust.log", sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py",
-        "--headless", "--only-summary", "--host", url, *workers, "--plan", profile.name,
+        "--headless", "--only-summary", "--host", url, *workers, "--plan", str(out / "plan.json"),
         "--master-bind-host", "127.0.0.1", "--html", str(out / "locust.html"),
         "--keys", str(keys), "--companies", str(profile.companies),
         "--ledger", str(out / LEDGER), "--quiet", str(out / "quiet"),
         "--admin", service.admin_url,
-        "--scale", f"{profile.users},{profile.seconds},{profile.rate}",
     )  # fmt: skip
 
 
@@ -198,17 +196,10 @@ async def _full(service: Instance, report: Path, publisher: asyncio.subprocess.P
 
 async def _sampled(service: Instance, locust: asyncio.subprocess.Process) -> list[dict[str, float]]:
     """Until Locust ends: what the service uses, as the operating system says."""
-    page, tick = os.sysconf("SC_PAGESIZE"), os.sysconf("SC_CLK_TCK")
-    proc = Path(f"/proc/{service.pid}")
     ending = asyncio.create_task(locust.wait())
     samples = []
     while not ending.done():
-        stat = (proc / "stat").read_text().rpartition(")")[2].split()
-        samples.append({
-            "at": time.time(), "rss": int((proc / "statm").read_text().split()[1]) * page,
-            "fds": len(list((proc / "fd").iterdir())),
-            "cpu_seconds": (int(stat[11]) + int(stat[12])) / tick,
-        })  # fmt: skip
+        samples.append(machine.sample(service.pid))
         await asyncio.wait([ending], timeout=SAMPLE_SECONDS)
     return samples
 

@@ -61,6 +61,11 @@ def judge(profile: Profile, numbers: dict[str, float], percentiles: dict[str, di
         rows = [row for row in rows if not row.timed]
     reasons = invalid(profile, pressure)
     broken = [row for row in rows if not row.kept]
+    if pressure["others"] > profile.loader.others_share and any(row.timed for row in broken):
+        reasons.append(
+            f"something else on this machine used {pressure['others']:.0%} of a core "
+            f"(more than {profile.loader.others_share:.0%}), and times were broken"
+        )
     if any(not row.timed for row in broken):
         verdict: Verdict = "FAILED"
     elif reasons:
@@ -138,7 +143,13 @@ def summary(told: dict[str, Any]) -> str:
     for name, cuts in told["percentiles"].items():
         row = "".join(f"{cuts[cut]:>9,.1f}" for cut in _TIMED)
         lines.append(f"{name:24}{row}{int(cuts['count']):>13,}")
-    lines.append("")
+    pressure = told["pressure"]
+    lines += [
+        "",
+        f"{told['machine']}; {pressure['busy']:.0%} of a core busy, "
+        f"{pressure['others']:.0%} with what is not ours",
+        "",
+    ]
     for name, number in sorted(told["counts"].items()):
         if not name.startswith("worst "):
             lines.append(f"{name:34}{number:>14,}")
