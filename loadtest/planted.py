@@ -28,7 +28,7 @@ from loadtest.profiles import profile
 from loadtest.run import Outcome, run
 
 USERS: Final = 40
-SECONDS: Final = 8.0
+SECONDS: Final = 6.0
 RATE: Final = 200.0
 ATTEMPTS: Final = 3  # a run that is INVALID says nothing, and is made again
 READ_BYTES: Final = 64 * 1024
