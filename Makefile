@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 
 .PHONY: help demo test check faults faults-fast format docs figures peers gate gate-proof \
-	loadtest bench-page screenshots lock clean
+	loadtest loadtest-proof bench-page screenshots lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ figures: .venv/ready ## measure what is promised, on this machine, into docs/fig
 
 loadtest: .venv/ready ## Locust against real servers, judged: PROFILE=ci|pilot|capacity|storm|soak
 	@$(BIN)/livestate loadtest --profile $(or $(PROFILE),ci) $(LOADTEST)
+
+loadtest-proof: .venv/ready ## a planted fault is caught by the load test, each of them; TIMES=5
+	@$(BIN)/python -m loadtest.planted --times $(or $(TIMES),1)
 
 peers: .venv/ready ## livestate beside what one would pick instead, in one run, into docs/benchmarks.md
 	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:nginx || true  # missing: said so

@@ -24,7 +24,7 @@ def sample(service: int) -> dict[str, float]:
     service, with its memory and its open files."""
     proc = Path(f"/proc/{service}")
     return {
-        "at": time.time(), "busy_seconds": _busy(), "our_seconds": _ours(),
+        "at": time.time(), "busy_seconds": busy_seconds(), "our_seconds": _ours(),
         "cpu_seconds": sum(map(int, _stat(proc)[_CPU][:2])) / _TICK,
         "rss": int((proc / "statm").read_text().split()[1]) * _PAGE,
         "fds": len(list((proc / "fd").iterdir())),
@@ -42,8 +42,8 @@ def shares(samples: list[dict[str, float]]) -> dict[str, float]:
     return {"busy": busy, "others": max(0.0, busy - ours)}
 
 
-def _busy() -> float:
-    """Of all cores together; what a hypervisor took for others (steal) is busy too."""
+def busy_seconds() -> float:
+    """Of CPU, of all cores together; what a hypervisor took for others (steal) is busy too."""
     fields = [int(one) for one in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return (sum(fields) - fields[3] - fields[4]) / _TICK  # less idle and iowait
 

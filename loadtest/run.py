@@ -34,8 +34,9 @@ from loadtest.profiles import Profile, save
 from loadtest.watcher import differences
 
 ROOT: Final = Path(__file__).parent.parent
-LEDGER: Final = "ledger.json"
-RESULT: Final = "result.json"
+LEDGER: Final = "ledger.json"  # counts and merged histograms
+RESULT: Final = "result.json"  # the same, judged
+REPORTS: Final = (RESULT, LEDGER, "histograms.hlog", "locust.html")
 SETTLE_SECONDS: Final = 15.0
 SAMPLE_SECONDS: Final = 2.0
 _ZERO: Final = ("gaps", "duplicates", "divergence", "foreign", "unequal", "compared", "evictions")
@@ -65,7 +66,7 @@ async def run(
     """One run into the directory ``out``; everything that was started is gone afterwards."""
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    for name in (LEDGER, RESULT, "quiet", "published.json", "locust.html"):
+    for name in (*REPORTS, "quiet", "published.json"):
         (out / name).unlink(missing_ok=True)
     began = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
@@ -106,7 +107,7 @@ def _judged(
     numbers["redis"] = wrong
     streaming = 1 - profile.mix.get("Poller", 0) / sum(profile.mix.values())
     numbers["compared"] /= profile.users * streaming
-    steps = told.get("steps", [])
+    steps = told["steps"]
     limit = profile.objectives.get("receive p99", 0)
     good = [step["users"] for step in steps if step.get("p99", limit + 1) <= limit]
     numbers["knee"] = max(good, default=0)
@@ -126,7 +127,7 @@ def _judged(
             {"objective": row.objective, "limit": row.limit, "found": row.found, "kept": row.kept}
             for row in judgement.rows
         ],
-        "pressure": pressure, "service_samples": samples, "knee": numbers["knee"],
+        "pressure": pressure, "service_samples": samples, "knee": numbers["knee"], "limit": limit,
         "machine": f"{os.cpu_count()} cores ({platform.machine()}), Python "
                    f"{platform.python_version()}, loader and servers on the same machine",
     }  # fmt: skip

@@ -99,7 +99,6 @@ class Streaming(Client):
         if not self._told_at:
             if watcher.live:
                 self._told_at = now
-                loader.ledger.sample("wire bytes until live", watcher.answer.received)
                 self.tell(f"{self.name}: until live", now - self._began, watcher.answer.received)
         elif watcher.worst_us and now - self._told_at > TELL_SECONDS:
             self._told_at = now

@@ -6,6 +6,7 @@ up a call. What is slow in a run that is not valid says nothing, and is not call
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -13,6 +14,8 @@ from loadtest.profiles import Profile
 
 Verdict: TypeAlias = Literal["PASSED", "FAILED", "INVALID"]
 EXIT_CODES: Final[dict[Verdict, int]] = {"PASSED": 0, "FAILED": 1, "INVALID": 3}
+NOBODY: Final = "nobody"
+SATURATED: Final = 0.9  # of a core: who used so much of it had no more to use
 _TIMED: Final = ("p50", "p90", "p99", "p99.9", "max")
 
 
@@ -94,6 +97,26 @@ def invalid(profile: Profile, pressure: dict[str, float]) -> list[str]:
     return reasons
 
 
+def gave_up(profile: Profile, step: dict[str, Any]) -> str:
+    """Who could not go on in a step, or NOBODY. A loader beyond its limits says nothing of the
+    service; and a service that got no more of a core than it did had to share it."""
+    loader, limit = profile.loader, profile.objectives["receive p99"]
+    if step["loader_cpu"] > loader.cpu_share:
+        return f"the loader, with {step['loader_cpu']:.0%} of a core"
+    kept = step.get("p99", limit + 1) <= limit
+    cores = os.cpu_count() or 1
+    if step.get("service_cpu", 0) > SATURATED and not kept:
+        return f"the service, with {step['service_cpu']:.0%} of a core"
+    if step.get("machine_cpu", 0) > SATURATED * cores and (
+        not kept or step["loader_lag_ms"] > loader.lag_ms
+    ):
+        return (f"the machine: its {cores} cores were {step['machine_cpu'] / cores:.0%} busy, "
+                f"{step.get('service_cpu', 0):.0%} of one with the service")  # fmt: skip
+    if step["loader_lag_ms"] > loader.lag_ms:
+        return f"the loader, {step['loader_lag_ms']:.0f} ms late"
+    return NOBODY if kept else "the service"
+
+
 def table(judgement: Judgement) -> str:
     """For a terminal."""
     lines = [f"{'objective':22}{'limit':>12}{'found':>12}"]
@@ -120,20 +143,21 @@ def report(judgement: Judgement, told: dict[str, Any]) -> str:
 
 def stairs(told: dict[str, Any]) -> str:
     """Each step of a run; for steps to failure, the knee and who gave up."""
-    head = ("users", "frames/s", "p50 ms", "p99 ms", "max ms", "service CPU", "loader CPU",
+    head = ("users", "frames/s", "MB/s", "p50 ms", "p99 ms", "max ms", "service CPU", "loader CPU",
             "loader lag")  # fmt: skip
-    lines = ["".join(f"{one:>13}" for one in head)]
+    lines = ["".join(f"{one:>12}" for one in head)]
     for step in told["steps"]:
         row = (
             f"{step['users']}", f"{step['frames_per_second']:,.0f}",
+            f"{step['bytes_per_second'] / 1e6:.1f}",
             *(f"{step[cut]:,.1f}" if cut in step else "-" for cut in ("p50", "p99", "max")),
             f"{step.get('service_cpu', 0):.0%}", f"{step['loader_cpu']:.0%}",
             f"{step['loader_lag_ms']:.0f} ms",
         )  # fmt: skip
-        lines.append("".join(f"{one:>13}" for one in row))
+        lines.append("".join(f"{one:>12}" for one in row))
     if len(told["steps"]) > 1:
         lines.append(f"the knee: {told['knee']} users kept the objective; "
-                     f"{told['gave_up']} gave up first")  # fmt: skip
+                     f"who gave up first: {told['gave_up']}")  # fmt: skip
     return "\n".join(lines)
 
 

@@ -125,6 +125,7 @@ class Watcher:
             self.ledger.sample("come back" + self._apart, now - self._began)
         else:
             self.ledger.sample("snapshot" + self._apart, now - self._began)
+            self.ledger.sample("snapshot kB" + self._apart, self.answer.received)  # as they came
 
     def _snapshot(self, now: int) -> None:
         self.ledger.counts["snapshots"] += 1
