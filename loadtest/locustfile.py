@@ -138,9 +138,10 @@ def _end(plan: shapes.Planned | None, path: str) -> None:
     if path:
         steps = {"steps": plan.steps, "gave_up": plan.gave_up} if plan else {}
         save(merged, Path(path), **steps)
-    else:
+    if plan is None:  # nobody judges it: a person looks
         for name, one in sorted(merged.histograms.items()):
             told = percentiles(one)
-            print(f"{name:18}", *(f"{k} {v:,.1f}" for k, v in told.items()))
+            print(f"{name:24}", *(f"{k} {v:,.1f}" for k, v in told.items()))
         for name, number in sorted(merged.counts.items()):
-            print(f"{name:32}{number:>12,}")
+            print(f"{name:34}{number:>12,}")
+        print("\n".join(merged.complaints))

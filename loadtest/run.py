@@ -26,6 +26,7 @@ from redis.asyncio import Redis
 from api.instance import Instance
 from livestate.diff import record
 from livestate.errors import LivestateError
+from livestate.runtime.child import free_port
 from livestate.runtime.embedded import NatsServer, any_redis
 from livestate.runtime.redis_table import ACTIVE, CALLS
 from livestate.stored import decode
@@ -168,11 +169,15 @@ async def _process(log: Path, *command: str) -> AsyncIterator[asyncio.subprocess
 
 def _locust(profile: Profile, out: Path, url: str, service: Instance, keys: Path) -> Any:
     save(profile, out / "plan.json")
-    workers = ["--processes", str(profile.processes)] if profile.processes > 1 else []
+    port = str(free_port())  # Locust's own would let two runs meet
+    workers = [] if profile.processes == 1 else [
+        "--processes", str(profile.processes), "--master-bind-host", "127.0.0.1",
+        "--master-bind-port", port, "--master-port", port,
+    ]  # fmt: skip
     return _process(
         out / "locust.log", sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py",
         "--headless", "--only-summary", "--host", url, *workers, "--plan", str(out / "plan.json"),
-        "--master-bind-host", "127.0.0.1", "--html", str(out / "locust.html"),
+        "--html", str(out / "locust.html"),
         "--keys", str(keys), "--companies", str(profile.companies),
         "--ledger", str(out / LEDGER), "--quiet", str(out / "quiet"),
         "--admin", service.admin_url,

@@ -175,6 +175,6 @@ def summary(told: dict[str, Any]) -> str:
         "",
     ]
     for name, number in sorted(told["counts"].items()):
-        if not name.startswith("worst "):
+        if not name.startswith("worst loader"):
             lines.append(f"{name:34}{number:>14,}")
     return "\n".join(lines)
