@@ -113,7 +113,7 @@ def _judged(
     good = [step["users"] for step in steps if step.get("p99", limit + 1) <= limit]
     numbers["knee"] = max(good, default=0)
     for name, what in (("memory growth", "rss"), ("descriptor growth", "fds")):
-        numbers[name] = _growth([one[what] for one in samples])
+        numbers[name] = _growth([one[what] for one in _measured(samples, steps)])
     pressure = {
         "cpu": counts.get("worst loader cpu thousandths", 0) / 1000,
         "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
@@ -136,13 +136,23 @@ def _judged(
     return Outcome(judgement, told)
 
 
+def _measured(
+    samples: list[dict[str, float]], steps: list[dict[str, Any]]
+) -> list[dict[str, float]]:
+    """Those of the last step."""
+    if not steps:
+        return []
+    began, seconds = steps[-1]["began"], steps[-1]["seconds"]
+    return [one for one in samples if began <= one["at"] <= began + seconds]
+
+
 def _growth(values: list[float]) -> float:
-    """From the first tenth of a run, after its warm-up, to the last."""
-    part = max(1, len(values) // 10)
-    early, late = values[part : 2 * part] or values, values[-part:]
-    if not late:
+    """From the first tenth of what was measured to the last, as a share."""
+    if not values:
         return 0.0
-    return (sum(late) / len(late)) / (sum(early) / len(early)) - 1
+    part = max(1, len(values) // 10)
+    early, late = sum(values[:part]), sum(values[-part:])
+    return late / early - 1
 
 
 @contextlib.asynccontextmanager

@@ -125,7 +125,7 @@ class Planned(LoadTestShape):
         self._say("rest")
         yield from self._hold(users, REPORT_SECONDS)
         step: dict[str, Any] = {
-            "users": users, "seconds": ended - began,
+            "users": users, "began": began, "seconds": ended - began,
             "loader_cpu": counts["worst loader cpu thousandths"] / 1000,
             "loader_lag_ms": counts["worst loader lag µs"] / 1000,
         }  # fmt: skip
