@@ -7,6 +7,7 @@ with a master and workers. With ``--plan`` it follows a profile of ``slo.toml``;
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -65,6 +66,8 @@ def begin(environment: Any, **_: Any) -> None:
             plan.runner = runner
             environment.shape_class = plan
     if isinstance(runner, WorkerRunner):
+        if told.processes:
+            gevent.spawn(_end_with, os.getppid())
         events.report_to_master.add_listener(_report)
     elif isinstance(runner, MasterRunner):
         events.worker_report.add_listener(_merge)
@@ -97,6 +100,13 @@ def compare_clocks(environment: Any, **_: Any) -> None:
         certain = abs(offset) > round_trip // 2 + 1_000
         loader.offset_us = offset if certain else 0
         loader.ledger.worst("clock offset µs", abs(loader.offset_us))
+
+
+def _end_with(parent: int) -> None:
+    """A worker that was forked is nothing without who forked it; Locust would wait a minute."""
+    while os.getppid() == parent:
+        gevent.sleep(1)
+    os._exit(1)
 
 
 def _report(client_id: str, data: dict[str, Any], **_: Any) -> None:

@@ -30,7 +30,7 @@ from loadtest.run import Outcome, run
 USERS: Final = 40
 SECONDS: Final = 6.0
 RATE: Final = 200.0
-ATTEMPTS: Final = 3  # a run that is INVALID says nothing, and is made again
+ATTEMPTS: Final = 5  # a run that is INVALID says nothing, and is made again
 READ_BYTES: Final = 64 * 1024
 WARM_DIFFS: Final = 3_000  # of all streams together: a single fault comes in the middle of a run
 LATE_SECONDS: Final = 2.0

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -26,7 +27,7 @@ from redis.asyncio import Redis
 from api.instance import Instance
 from livestate.diff import record
 from livestate.errors import LivestateError
-from livestate.runtime.child import free_port
+from livestate.runtime.child import bound, free_port
 from livestate.runtime.embedded import NatsServer, any_redis
 from livestate.runtime.redis_table import ACTIVE, CALLS
 from livestate.stored import decode
@@ -64,7 +65,11 @@ class Outcome:
 async def run(
     profile: Profile, out: Path, *, front: Front | None = None, say: Callable[[str], None] = print
 ) -> Outcome:
-    """One run into the directory ``out``; everything that was started is gone afterwards."""
+    """One run into the directory ``out``; everything that was started is gone afterwards, also
+    when we are told to end."""
+    own = asyncio.current_task()
+    assert own is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, own.cancel)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     for name in (*REPORTS, "quiet", "published.json"):
@@ -77,7 +82,7 @@ async def run(
         addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
         service = await stack.enter_async_context(Instance(keys, addresses))
         publisher = await stack.enter_async_context(_process(
-            out / "publisher.log", sys.executable, "-m", "loadtest.publish", "--nats", nats.url,
+            out / "publisher.log", "-m", "loadtest.publish", "--nats", nats.url,
             "--rate", str(profile.rate), "--companies", str(profile.companies),
             "--quiet", str(out / "quiet"), "--report", str(out / "published.json"),
         ))  # fmt: skip
@@ -157,11 +162,11 @@ def _growth(values: list[float]) -> float:
 
 @contextlib.asynccontextmanager
 async def _process(log: Path, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A child that is gone when this ends; what it says is in ``log``."""
+    """A Python that is gone when this ends; what it says is in ``log``."""
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=file, stderr=file,
-            start_new_session=True,
+            *bound(sys.executable, *command), cwd=ROOT, stdin=asyncio.subprocess.DEVNULL,
+            stdout=file, stderr=file, start_new_session=True,
         )  # fmt: skip
     try:
         yield process
@@ -185,7 +190,7 @@ def _locust(profile: Profile, out: Path, url: str, service: Instance, keys: Path
         "--master-bind-port", port, "--master-port", port,
     ]  # fmt: skip
     return _process(
-        out / "locust.log", sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py",
+        out / "locust.log", "-m", "locust", "-f", "loadtest/locustfile.py",
         "--headless", "--only-summary", "--host", url, *workers, "--plan", str(out / "plan.json"),
         "--html", str(out / "locust.html"),
         "--keys", str(keys), "--companies", str(profile.companies),

@@ -50,6 +50,8 @@ def loadtest(
             outcome = asyncio.run(run.run(wanted, directory, say=click.echo))
         except LivestateError as error:
             raise click.ClickException(str(error)) from error
+        except asyncio.CancelledError:
+            raise click.ClickException("told to end before there was a verdict") from None
         click.echo(verdict.report(outcome.judgement, outcome.told))
         click.echo(f"\nreports in {directory}/: {', '.join(run.REPORTS)}")
         if len(outcome.told["steps"]) > 1:
