@@ -44,7 +44,7 @@ loadtest: .venv/ready ## Locust against real servers, judged: PROFILE=ci|pilot|c
 	@$(BIN)/livestate loadtest --profile $(or $(PROFILE),ci) $(LOADTEST)
 
 loadtest-proof: .venv/ready ## a planted fault is caught by the load test, each of them; TIMES=5
-	@$(BIN)/python -m loadtest.planted --times $(or $(TIMES),1)
+	@$(BIN)/python -m loadtest.proof --times $(or $(TIMES),1)
 
 peers: .venv/ready ## livestate beside what one would pick instead, in one run, into docs/benchmarks.md
 	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:nginx || true  # missing: said so

@@ -1,36 +1,22 @@
-"""The test of the test: a service with a fault must not pass. ``make loadtest-proof``.
+"""Faults of a service that has none: a proxy that does to a stream what a faulty one would do.
 
-A proxy between the clients and the service does to the events of streams what a faulty service
-would do, and nothing else; the service knows of no fault. With nothing planted a run must pass,
-and each fault must break an objective that is there for it.
+It stands between the clients and the service, and changes events of streams and nothing else.
+:mod:`loadtest.proof` sees whether they are caught.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import jwt
 import orjson
-import uvloop
 
 from api.instance import Instance
 from loadtest import wire
-from loadtest.profiles import profile
-from loadtest.run import Outcome, run
 
-USERS: Final = 40
-SECONDS: Final = 6.0
-RATE: Final = 200.0
-ATTEMPTS: Final = 5  # a run that is INVALID says nothing, and is made again
 READ_BYTES: Final = 64 * 1024
 WARM_DIFFS: Final = 3_000  # of all streams together: a single fault comes in the middle of a run
 LATE_SECONDS: Final = 2.0
@@ -200,79 +186,3 @@ def _company(head: bytes) -> str | None:
     claims = jwt.decode(token.decode(), options={"verify_signature": False})
     found: str | None = claims.get("company_id")
     return found
-
-
-# -- the proof -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Planted:
-    """A fault, and which objectives are there to catch it: one of them must."""
-
-    name: str
-    spoil: Spoil | None
-    caught_by: tuple[str, ...]
-    every: int | None = None
-
-
-PLANTED: Final = (
-    Planted("nothing", None, ()),
-    Planted("lost", lost, ("gaps", "divergence"), every=1_000),
-    Planted("late", late, ("receive max",)),
-    Planted("foreign", foreign, ("foreign",)),
-    Planted("altered", altered, ("gaps",)),
-)
-
-
-async def tried(planted: Planted, out: Path) -> tuple[Outcome, int]:
-    """A short run with it, by the objectives of ``ci``; and how often the fault was done."""
-    fault = Fault(planted.spoil, planted.every)
-
-    @contextlib.asynccontextmanager
-    async def front(service: Instance) -> AsyncIterator[str]:
-        async with Proxy(service, fault) as url:
-            yield url
-
-    small = profile("ci").scaled(USERS, SECONDS, RATE)
-    outcome = await run(small, out, front=front, say=lambda said: None)
-    return outcome, fault.done
-
-
-def caught(planted: Planted, outcome: Outcome, done: int) -> bool:
-    """Whether the run said what it had to say."""
-    broken = {row.objective for row in outcome.judgement.rows if not row.kept}
-    if planted.spoil is None:
-        return outcome.judgement.verdict == "PASSED"
-    return done > 0 and outcome.judgement.verdict == "FAILED" and bool(
-        broken & set(planted.caught_by)
-    )  # fmt: skip
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("faults", nargs="*", help=", ".join(one.name for one in PLANTED))
-    parser.add_argument("--times", type=int, default=1, help="each of them so often")
-    told = parser.parse_args()
-    wanted = [one for one in PLANTED if not told.faults or one.name in told.faults]
-    missed = 0
-    for planted in wanted * told.times:
-        for attempt in range(1, ATTEMPTS + 1):
-            began = time.monotonic()
-            with tempfile.TemporaryDirectory(prefix="livestate-planted-") as out:
-                outcome, done = uvloop.run(tried(planted, Path(out)))
-            found = outcome.judgement
-            if found.verdict != "INVALID" or attempt == ATTEMPTS:
-                break
-            print(f"{planted.name:9}INVALID: {'; '.join(found.reasons)}", flush=True)
-        right = caught(planted, outcome, done)
-        missed += not right
-        broken = ", ".join(f"{row.objective} {row.found:g}" for row in found.rows
-                           if not row.kept and row.found is not None)  # fmt: skip
-        print(f"{planted.name:9}{'as it must' if right else 'WRONG':11}{found.verdict:8} "
-              f"done {done} times; broken: {broken or 'nothing'}; "
-              f"{time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
-    sys.exit(missed > 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from loadtest import verdict
-from loadtest.run import Outcome
+from loadtest import report
+from loadtest.outcome import Outcome
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 PAGE: Final = DOCS / "loadtest.md"
@@ -46,15 +46,15 @@ def plot(told: dict[str, Any], path: Path) -> None:
 def write(outcome: Outcome, options: str) -> None:
     """The section of the page that is this profile's, anew; and the picture, if it has steps."""
     told = outcome.told
-    name = told["profile"]
-    lines = [
-        f"`livestate loadtest --profile {name}{options}`, {time.strftime('%Y-%m-%d')}, "
-        f"{told['machine']}.", "", "```", verdict.report(outcome.judgement, told), "```",
-    ]  # fmt: skip
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    section = "\n".join([begin, *lines, end])
-    page = PAGE.read_text()
-    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    PAGE.write_text(pattern.sub(lambda _: section, page))
+    command = f"livestate loadtest --profile {told['profile']}{options}"
+    section(told["profile"], [f"$ {command}    # {told['machine']}", report.report(outcome)])
     if len(told["steps"]) > 1:
         plot(told, DOCS / PICTURE)
+
+
+def section(name: str, lines: list[str]) -> None:
+    """What the page shows between the marks of ``name``."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    text = "\n".join([begin, time.strftime("%Y-%m-%d:"), "```", *lines, "```", end])
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    PAGE.write_text(pattern.sub(lambda _: text, PAGE.read_text()))

@@ -10,14 +10,12 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -31,7 +29,8 @@ from livestate.runtime.child import bound, free_port
 from livestate.runtime.embedded import NatsServer, any_redis
 from livestate.runtime.redis_table import ACTIVE, CALLS
 from livestate.stored import decode
-from loadtest import machine, verdict
+from loadtest import machine
+from loadtest.outcome import Outcome, judged
 from loadtest.profiles import Profile, save
 from loadtest.watcher import differences
 
@@ -41,7 +40,6 @@ RESULT: Final = "result.json"  # the same, judged
 REPORTS: Final = (RESULT, LEDGER, "histograms.hlog", "locust.html")
 SETTLE_SECONDS: Final = 15.0
 SAMPLE_SECONDS: Final = 2.0
-_ZERO: Final = ("gaps", "duplicates", "divergence", "foreign", "unequal", "compared", "evictions")
 _COUNTED: Final = ("sse_snapshots_built_total", "sse_frames_encoded_total", "events_received_total",
                    'events_total{result="dropped"}', "loop_lag_worst_seconds")  # fmt: skip
 
@@ -52,14 +50,6 @@ Front: TypeAlias = Callable[[Instance], AbstractAsyncContextManager[str]]
 
 class NotRun(LivestateError):
     """Something of the test itself did not work; there is no verdict."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended, and all numbers of it."""
-
-    judgement: verdict.Judgement
-    told: dict[str, Any]
 
 
 async def run(
@@ -102,62 +92,9 @@ async def run(
     told["service"] = {name: after.get(f"livestate_{name}", 0) - before.get(f"livestate_{name}", 0)
                        for name in _COUNTED}  # fmt: skip
     told["redis"] = wrong[:10]
-    return _judged(profile, told, samples, len(wrong), out)
-
-
-def _judged(
-    profile: Profile, told: dict[str, Any], samples: list[dict[str, float]], wrong: int, out: Path
-) -> Outcome:
-    counts = told["counts"]
-    numbers: dict[str, float] = dict.fromkeys(_ZERO, 0) | counts
-    numbers["redis"] = wrong
-    streaming = 1 - profile.mix.get("Poller", 0) / sum(profile.mix.values())
-    numbers["compared"] /= profile.users * streaming
-    steps = told["steps"]
-    limit = profile.objectives.get("receive p99", 0)
-    good = [step["users"] for step in steps if step.get("p99", limit + 1) <= limit]
-    numbers["knee"] = max(good, default=0)
-    for name, what in (("memory growth", "rss"), ("descriptor growth", "fds")):
-        numbers[name] = _growth([one[what] for one in _measured(samples, steps)])
-    pressure = {
-        "cpu": counts.get("worst loader cpu thousandths", 0) / 1000,
-        "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
-        "publisher_late_ms": told["published"]["latest_ms"],
-        "before_time": counts.get("before its time", 0),
-    } | machine.shares(samples)
-    judgement = verdict.judge(profile, numbers, told["percentiles"], pressure)
-    told |= {
-        "profile": profile.name, "users": profile.users, "rate": profile.rate,
-        "verdict": judgement.verdict, "invalid_because": list(judgement.reasons),
-        "objectives": [
-            {"objective": row.objective, "limit": row.limit, "found": row.found, "kept": row.kept}
-            for row in judgement.rows
-        ],
-        "pressure": pressure, "service_samples": samples, "knee": numbers["knee"], "limit": limit,
-        "machine": f"{os.cpu_count()} cores ({platform.machine()}), Python "
-                   f"{platform.python_version()}, loader and servers on the same machine",
-    }  # fmt: skip
-    (out / RESULT).write_text(json.dumps(told, indent=1, sort_keys=True))
-    return Outcome(judgement, told)
-
-
-def _measured(
-    samples: list[dict[str, float]], steps: list[dict[str, Any]]
-) -> list[dict[str, float]]:
-    """Those of the last step."""
-    if not steps:
-        return []
-    began, seconds = steps[-1]["began"], steps[-1]["seconds"]
-    return [one for one in samples if began <= one["at"] <= began + seconds]
-
-
-def _growth(values: list[float]) -> float:
-    """From the first tenth of what was measured to the last, as a share."""
-    if not values:
-        return 0.0
-    part = max(1, len(values) // 10)
-    early, late = sum(values[:part]), sum(values[-part:])
-    return late / early - 1
+    outcome = judged(profile, told, samples, len(wrong))
+    (out / RESULT).write_text(json.dumps(outcome.told, indent=1, sort_keys=True))
+    return outcome
 
 
 @contextlib.asynccontextmanager

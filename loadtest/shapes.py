@@ -47,6 +47,7 @@ class Planned(LoadTestShape):
         self.ledger = ledger
         self.steps: list[dict[str, Any]] = []
         self.gave_up = NOBODY
+        self.ending = 0  # how many users are there when all is compared
         self._users = 0
         self._quiet = quiet
         self._admin = admin
@@ -61,6 +62,7 @@ class Planned(LoadTestShape):
             "steady": self._steady, "ramp": self._ramp, "steps": self._until_failure,
             "storm": self._storm,
         }[self.profile.shape]()  # fmt: skip
+        self.ending = users
         if self._quiet is not None:
             self._quiet.touch()
         self._say("quiet")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from api import sse
 from livestate.access import Scope
-from loadtest import planted, tale, verdict
+from loadtest import planted, report, tale, verdict
 from loadtest.ledger import Ledger, percentiles
 from loadtest.profiles import profile
 from loadtest.watcher import Watcher, differences
@@ -236,7 +236,7 @@ def test_a_verdict(
     found = verdict.judge(profile("ci"), GOOD | numbers, FAST | times, CALM | pressure)
     assert found.verdict == expected
     assert (expected == "INVALID") == bool(found.reasons) or expected == "FAILED"
-    assert verdict.table(found).endswith(expected)
+    assert report.table(found).endswith(expected)
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ def loadtest(
     """
     if find_spec("loadtest") is None or find_spec("locust") is None:
         raise click.ClickException("load tests run from a checkout: make loadtest")
-    run, profiles, record, verdict = (
-        import_module(f"loadtest.{n}") for n in ("run", "profiles", "record", "verdict")
+    run, profiles, record, report, verdict = (
+        import_module(f"loadtest.{n}") for n in ("run", "profiles", "record", "report", "verdict")
     )
     wanted = profiles.profile(profile).scaled(users, seconds, rate)
     directory = out / profile
@@ -52,7 +52,7 @@ def loadtest(
             raise click.ClickException(str(error)) from error
         except asyncio.CancelledError:
             raise click.ClickException("told to end before there was a verdict") from None
-        click.echo(verdict.report(outcome.judgement, outcome.told))
+        click.echo(report.report(outcome))
         click.echo(f"\nreports in {directory}/: {', '.join(run.REPORTS)}")
         if len(outcome.told["steps"]) > 1:
             record.plot(outcome.told, directory / "latency.png")
