@@ -23,7 +23,8 @@ def plot(told: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")  # no window
     from matplotlib import pyplot
 
-    steps = [step for step in told["steps"] if "p99" in step]
+    last = {step["users"]: step for step in told["steps"] if "p99" in step}  # of the same number
+    steps = list(last.values())
     figure, axes = pyplot.subplots(figsize=_INCHES, layout="constrained")
     for cut, style in (("p50", "o-"), ("p90", "s-"), ("p99", "^-"), ("max", "x:")):
         axes.plot([one["users"] for one in steps], [one[cut] for one in steps], style, label=cut)
@@ -34,7 +35,7 @@ def plot(told: dict[str, Any], path: Path) -> None:
         axes.axvline(told["knee"], color="grey", linestyle=":", linewidth=1)
     axes.set(yscale="log", xlabel="dashboards that see every call",
              ylabel="publish → receive, ms",
-             title=f"{told['rate']:g} events/s; knee at {told['knee']:g}; "
+             title=f"{told['rate']:g} events/s; knee at {told['knee']:g}\n"
                    f"gave up first: {told['gave_up']}")  # fmt: skip
     axes.title.set_fontsize(10)
     axes.grid(visible=True, alpha=0.3)
