@@ -146,10 +146,11 @@ _SAID = {
 def _end(plan: shapes.Planned | None, path: str) -> None:
     merged.merge(loader.ledger.take())
     if path:
-        steps = (
-            {"steps": plan.steps, "gave_up": plan.gave_up, "ending": plan.ending} if plan else {}
-        )
-        save(merged, Path(path), **steps)
+        told = {} if plan is None else {
+            "steps": plan.steps, "gave_up": plan.gave_up, "ending": plan.ending,
+            "measured": plan.measured,
+        }  # fmt: skip
+        save(merged, Path(path), **told)
     if plan is None:  # nobody judges it: a person looks
         for name, one in sorted(merged.histograms.items()):
             told = percentiles(one)

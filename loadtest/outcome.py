@@ -30,17 +30,20 @@ def judged(
     numbers: dict[str, float] = dict.fromkeys(_ZERO, 0) | counts
     numbers["redis"] = wrong
     streaming = 1 - profile.mix.get("Poller", 0) / sum(profile.mix.values())
-    numbers["compared"] /= max(1, told["ending"]) * streaming
+    numbers["compared"] = min(1, numbers["compared"] / max(1, told["ending"] * streaming))
     steps = told["steps"]
     limit = profile.objectives.get("receive p99", 0)
     good = [step["users"] for step in steps if step.get("p99", limit + 1) <= limit]
     numbers["knee"] = max(good, default=0)
+    began, ended = told["measured"]
+    samples = [one for one in samples if began <= one["at"] <= ended]
+    late = told["published"]["late_ms"].items()  # by second
     for name, what in (("memory growth", "rss"), ("descriptor growth", "fds")):
-        numbers[name] = _growth([one[what] for one in _measured(samples, steps)])
+        numbers[name] = _growth([one[what] for one in samples])
     pressure = {
         "cpu": counts.get("worst loader cpu thousandths", 0) / 1000,
         "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
-        "publisher_late_ms": told["published"]["latest_ms"],
+        "publisher_late_ms": max((ms for at, ms in late if began <= int(at) <= ended), default=0),
         "before_time": counts.get("before its time", 0),
     } | machine.shares(samples)
     judgement = verdict.judge(profile, numbers, told["percentiles"], pressure)
@@ -56,16 +59,6 @@ def judged(
                    f"{platform.python_version()}, loader and servers on the same machine",
     }  # fmt: skip
     return Outcome(judgement, told)
-
-
-def _measured(
-    samples: list[dict[str, float]], steps: list[dict[str, Any]]
-) -> list[dict[str, float]]:
-    """Those of the last step."""
-    if not steps:
-        return []
-    began, seconds = steps[-1]["began"], steps[-1]["seconds"]
-    return [one for one in samples if began <= one["at"] <= began + seconds]
 
 
 def _growth(values: list[float]) -> float:

@@ -48,6 +48,7 @@ class Planned(LoadTestShape):
         self.steps: list[dict[str, Any]] = []
         self.gave_up = NOBODY
         self.ending = 0  # how many users are there when all is compared
+        self.measured = (0.0, 0.0)  # from when to when
         self._users = 0
         self._quiet = quiet
         self._admin = admin
@@ -127,7 +128,7 @@ class Planned(LoadTestShape):
         self._say("rest")
         yield from self._hold(users, REPORT_SECONDS)
         step: dict[str, Any] = {
-            "users": users, "began": began, "seconds": ended - began,
+            "users": users, "seconds": ended - began,
             "loader_cpu": counts["worst loader cpu thousandths"] / 1000,
             "loader_lag_ms": counts["worst loader lag µs"] / 1000,
         }  # fmt: skip
@@ -151,6 +152,10 @@ class Planned(LoadTestShape):
         return self.ledger.counts["workers that compared"] >= workers
 
     def _say(self, what: str) -> None:
+        if what == "measure" and not self.measured[0]:
+            self.measured = (time.time(), 0.0)
+        if what in ("rest", "quiet"):
+            self.measured = (self.measured[0], time.time())
         if self.runner is not None:
             self.runner.send_message(what)
 
