@@ -1,7 +1,8 @@
 """What a run was worth: PASSED, FAILED, or INVALID because the loader distorted it.
 
 A divergence, a gap or a foreign call is a failure whatever the loader was like: no loader makes
-up a call. What is slow in a run that is not valid says nothing, and is not called a failure.
+up a call. What is slow in a run that is not valid says nothing, and is not called a failure; nor
+are evictions, for a loader that stands still looks like a client that has gone.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class Row:
     def timed(self) -> bool:
         return self.objective.split()[-1] in TIMED
 
+    @property
+    def of_the_loader_too(self) -> bool:
+        return self.timed or self.objective == "evictions"
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -64,12 +69,12 @@ def judge(profile: Profile, numbers: dict[str, float], percentiles: dict[str, di
         rows = [row for row in rows if not row.timed]
     reasons = invalid(profile, pressure)
     broken = [row for row in rows if not row.kept]
-    if pressure["others"] > profile.loader.others_share and any(row.timed for row in broken):
+    if pressure["others"] > profile.loader.others_share and any(row.of_the_loader_too for row in broken):
         reasons.append(
             f"something else on this machine used {pressure['others']:.0%} of a core "
             f"(more than {profile.loader.others_share:.0%}), and times were broken"
         )
-    if any(not row.timed for row in broken):
+    if any(not row.of_the_loader_too for row in broken):
         verdict: Verdict = "FAILED"
     elif reasons:
         verdict = "INVALID"

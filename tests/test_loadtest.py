@@ -227,6 +227,8 @@ FAST = {"receive": {"p99": 20.0, "max": 90.0}, "snapshot": {"p99": 100.0}}
         ({}, {}, {"before_time": 1}, "INVALID"),
         ({}, {}, {"others": 1.5}, "PASSED"),
         ({}, {"receive": {"p99": 300, "max": 400}}, {"others": 1.5}, "INVALID"),
+        ({"evictions": 1}, {}, {}, "FAILED"),
+        ({"evictions": 1}, {}, {"lag_ms": 3_000}, "INVALID"),
         ({"gaps": 1}, {}, {"cpu": 0.95}, "FAILED"),  # no loader makes up a gap
     ],
 )
