@@ -17,7 +17,7 @@ import gevent
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # locust gives a locustfile its own folder
 
-from locust import events
+from locust import events, runners
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest import profiles, shapes
@@ -35,6 +35,9 @@ from loadtest.users import (
 KINDS = (Dashboard, CompanyDashboard, FilteredDashboard, SlowReader, Flapper, Poller)
 merged = Ledger()  # of all workers; without workers, of this process
 CLOCK_PROBES = 10
+# Locust takes a worker that is silent for three seconds for lost, and its users are started once
+# more elsewhere. One that is only busy says so itself: then the run is INVALID.
+LIVENESS_SECONDS = 30
 
 
 @events.init_command_line_parser.add_listener
@@ -70,6 +73,7 @@ def begin(environment: Any, **_: Any) -> None:
             gevent.spawn(_end_with, os.getppid())
         events.report_to_master.add_listener(_report)
     elif isinstance(runner, MasterRunner):
+        runners.HEARTBEAT_LIVENESS = LIVENESS_SECONDS
         events.worker_report.add_listener(_merge)
     else:
         gevent.spawn(_merge_here)

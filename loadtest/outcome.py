@@ -30,7 +30,7 @@ def judged(
     numbers: dict[str, float] = dict.fromkeys(_ZERO, 0) | counts
     numbers["redis"] = wrong
     streaming = 1 - profile.mix.get("Poller", 0) / sum(profile.mix.values())
-    numbers["compared"] = min(1, numbers["compared"] / max(1, told["ending"] * streaming))
+    numbers["compared"] /= max(1, told["ending"] * streaming)
     steps = told["steps"]
     limit = profile.objectives.get("receive p99", 0)
     good = [step["users"] for step in steps if step.get("p99", limit + 1) <= limit]
@@ -45,6 +45,7 @@ def judged(
         "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
         "publisher_late_ms": max((ms for at, ms in late if began <= int(at) <= ended), default=0),
         "before_time": counts.get("before its time", 0),
+        "users": numbers["compared"],
     } | machine.shares(samples)
     judgement = verdict.judge(profile, numbers, told["percentiles"], pressure)
     told |= {

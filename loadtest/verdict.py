@@ -15,6 +15,7 @@ from loadtest.profiles import Profile
 
 Verdict: TypeAlias = Literal["PASSED", "FAILED", "INVALID"]
 EXIT_CODES: Final[dict[Verdict, int]] = {"PASSED": 0, "FAILED": 1, "INVALID": 3}
+MOST_USERS: Final = 1.05  # of those planned: which of its kinds Locust takes is rounded
 NOBODY: Final = "nobody"
 SATURATED: Final = 0.9  # of a core: who used so much of it had no more to use
 TIMED: Final = ("p50", "p90", "p99", "p99.9", "max")
@@ -98,6 +99,8 @@ def invalid(profile: Profile, pressure: dict[str, float]) -> list[str]:
     if pressure["publisher_late_ms"] > loader.publisher_late_ms:
         reasons.append(f"an event was published {pressure['publisher_late_ms']:.0f} ms after its "
                        f"time (more than {loader.publisher_late_ms:.0f} ms)")  # fmt: skip
+    if pressure["users"] > MOST_USERS:
+        reasons.append(f"there were {pressure['users']:.0%} of the users that were wanted")
     if pressure["before_time"]:
         reasons.append("events arrived before their time: the clocks differ")
     return reasons

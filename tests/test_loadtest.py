@@ -208,7 +208,14 @@ def test_a_percentile_over_workers_is_that_of_all_samples() -> None:
     assert merged.counts["gaps"] == 2
 
 
-CALM = {"cpu": 0.3, "lag_ms": 20.0, "publisher_late_ms": 5.0, "before_time": 0.0, "others": 0.0}
+CALM = {
+    "cpu": 0.3,
+    "lag_ms": 20.0,
+    "publisher_late_ms": 5.0,
+    "before_time": 0.0,
+    "others": 0.0,
+    "users": 1.0,
+}
 GOOD = {"gaps": 0.0, "duplicates": 0.0, "divergence": 0.0, "foreign": 0.0, "evictions": 0.0,
         "unequal": 0.0, "redis": 0.0, "compared": 1.0}  # fmt: skip
 FAST = {"receive": {"p99": 20.0, "max": 90.0}, "snapshot": {"p99": 100.0}}
@@ -225,6 +232,7 @@ FAST = {"receive": {"p99": 20.0, "max": 90.0}, "snapshot": {"p99": 100.0}}
         ({}, {}, {"lag_ms": 101}, "INVALID"),
         ({}, {}, {"publisher_late_ms": 101}, "INVALID"),
         ({}, {}, {"before_time": 1}, "INVALID"),
+        ({}, {}, {"users": 1.45}, "INVALID"),
         ({}, {}, {"others": 1.5}, "PASSED"),
         ({}, {"receive": {"p99": 300, "max": 400}}, {"others": 1.5}, "INVALID"),
         ({"evictions": 1}, {}, {}, "FAILED"),
