@@ -31,7 +31,7 @@ REPORT_SECONDS: Final = 4.0  # workers report every 3 s
 QUIET_SECONDS: Final = 3.0  # until the publisher is quiet and the last frames are written
 COMPARE_SECONDS: Final = 40.0
 JOIN_SECONDS: Final = 2.0  # from the last one's start until it has its snapshot
-ATTEMPTS: Final = 2
+ATTEMPTS: Final = 3
 STORMS: Final = 3
 RAMP_STEPS: Final = 10
 

@@ -107,20 +107,19 @@ def invalid(profile: Profile, pressure: dict[str, float]) -> list[str]:
 
 
 def gave_up(profile: Profile, step: dict[str, Any]) -> str:
-    """Who could not go on in a step, or NOBODY. A loader beyond its limits says nothing of the
-    service; and a service that got no more of a core than it did had to share it."""
+    """Who could not go on in a step, or NOBODY. A late loader can only make latencies longer, so
+    an objective that is kept is kept; and a service that got no more of a core had to share it."""
     loader, limit = profile.loader, profile.objectives["receive p99"]
+    cores = os.cpu_count() or 1
     if step["loader_cpu"] > loader.cpu_share:
         return f"the loader, with {step['loader_cpu']:.0%} of a core"
-    kept = step.get("p99", limit + 1) <= limit
-    cores = os.cpu_count() or 1
-    if step.get("service_cpu", 0) > SATURATED and not kept:
+    if step.get("p99", limit + 1) <= limit:
+        return NOBODY
+    if step.get("service_cpu", 0) > SATURATED:
         return f"the service, with {step['service_cpu']:.0%} of a core"
-    if step.get("machine_cpu", 0) > SATURATED * cores and (
-        not kept or step["loader_lag_ms"] > loader.lag_ms
-    ):
+    if step.get("machine_cpu", 0) > SATURATED * cores:
         return (f"the machine: its {cores} cores were {step['machine_cpu'] / cores:.0%} busy, "
                 f"{step.get('service_cpu', 0):.0%} of one with the service")  # fmt: skip
     if step["loader_lag_ms"] > loader.lag_ms:
         return f"the loader, {step['loader_lag_ms']:.0f} ms late"
-    return NOBODY if kept else "the service"
+    return "the service"

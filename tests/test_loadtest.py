@@ -254,7 +254,8 @@ def test_a_verdict(
     [
         ({}, "nobody"),
         ({"loader_cpu": 0.9, "p99": 400}, "the loader"),
-        ({"loader_lag_ms": 150}, "the loader"),
+        ({"loader_lag_ms": 150}, "nobody"),
+        ({"loader_lag_ms": 150, "p99": 400}, "the loader"),
         ({"service_cpu": 0.97, "p99": 400}, "the service"),
         ({"machine_cpu": 1_000, "p99": 400}, "the machine"),
         ({"p99": 400}, "the service"),
