@@ -66,7 +66,9 @@ def summary(told: dict[str, Any]) -> str:
         f"{pressure['others']:.0%} with what is not ours",
         "",
     ]
+    for name, number in told["service"].items():
+        lines.append(f"{'the service: ' + name:38}{number:>14,.0f}")
     for name, number in sorted(told["counts"].items()):
         if not name.startswith("worst loader"):
-            lines.append(f"{name:34}{number:>14,}")
+            lines.append(f"{name:38}{number:>14,}")
     return "\n".join(lines)
