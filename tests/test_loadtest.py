@@ -266,11 +266,16 @@ def test_who_gave_up_first(step: dict[str, float], expected: str) -> None:
     assert verdict.gave_up(profile("capacity"), calm | step).startswith(expected)
 
 
-def test_a_single_fault_is_planted_once_and_late() -> None:
-    fault = planted.Fault(planted.altered)
+def test_a_single_fault_is_planted_once_and_in_every_thousand_a_lost_one() -> None:
+    once = planted.Fault(planted.altered, warm_seconds=-1)
     whole = sse.event("diff", orjson.dumps({"calls": {"a": change(5, "sra")}}))
-    made = [fault.pass_on(whole, None).event for _ in range(planted.WARM_DIFFS + 10)]
-    assert fault.done == 1
-    (spoilt,) = {one for one in made if one != whole}
-    assert b'"state":"ringing"' in spoilt
-    assert fault.pass_on(b"event: heartbeat\ndata: {}\n\n", None).event.startswith(b"event: heart")
+    made = [once.pass_on(whole, None).event for _ in range(10)]
+    assert made[1:] == [whole] * 9
+    assert b'"state":"ringing"' in made[0]
+    lost = planted.Fault(planted.lost, every=1_000)
+    assert [lost.pass_on(whole, None).event for _ in range(3_000)].count(b"") == lost.done == 3
+
+
+def test_what_is_no_diff_is_never_spoilt() -> None:
+    beat = sse.event("heartbeat", b"{}")
+    assert planted.Fault(planted.lost, every=1).pass_on(beat, None) == (beat, 0.0)
