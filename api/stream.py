@@ -14,7 +14,7 @@ import orjson
 
 from api import sse
 from api.auth import Verifier
-from api.direct import Chunks
+from api.direct import Outlet
 from api.wheel import TURN_SECONDS, Wheel
 from livestate.access import Identity, Scope
 from livestate.runtime.channel import Goodbye, Subscriber
@@ -50,7 +50,7 @@ class Lease(NamedTuple):
     token: str
     subject: str
     client: str | None  # an address, where streams are counted on one
-    outlet: Chunks | None
+    outlet: Outlet | None
 
 
 class Stall(NamedTuple):
@@ -112,7 +112,7 @@ class Streams:
         scope: Scope,
         position: sse.Position | None,
         client: str | None,
-        outlet: Chunks | None,
+        outlet: Outlet | None,
         *,
         gzip: bool,
     ) -> AsyncIterator[bytes]:
@@ -134,22 +134,39 @@ class Streams:
         self.opened["resumed" if resumed else "unknown_id" if position else "fresh"] += 1
         self._begin(subscriber, identity, Lease(token, identity.subject, client, outlet))
         subscriber.heartbeat_due = True  # says at once whether what follows is live
+        awake = asyncio.Event()
+        subscriber.wake = awake.set
+        handed_over = False
         try:
             yield head + form(Frame(sse.retry(retry_ms(None))))
             while not subscriber.over():
-                subscriber.wake.clear()
+                awake.clear()
                 for frame in subscriber.next_frames():
                     yield form(frame)
                     if subscriber.over():
                         break
                 else:
-                    if outlet is not None and not subscriber.over():
-                        subscriber.attach(outlet)
-                    await subscriber.wake.wait()
+                    if outlet is not None and not outlet.closing:
+                        self._hand_over(subscriber, outlet)
+                        handed_over = True
+                        return
+                    await awake.wait()
             if subscriber.ended is not None:
                 yield form(goodbye(subscriber.ended, len(self._leases)))
         finally:
-            self._end(subscriber)
+            if not handed_over:
+                self._end(subscriber)
+
+    def _hand_over(self, subscriber: Subscriber, outlet: Outlet) -> None:
+        """The stream goes on without a task: the hub writes, and callbacks end it."""
+
+        def dismiss() -> None:
+            if subscriber.ended is not None:
+                outlet.finish(goodbye(subscriber.ended, len(self._leases)))
+
+        outlet.take_over(lost=lambda: self._end(subscriber))
+        subscriber.wake = dismiss
+        subscriber.attach(outlet)
 
     def _begin(self, subscriber: Subscriber, identity: Identity, lease: Lease) -> None:
         now = asyncio.get_running_loop().time()
@@ -187,6 +204,9 @@ class Streams:
             subscriber.end("drain")
         while self._leases and loop.time() < deadline:
             await asyncio.sleep(0.02)
+        for lease in tuple(self._leases.values()):  # who takes nothing does not take a goodbye
+            if lease.outlet is not None:
+                lease.outlet.abort()
 
     def sweep(self, now: float) -> None:
         """Cut off the clients whose sockets take nothing. Not on the way of a write, which would

@@ -35,6 +35,10 @@ UNCHECKED_SECONDS: Final = 3.0  # a source that nobody has looked at for so long
 _WHOLE: Final = None  # in place of a call before: the client needs the whole record
 
 
+def _nobody() -> None:
+    """Nobody is to be woken yet."""
+
+
 class Source(NamedTuple):
     """Whether what we show is fed: since when it is not, ms since the epoch, or None."""
 
@@ -56,7 +60,7 @@ class Outlet(Protocol):
     was written before is still on its way out of this process."""
 
     def ready(self) -> bool: ...
-    def write(self, frame: Frame) -> None: ...
+    def write(self, frames: list[Frame]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +110,14 @@ class Subscriber:
 
     def __init__(self, channel: Channel, cursor: int | None) -> None:
         self.channel = channel
+        # Called when there is something for the stream to do that the hub cannot do itself: to
+        # write where it has no outlet, or to say goodbye. It must not wait.
+        self.wake: Callable[[], None] = _nobody
         self.cursor = cursor  # None: needs a snapshot
         self.renamed = False  # its position is of the epoch before: it must learn the new name
         self.outlet: Outlet | None = None
         self.heartbeat_due = False
         self.ended: Goodbye | None = None
-        self.wake = asyncio.Event()
 
     def over(self) -> bool:
         return self.ended is not None
@@ -145,9 +151,7 @@ class Subscriber:
         return frames
 
     def attach(self, outlet: Outlet) -> None:
-        """From now on the hub writes to ``outlet`` itself, with no task in between, until
-        ``wake`` is set: then this stream's own task is needed again."""
-        self.wake.clear()
+        """From now on the hub writes to ``outlet`` itself, with no task in between."""
         self.outlet = outlet
         self.offer()
 
@@ -155,25 +159,20 @@ class Subscriber:
         """Write what is due if the last write has left; else be one of those who lag."""
         outlet = self.outlet
         if outlet is None:
-            self.wake.set()
+            self.wake()
         elif not outlet.ready():
             self.channel.lag(self)
-        elif self.needs_snapshot:
-            # Its parts are to be written one at a time: that is for a task that can wait.
-            self.outlet = None
-            self.wake.set()
         else:
             self.channel.lagging.discard(self)
-            for frame in self.next_frames():
-                outlet.write(frame)
+            outlet.write(self.next_frames())
 
     def end(self, reason: Goodbye) -> None:
-        """Silence at once; the stream's own task says goodbye and closes."""
+        """Silence at once; whoever holds the stream says goodbye and closes."""
         if self.ended is None:
             self.ended = reason
             self.channel.leave(self)
             self.outlet = None
-            self.wake.set()
+            self.wake()
 
     def leave(self) -> None:
         """The stream is over, however it came; safe to call twice."""
