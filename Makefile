@@ -17,7 +17,7 @@ test: .venv/ready ## all tests, on real servers
 	@scripts/system-packages chromium redis-server curl
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20
+faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20 DIRECT=no
 	@scripts/system-packages chromium redis-server faketime
 	@$(BIN)/python -m pytest tests/faults tests/abuse
 
