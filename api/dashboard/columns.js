@@ -15,7 +15,8 @@ const delay = (record) => between(record.setup_at, record.progress_at ?? record.
 const toAnswer = (record) => between(record.setup_at, record.answered_at);
 const span = (ms) => (ms === undefined ? "" : gap(ms));
 
-// `text(record, now, gone, mask)`; `rank(record)`; `off` columns are chosen, not given.
+// `text(record, now, gone, mask)`; `rank(record)`; `off` columns are chosen, not given; what
+// `ticks` says something else each second of a call that does not change.
 export const COLUMNS = {
   state: {
     title: "State", width: "minmax(15ch, 1.1fr)",
@@ -48,12 +49,12 @@ export const COLUMNS = {
     text: (record) => DIRECTIONS[record.direction] ?? "",
   },
   talk: {
-    title: "Duration", width: "9ch", number: true, rank: (record) => negative(record.answered_at),
+    title: "Duration", width: "9ch", number: true, ticks: true, rank: (record) => negative(record.answered_at),
     text: (record, now, gone) =>
       record.answered_at === undefined ? "" : length(end(gone, now) - record.answered_at),
   },
   age: {
-    title: "Age", width: "8ch", number: true, rank: (record) => negative(record.setup_at),
+    title: "Age", width: "9ch", number: true, ticks: true, rank: (record) => negative(record.setup_at),
     text: (record, now, gone) => length(end(gone, now) - (record.setup_at ?? now)),
   },
   answer: {

@@ -1,11 +1,9 @@
 // The tiles: one figure each, what it was in the last quarter of an hour, and whether it is too
 // much. An alarm is a colour and a sign and a word.
 
-import { gap, length } from "./text.js";
+import { gap, length, percent, whole } from "./text.js";
 import { judge, side } from "./thresholds.js";
 
-const percent = (value) => `${value.toLocaleString("en", { maximumFractionDigits: 1 })} %`;
-const whole = (value) => value.toLocaleString("en");
 const seconds = (value) => gap(value * 1000);
 
 export const TILES = {
