@@ -7,7 +7,7 @@ import { Order } from "./order.js";
 import { Rows } from "./rows.js";
 
 const OVERSCAN = 6;
-const PICTURE_MS = 200; // between two pictures of what changed; scrolling does not wait
+const PICTURE_MS = 250; // between two pictures of what changed; scrolling does not wait
 const FADE_MS = 4_000; // how long a call that is over shows why
 
 // Which rows exist for what is scrolled into sight: the first, and how many. Pure.
