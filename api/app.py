@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from quart import Quart, Response, request, send_from_directory
 
-from api import direct, sse
+from api import direct, sse, trace
 from api.address import Networks, client_of
 from api.auth import Verifier, refusal, token_of
 from api.keys import Unauthenticated
@@ -45,6 +45,7 @@ def create_app(
     *,
     clock: Callable[[], int],
     trusted_proxies: Networks = (),
+    trace_url: str | None = None,
 ) -> Quart:
     """The application. Everything it serves is in its arguments."""
     app = Quart(__name__, static_folder=None)
@@ -123,7 +124,10 @@ def create_app(
         call = table.calls.get(key)
         if call is None or not scope_for(identity).admits(call):
             return problem(404, "No such call, or not one of yours.")
-        return _json(_story(call))
+        told = _story(call)
+        if trace_url is not None and identity.sees_all:
+            told["link"] = trace.link(trace_url, call, clock())
+        return _json(told)
 
     @app.get("/live-calls")
     async def page() -> Response:
