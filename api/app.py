@@ -22,8 +22,9 @@ from livestate.call import Call
 from livestate.diff import ending, record
 
 DASHBOARD: Final = Path(__file__).parent / "dashboard"
+PAGES: Final = frozenset({"live-calls.html", "login.html"})  # they have addresses of their own
 ASSETS: Final = frozenset(
-    str(path.relative_to(DASHBOARD)) for path in DASHBOARD.rglob("*.*") if path.suffix != ".html"
+    str(path.relative_to(DASHBOARD)) for path in DASHBOARD.rglob("*.*") if path.name not in PAGES
 )
 STREAM_PATH: Final = "/api/v1/live/calls"
 BODY_SECONDS: Final = 5  # Quart waits a minute for a body

@@ -18,6 +18,7 @@ export const TILES = {
   pdd_p95_ms: { title: "PDD p95", series: "pdd_ms", format: gap },
   longest: { title: "Longest call", format: (value) => length(value * 1000) },
 };
+const WINDOW_SECONDS = 900; // of what is measured, unless the service is younger
 const SIGNS = { warning: "▲", alarm: "⛔" };
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -106,7 +107,8 @@ function make(name, { title, id, series }) {
 }
 
 function note(name, figures) {
-  const of = (count) => (count ? `of ${whole(count)} calls` : "no calls yet");
+  const since = figures.window_seconds < WINDOW_SECONDS ? ` in ${length(figures.window_seconds * 1000)}` : "";
+  const of = (count) => (count ? `of ${whole(count)} calls${since}` : "no calls yet");
   if (figures.concurrent === undefined) return "";
   if (name === "concurrent") return `peak today ${whole(figures.concurrent_peak)}`;
   if (name === "cps") return `peak today ${figures.cps_peak}`;
