@@ -117,7 +117,9 @@ function show(change, ended) {
     paused.changes += change === "all" ? 1
       : change.added.length + change.changed.length + change.removed.length;
   }
-  if (change === "all") tell(); // the rest is told twice a second
+  if (change !== "all") return; // what changes all the time is told twice a second
+  chips.offer(fold.calls.values());
+  tell();
 }
 
 function figures(data) {
