@@ -286,7 +286,7 @@ class Kpis:
             **_delays(window),
             "longest_since": mine.longest_since(),
             "trunks": list(_trunks(mine.trunks, window, day)),
-            "series": _series(mine, last),
+            "series": _series(mine, self._started // BUCKET_MS, last),
         }
         if company_id is None:
             told["companies"] = list(_busiest(mine.companies, day))
@@ -374,8 +374,9 @@ def _trunks(
         yield name, now, peak, seized, _percent(answered, seized)
 
 
-def _series(mine: Figures, last: int) -> dict[str, list[float | None]]:
-    """The window bucket by bucket, oldest first; the last one is not over yet."""
+def _series(mine: Figures, first: int, last: int) -> dict[str, list[float | None]]:
+    """The window bucket by bucket, oldest first; the last one is not over yet. Before the ``first``
+    one nobody counted."""
     by_number = {bucket.at: bucket for bucket in mine.buckets}
     told: dict[str, list[float | None]] = {
         name: [] for name in ("concurrent", "cps", "asr", "ner", "acd_seconds", "pdd_ms")
@@ -386,8 +387,10 @@ def _series(mine: Figures, last: int) -> dict[str, list[float | None]]:
         live = bucket.live if number in by_number else live
         if number == last - BUCKETS:
             continue  # only what was up when the window began
-        told["concurrent"].append(mine.live.now if number == last else live)
-        told["cps"].append(round(bucket.setups * 1000 / BUCKET_MS, 2))
+        counted = number >= first
+        up = mine.live.now if number == last else live
+        told["concurrent"].append(up if counted else None)
+        told["cps"].append(round(bucket.setups * 1000 / BUCKET_MS, 2) if counted else None)
         told["asr"].append(_percent(bucket.answered, bucket.offered))
         told["ner"].append(_percent(bucket.effective, bucket.offered))
         told["acd_seconds"].append(_ratio(bucket.talk_ms, bucket.completed * 1000))

@@ -3,7 +3,7 @@
 import { Attention } from "./attention.js";
 import * as busiest from "./busiest.js";
 import { Chips } from "./chips.js";
-import { COLUMNS, NARROW } from "./columns.js";
+import { COLUMNS, NARROW, OFF_THE_WALL } from "./columns.js";
 import { Connection, browser } from "./connection.js";
 import { Drawer } from "./drawer.js";
 import * as files from "./export.js";
@@ -41,7 +41,7 @@ const serverTime = () => (heardAt === 0 ? Date.now() : asOf + browser.now() - he
 function shownTime() {
   if (paused !== null) return paused.at;
   const { state, staleSince } = connection;
-  if (state === "stale" && staleSince !== null) return staleSince;
+  if (state !== "live" && staleSince !== null) return staleSince; // also when worse came after it
   return state === "live" || heardAt === 0 ? serverTime() : asOf;
 }
 
@@ -243,8 +243,9 @@ function dress() {
   attention.setSound(chosen.sound && navigator.userActivation?.hasBeenActive === true);
   table.mask = chosen.mask;
   table.raise = chosen.oddFirst;
+  const left = new Set([...(own ? ["company"] : []), ...(onWall() ? OFF_THE_WALL : [])]);
   if (narrow.matches) table.setColumns(Object.keys(NARROW), Object.values(NARROW));
-  else table.setColumns(chosen.columns.filter((column) => column !== "company" || !own));
+  else table.setColumns(chosen.columns.filter((column) => !left.has(column)));
   table.arrange();
   tell();
 }
@@ -265,7 +266,7 @@ function remember() {
   const pairs = filters.pairs();
   const { column, up } = table.sorted;
   if (column !== "age" || !up) pairs.push(["sort", `${up ? "" : "-"}${column}`]);
-  if (document.body.classList.contains("wall")) pairs.push(["wall", "1"]);
+  if (onWall()) pairs.push(["wall", "1"]);
   const query = new URLSearchParams(pairs).toString();
   history.replaceState(null, "", query ? `?${query}` : location.pathname);
 }
@@ -298,9 +299,12 @@ function still() {
   set(at("pause"), paused === null ? "Pause" : `Go on: ${whole(paused.changes)} changes waiting`);
 }
 
+const onWall = () => document.documentElement.classList.contains("wall");
+
 function wall() {
-  const on = document.body.classList.toggle("wall");
+  const on = document.documentElement.classList.toggle("wall");
   at("wall").setAttribute("aria-pressed", String(on));
+  dress();
   remember();
 }
 
