@@ -5,7 +5,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .PHONY: help demo test check faults faults-fast format docs figures peers gate gate-proof \
-	loadtest bench-page screenshots lock clean
+	loadtest bench-page firefox screenshots lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -55,6 +55,10 @@ gate: .venv/ready ## what this commit costs against its merge-base; BASE=<commit
 gate-proof: .venv/ready ## the gate passes A/A and fails 20 % more work, five times out of five
 	@scripts/system-packages valgrind
 	@$(BIN)/python -m bench.gate.proof
+
+firefox: .venv/ready ## the page in Firefox ESR, where it may differ from Chromium
+	@scripts/system-packages firefox-esr
+	@$(BIN)/python -m pytest tests/firefox
 
 bench-page: .venv/ready ## 10,000 calls on the page: main thread and pictures a second, with a gate
 	@scripts/system-packages chromium

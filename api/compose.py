@@ -220,7 +220,8 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
                       live.streams, live.projection, live.consumer, live.cdrs,
                       live.watch)  # fmt: skip
     public = create_app(live.table, live.streams, live.verifier, clock=now_ms,
-                        trusted_proxies=networks(settings.trusted_proxies))  # fmt: skip
+                        trusted_proxies=networks(settings.trusted_proxies),
+                        trace_url=settings.trace_url)  # fmt: skip
     admin = create_admin(numbers, ready=live.not_ready, status=live.status)
     http1.install()
     if settings.direct == "yes":

@@ -1,7 +1,7 @@
 """The other end of the wire: SSE bytes to events, events folded to the calls a dashboard shows.
 
 For ``livestate tail``, tests and load. Pure: bytes come in, nothing waits. The page has its own in
-JavaScript, ``api/dashboard/fold.js``; ``tests/vectors/fold.json`` binds the two.
+JavaScript, ``api/dashboard/fold.js``; ``tests/vectors`` binds the two.
 """
 
 from __future__ import annotations
