@@ -5,7 +5,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .PHONY: help demo test check faults faults-fast format docs figures peers gate gate-proof \
-	loadtest bench-page firefox screenshots lock clean
+	loadtest loadtest-proof bench-page firefox screenshots lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ figures: .venv/ready ## measure what is promised, on this machine, into docs/fig
 
 loadtest: .venv/ready ## Locust against real servers, judged: PROFILE=ci|pilot|capacity|storm|soak
 	@$(BIN)/livestate loadtest --profile $(or $(PROFILE),ci) $(LOADTEST)
+
+loadtest-proof: .venv/ready ## a planted fault is caught by the load test, each of them; TIMES=5
+	@$(BIN)/python -m loadtest.proof --times $(or $(TIMES),1)
 
 peers: .venv/ready ## livestate beside what one would pick instead, in one run, into docs/benchmarks.md
 	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:nginx || true  # missing: said so

@@ -81,6 +81,12 @@ def free_port() -> int:
     raise ServerFailed("free_port", "found none in 100 tries")
 
 
+def bound(program: str, *arguments: str) -> list[str]:
+    """A command whose process ends with ours, however that ends. ``program`` is a path."""
+    shim = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
+    return [*shim, program, *arguments]
+
+
 class Server(ABC):
     """One child process with a port and a directory of its own.
 
@@ -141,10 +147,9 @@ class Server(ABC):
         if threading.current_thread() is not threading.main_thread():
             raise ServerFailed(self.name, "would end with this thread: start it from the main one")
         self.data.mkdir(exist_ok=True)
-        shim = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*shim, self.program, *self._command(), *self.arguments],
+                bound(self.program, *self._command(), *self.arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
