@@ -31,7 +31,7 @@ class Null:
     def ready(self) -> bool:
         return True
 
-    def write(self, frame: bytes) -> None:
+    def write(self, frames: list[bytes]) -> None:
         self.writes += 1
 
 
@@ -89,9 +89,10 @@ def since(day: list[Message]) -> Work:
 
 def encode(day: list[Message]) -> Work:
     """A diff of twenty calls to JSON, framed as an event and as a chunk."""
-    from api.sse import Position, chunk, event
+    from api.sse import Position, event
     from livestate.access import Scope
     from livestate.diff import Records, diff
+    from livestate.runtime.frame import chunk
 
     view = _table(day).view(Scope())
     rows = list(view.since(view.version - 20))
