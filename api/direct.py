@@ -26,7 +26,7 @@ from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import Event
 from quart import Request
 
-from livestate.runtime.frame import Frame
+from livestate.runtime.frame import Follower, Frame
 
 BACKLOG: Final = 4096  # with Hypercorn's 100, 2,000 dashboards that come back wait 18 s
 # A peer that acknowledges nothing for this long is gone, however full its pipe is (RFC 5482).
@@ -71,14 +71,14 @@ class Outlet(asyncio.Protocol):
     """The way out of one connection: an :class:`~livestate.runtime.channel.Outlet`, and the
     transport's protocol from the moment it is taken over."""
 
-    __slots__ = ("_connection", "_gzip", "_lost", "_paused", "_rest", "_transport", "_writer")
+    __slots__ = ("_connection", "_follower", "_lost", "_paused", "_rest", "_transport", "_writer")
 
-    def __init__(self, connection: Connection, *, gzip: bool) -> None:
+    def __init__(self, connection: Connection, follower: Follower | None) -> None:
         self._connection: Connection | None = connection
         # Held because a StreamWriter that is forgotten closes its transport.
         self._writer = connection.writer
         self._transport = connection.writer.transport
-        self._gzip = gzip
+        self._follower = follower  # None: no gzip
         self._lost: Callable[[], None] | None = None
         self._rest: Iterator[Frame] | None = None  # written, but the transport is full
         self._paused = False
@@ -120,7 +120,7 @@ class Outlet(asyncio.Protocol):
         self._transport.abort()
 
     def _form(self, frame: Frame) -> bytes:
-        return frame.block_chunk if self._gzip else frame.chunk
+        return self._follower.chunk(frame) if self._follower is not None else frame.chunk
 
     def _pump(self) -> None:
         if self._rest is None:
@@ -156,12 +156,12 @@ def install() -> None:
     hypercorn_run.TCPServer = Connection  # type: ignore[attr-defined]
 
 
-def outlet(request: Request, *, gzip: bool) -> Outlet | None:
+def outlet(request: Request, follower: Follower | None) -> Outlet | None:
     """The direct way out of this request's connection, where there is one."""
     connection = _connection.get()
     if connection is None or request.http_version != "1.1":
         return None
-    return Outlet(connection, gzip=gzip)
+    return Outlet(connection, follower)
 
 
 def listen(address: str) -> socket.socket:

@@ -7,7 +7,6 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Final, NamedTuple
 
 import orjson
@@ -18,7 +17,7 @@ from api.direct import Outlet
 from api.wheel import TURN_SECONDS, Wheel
 from livestate.access import Identity, Scope
 from livestate.runtime.channel import Goodbye, Subscriber
-from livestate.runtime.frame import GZIP_HEADER, Frame
+from livestate.runtime.frame import GZIP_HEADER, Follower, Frame
 from livestate.runtime.hub import Hub
 
 STALL_SECONDS: Final = 30.0  # a client whose socket takes nothing for so long is gone
@@ -113,17 +112,17 @@ class Streams:
         position: sse.Position | None,
         client: str | None,
         outlet: Outlet | None,
-        *,
-        gzip: bool,
+        follower: Follower | None,
     ) -> AsyncIterator[bytes]:
         """The bytes of one stream until it ends. A stream is a lease on its login: it ends when
         that expires or is revoked, and after about ``seconds`` in any case.
 
-        It is counted on ``client`` where that is an address. Between the question whether it may
-        be and the counting is no await: of many that come at once not one is too many.
+        With a ``follower`` they are gzip. It is counted on ``client`` where that is an address.
+        Between the question whether it may be and the counting is no await: of many that come at
+        once not one is too many.
         """
-        form: Callable[[Frame], bytes] = attrgetter("block") if gzip else bytes
-        head = GZIP_HEADER if gzip else b""
+        form: Callable[[Frame], bytes] = bytes if follower is None else follower.block
+        head = b"" if follower is None else GZIP_HEADER
         reason = self.refusal(identity, client)
         if reason is not None:
             self.ended[reason] += 1

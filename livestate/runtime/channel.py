@@ -22,7 +22,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from livestate.active_calls import Change
 from livestate.call import Call
-from livestate.runtime.frame import Frame
+from livestate.runtime.frame import Frame, Line
 from livestate.view import View
 
 Goodbye: TypeAlias = Literal[
@@ -191,6 +191,7 @@ class Channel:
         self._unwatched = unwatched
         self._frame_start = view.version
         self._frame = Frame()
+        self._line = Line()
         self._older: dict[int, tuple[int, Frame]] = {}  # cursor → frame, for who missed some
         self._before: dict[str, Call | None] = {}
         self._snapshot: tuple[int, float, list[Frame]] | None = None
@@ -221,6 +222,7 @@ class Channel:
         targets: Iterable[Subscriber] = self.lagging
         if view.version != self.committed:
             self._frame = shared.wire.diff(view, self.committed, self._before)
+            self._line.add(self._frame)
             self._frame_start, self.committed = self.committed, view.version
             self._before = {}
             self._older.clear()
@@ -281,6 +283,7 @@ class Channel:
         """A heartbeat to every stream; with it the digest, so what is pending goes out first."""
         self.commit()
         self._beat_frame = None
+        self._line.add(self.heartbeat())
         for subscriber in tuple(self.subscribers):
             subscriber.heartbeat_due = True
             subscriber.offer()
