@@ -8,7 +8,7 @@ from itertools import islice
 import orjson
 
 from livestate.active_calls import ActiveCalls
-from livestate.events import CallEvent, parse
+from livestate.events import CallEvent, CallPhase, parse
 from livestate.runtime.clock import now_ms
 from livestate.simulator import Network, Traffic
 
@@ -52,3 +52,18 @@ def filled(calls: int, start: int | None = None) -> tuple[list[Message], ActiveC
 def full_table(calls: int) -> ActiveCalls:
     """A table with exactly so many live calls."""
     return filled(calls)[1]
+
+
+def changes(table: ActiveCalls, calls: int, turn: int) -> Iterator[CallPhase]:
+    """A change of each of so many live calls: on odd turns they are held, on even ones resumed."""
+    phase = "hold" if turn % 2 else "resume"
+    live = islice((call for call in table.calls.values() if call.live), calls)
+    for seq, call in enumerate(tuple(live), 1):
+        told = {
+            "v": 1, "phase": phase, "node": call.node, "epoch": (call.stamp >> 54) + 1, "seq": seq,
+            "ts": now_ms(), "call_id": call.call_id, "dialog": call.dialog,
+            "company_id": call.company_id or "x",
+        }  # fmt: skip
+        event = parse(f"call.events.{phase}", orjson.dumps(told))
+        assert isinstance(event, CallEvent)
+        yield event
