@@ -33,6 +33,7 @@ STAGES: Final = {
     "since": "the last twenty changes of a table",
     "encode": "those twenty as a diff, framed",
     "compress": "that diff as a block that all gzip clients share",
+    "link": "the same, referring to the frames before it, for who has had them",
     "snapshot": "all calls of a table, none encoded before",
     "project": "1,000 changed calls of a table, until a real Valkey has them",
     "ingest": "50,000 messages through a real NATS, until all are folded and in Redis",

@@ -38,6 +38,10 @@ def test_compress(path: Bench, day: Day) -> None:
     path(paths.compress(day(1_000)))
 
 
+def test_link(path: Bench, day: Day) -> None:
+    path(paths.link(day(1_000)))
+
+
 @growing
 def test_snapshot(path: Bench, day: Day, calls: int) -> None:
     path(paths.snapshot(day(calls)), calls=calls)
