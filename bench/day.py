@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Final
 
 import orjson
 
@@ -13,6 +14,7 @@ from livestate.runtime.clock import now_ms
 from livestate.simulator import Network, Traffic
 
 Message = tuple[str, bytes]
+_FILLED_IN_SECONDS: Final = 10
 
 
 def said(calls_per_second: float, start: int) -> Iterator[Message]:
@@ -35,11 +37,11 @@ def stream_of(
 
 
 def filled(calls: int, start: int | None = None) -> tuple[list[Message], ActiveCalls]:
-    """A table with exactly so many live calls, and the messages that filled it: most calls were
-    set up, alerted and answered."""
+    """A table with exactly so many live calls, and the messages that filled it. A larger one has
+    more calls a second, so that of each size the same share rings, talks and holds."""
     table = ActiveCalls(secret=b"x" * 16, epoch="bench")
     day = []
-    for subject, data in said(5_000, now_ms() if start is None else start):
+    for subject, data in said(calls / _FILLED_IN_SECONDS, now_ms() if start is None else start):
         event = parse(subject, data)
         if isinstance(event, CallEvent) and event.phase not in ("ended", "failed"):
             day.append((subject, data))

@@ -31,8 +31,10 @@ class Result:
     @property
     def size(self) -> str:
         """How much there was of what grows."""
-        grown = (what for what in ("calls", "clients") if what in self.told)
-        return ", ".join(f"{self.told[what]:,} {what}" for what in grown)
+        for what in ("call", "client"):
+            if (many := self.told.get(f"{what}s")) is not None:
+                return f"{many:,} {what}{'s' if many > 1 else ''}"
+        return ""
 
 
 def read(path: Path) -> list[Result]:
