@@ -34,7 +34,7 @@ from api.instance import Instance
 from api.settings import Settings
 from api.wire import SseWire
 from bench.day import full_table, stream_of
-from bench.ingest import served, through
+from bench.ingest import Feed
 from livestate.access import Scope
 from livestate.active_calls import ActiveCalls
 from livestate.bridge.kamailio import Outgoing, sync
@@ -68,20 +68,22 @@ async def throughput() -> list[str]:
 
         consumer = Consumer(nats.url, take, lambda lost: None, lambda: None)
         await consumer.start()
-        floor, floor_cpu = await through(nats.port, EVENTS, lambda: seen, lambda: True)
+        async with Feed(nats.port, EVENTS) as feed:
+            floor, floor_cpu = await feed.through(lambda: seen, lambda: True)
         await consumer.stop()
         rows.append(_rate("received and validated, nothing else (the floor)", floor, floor_cpu))
 
-        live = Livestate(Settings(nats_url=nats.url, redis_url=redis.url), None)
-        async with live.running():
-            whole = await served(live, nats.port, EVENTS)
+        settings = Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1)
+        live = Livestate(settings, None)
+        async with Feed(nats.port, EVENTS) as feed, live.running():
+            whole = await feed.served(live)
         rows.append(_rate("parsed, folded and projected to Redis", *whole))
 
-        seen_too = Livestate(Settings(nats_url=nats.url, redis_url=redis.url), None)
-        async with seen_too.running():
+        seen_too = Livestate(settings, None)
+        async with Feed(nats.port, EVENTS) as feed, seen_too.running():
             seen_too.hub.subscribe(Scope(), None)
             rows.append(_rate("the same, and encoded for dashboards that see every call",
-                              *await served(seen_too, nats.port, EVENTS)))  # fmt: skip
+                              *await feed.served(seen_too)))  # fmt: skip
         tally = live.pipeline.tally
         rows.append(
             f"\n{floor / whole[0]:.0%} of the floor; {tally.applied:,} applied, "

@@ -11,7 +11,7 @@ import multiprocessing
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from api.compose import Livestate, calm_collector
 from bench.day import stream_of
@@ -45,39 +45,50 @@ def _publish(port: int, events: int, ready: Any, go: Any, taken: Any) -> None:
         sock.recv(4096)
 
 
-async def through(
-    port: int, events: int, done: Callable[[], int], settled: Callable[[], bool]
-) -> tuple[float, float]:
-    """Seconds of wall and of this process's CPU from the first message until ``done()`` says that
-    all were taken and ``settled()`` that nothing of them is on its way any more."""
-    context = multiprocessing.get_context("spawn")
-    ready, go = context.Event(), context.Event()
-    taken = context.Value("q", 0, lock=False)
-    sender = context.Process(target=_publish, args=(port, events, ready, go, taken), daemon=True)
-    sender.start()
-    try:
+class Feed:
+    """So many messages, ready to be published before whoever takes them starts: a service that
+    hears no node for a while connects anew."""
+
+    def __init__(self, port: int, events: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._events = events
+        self._ready, self._go = context.Event(), context.Event()
+        self._taken = context.Value("q", 0, lock=False)
+        self._process = context.Process(
+            target=_publish, args=(port, events, self._ready, self._go, self._taken), daemon=True
+        )
+
+    async def __aenter__(self) -> Self:
+        self._process.start()
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            while not ready.is_set():
+            while not self._ready.is_set():
                 await asyncio.sleep(0.05)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._taken.value = self._events  # it ends, however far we came
+        self._go.set()
+        await asyncio.to_thread(self._process.join)
+
+    async def through(
+        self, done: Callable[[], int], settled: Callable[[], bool]
+    ) -> tuple[float, float]:
+        """Seconds of wall and of this process's CPU from the first message until ``done()`` says
+        that all were taken and ``settled()`` that nothing of them is on its way any more."""
         gc.collect()
         cpu, began = time.process_time(), time.perf_counter()
-        go.set()
-        while taken.value < events or not settled():
+        self._go.set()
+        while self._taken.value < self._events or not settled():
             if time.perf_counter() - began > _PATIENCE_SECONDS:
-                raise TimeoutError(f"{done()} of {events} after {_PATIENCE_SECONDS} s")
-            taken.value = done()
+                raise TimeoutError(f"{done()} of {self._events} after {_PATIENCE_SECONDS} s")
+            self._taken.value = done()
             await asyncio.sleep(0.005)
         return time.perf_counter() - began, time.process_time() - cpu
-    finally:
-        taken.value = events  # it ends, however far we came
-        go.set()
-        await asyncio.to_thread(sender.join)
 
-
-async def served(live: Livestate, port: int, events: int) -> tuple[float, float]:
-    """The same for a whole service, until Redis has every call."""
-    calm_collector()  # as `serve` does
-    while live.not_ready() is not None or live.projection.standby:
-        await asyncio.sleep(0.05)
-    tally = live.pipeline.tally
-    return await through(port, events, lambda: tally.received, lambda: live.projection.dirty == 0)
+    async def served(self, live: Livestate) -> tuple[float, float]:
+        """The same for a whole service, until Redis has every call."""
+        calm_collector()  # as `serve` does
+        while live.not_ready() is not None or live.projection.standby:
+            await asyncio.sleep(0.05)
+        tally = live.pipeline.tally
+        return await self.through(lambda: tally.received, lambda: live.projection.dirty == 0)

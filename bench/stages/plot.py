@@ -41,6 +41,9 @@ def draw(results: list[Result], picture: Path) -> None:
 def scaled(axes: Axes, across: str, up: str) -> None:
     """Both axes logarithmic: a level line is a cost that does not grow."""
     axes.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
-    axes.set_ylim(bottom=1)
-    axes.grid(visible=True, which="major", alpha=0.4)
-    axes.legend(fontsize="small")
+    axes.set_ylim(1, axes.get_ylim()[1] * 6)  # and room for the names
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,.0f}")
+    axes.grid(visible=True, which="major", alpha=0.6)
+    axes.grid(visible=True, which="minor", alpha=0.15)
+    axes.legend(fontsize="small", loc="upper right")

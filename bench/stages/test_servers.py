@@ -15,7 +15,7 @@ import pytest
 from api.compose import Livestate as Service
 from api.settings import Settings
 from bench.day import changes
-from bench.ingest import served
+from bench.ingest import Feed
 from bench.machine import cpu_seconds
 from bench.peers.contest import DRAIN_SECONDS, joined, rival, watched
 from bench.peers.contestants import Contestant, Livestate
@@ -77,12 +77,10 @@ def test_ingest(rounds: Bench, runner: asyncio.Runner) -> None:
 
 async def ingested() -> tuple[float, float]:
     """A day through NATS into a whole service, until Redis has every call: wall and CPU."""
-    async with NatsServer() as nats, Valkey() as redis:
-        service = Service(
-            Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1), None
-        )  # fmt: skip
+    async with NatsServer() as nats, Valkey() as redis, Feed(nats.port, INGESTED) as feed:
+        service = Service(Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1), None)
         async with service.running():
-            spent = await served(service, nats.port, INGESTED)
+            spent = await feed.served(service)
             assert not service.pipeline.tally.dropped
             return spent
 
