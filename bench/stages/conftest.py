@@ -25,16 +25,6 @@ def full(calls: int) -> tuple[list[Message], ActiveCalls]:
 
 
 @pytest.fixture(scope="session")
-def day() -> Callable[[int], list[Message]]:
-    return lambda calls: full(calls)[0]
-
-
-@pytest.fixture(scope="session")
-def table() -> Callable[[int], ActiveCalls]:
-    return lambda calls: full(calls)[1]
-
-
-@pytest.fixture(scope="session")
 def runner() -> Iterator[asyncio.Runner]:
     """One loop, as the service has it. It stands still between two stages."""
     many_files()
@@ -81,8 +71,6 @@ def rounds(benchmark: Any) -> Bench:
     def told(seconds: list[float], **told: object) -> None:
         benchmark.extra_info |= told
         left = iter(seconds)
-        benchmark.pedantic(
-            clock.took, setup=lambda: ((next(left),), {}), rounds=len(seconds)
-        )  # fmt: skip
+        benchmark.pedantic(clock.took, setup=lambda: ((next(left),), {}), rounds=len(seconds))
 
     return told

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -20,7 +19,7 @@ from bench.machine import cpu_seconds
 from bench.peers.contest import DRAIN_SECONDS, joined, rival, watched
 from bench.peers.contestants import Contestant, Livestate
 from bench.receiver import Receiver, Report, stamped_at
-from bench.stages.conftest import Bench, clock
+from bench.stages.conftest import Bench, clock, full
 from livestate.active_calls import ActiveCalls
 from livestate.runtime.clock import now_ms
 from livestate.runtime.embedded import NatsServer, Valkey
@@ -41,10 +40,9 @@ measured_elsewhere = pytest.mark.benchmark(timer=clock)
 
 @measured_elsewhere
 @pytest.mark.parametrize("calls", [1_000, 10_000, 50_000])
-def test_project(
-    rounds: Bench, runner: asyncio.Runner, table: Callable[[int], ActiveCalls], calls: int
-) -> None:
-    rounds(runner.run(flushed(table(calls))), unit="call", units=CHANGED, calls=calls)
+def test_project(rounds: Bench, runner: asyncio.Runner, calls: int) -> None:
+    _, table = full(calls)
+    rounds(runner.run(flushed(table)), unit="call", units=CHANGED, calls=calls)
 
 
 async def flushed(table: ActiveCalls, turns: int = 20) -> list[float]:
@@ -52,9 +50,7 @@ async def flushed(table: ActiveCalls, turns: int = 20) -> list[float]:
     spent = []
     async with Valkey() as valkey:
         redis = connect(valkey.url)
-        projection = Projection(
-            redis, table, secret=b"x" * 16, clock=now_ms, holder="bench"
-        )  # fmt: skip
+        projection = Projection(redis, table, secret=b"x" * 16, clock=now_ms, holder="bench")
         await projection.flush()  # the whole table
         for turn in range(1, turns + 1):
             for event in changes(table, CHANGED, turn):
