@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: help demo test check faults faults-fast format docs figures peers gate gate-proof \
+.PHONY: help demo test check faults faults-fast format docs figures bench peers gate gate-proof \
 	loadtest loadtest-proof bench-page firefox screenshots lock clean
 
 help: ## this list
@@ -40,6 +40,9 @@ docs: .venv/ready ## write what is generated: settings, contract, state diagram
 
 figures: .venv/ready ## measure what is promised, on this machine, into docs/figures.md
 	@$(BIN)/python -m bench.figures --write
+
+bench: .venv/ready ## each stage until its queues are empty, and how it grows, into docs/stages.md
+	@$(BIN)/python -m bench.stages --write
 
 loadtest: .venv/ready ## Locust against real servers, judged: PROFILE=ci|pilot|capacity|storm|soak
 	@$(BIN)/livestate loadtest --profile $(or $(PROFILE),ci) $(LOADTEST)
@@ -77,7 +80,7 @@ lock: ## resolve requirements.lock anew
 		--no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
 
 clean: ## everything that is made
-	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis .livestate .import_linter_cache
+	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis .livestate .import_linter_cache .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/ready: requirements.lock pyproject.toml
