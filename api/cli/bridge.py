@@ -60,7 +60,7 @@ class _Address(click.ParamType[tuple[str, int]]):
         return host, int(port)
 
 
-@click.command(hidden=True, context_settings={"auto_envvar_prefix": "LIVESTATE_BRIDGE"})
+@click.command(context_settings={"auto_envvar_prefix": "LIVESTATE_BRIDGE"})
 @click.option("--evapi", type=_Address(), default="127.0.0.1:8448", show_default=True,
               show_envvar=True,
               help="Kamailio's evapi: LIVESTATE_EVAPI of livestate.cfg.")  # fmt: skip
@@ -85,8 +85,8 @@ def bridge(
 ) -> None:  # fmt: skip
     """Bring a Kamailio's calls and CDRs to NATS.
 
-    A draft, not run against a real Kamailio yet: deploy/kamailio/livestate.cfg is to be included.
-    Each option can be an environment variable.
+    Kamailio includes deploy/kamailio/livestate.cfg; docs/bridge.md says how. Each option can be an
+    environment variable.
     """
     wiring = Wiring(evapi, nats_url, nats_creds, spool, spool_mb * 1024**2, list_seconds)
     if check:

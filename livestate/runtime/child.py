@@ -45,6 +45,11 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
+def dying_with_us() -> list[str]:
+    """What a command (its program by its whole path) begins with, so that it ends with us."""
+    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
+
+
 class ServerFailed(LivestateError):
     """``name`` could not be started; ``log`` is the beginning and end of what it said."""
 
@@ -141,10 +146,9 @@ class Server(ABC):
         if threading.current_thread() is not threading.main_thread():
             raise ServerFailed(self.name, "would end with this thread: start it from the main one")
         self.data.mkdir(exist_ok=True)
-        shim = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*shim, self.program, *self._command(), *self.arguments],
+                [*dying_with_us(), self.program, *self._command(), *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
