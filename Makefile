@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo test check faults faults-fast format docs figures peers gate gate-proof \
+.PHONY: help demo test check faults faults-fast e2e format docs figures peers gate gate-proof \
 	loadtest bench-page screenshots lock clean
 
 help: ## this list
@@ -23,6 +23,11 @@ faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 
 faults-fast: .venv/ready ## the rows of it that take seconds
 	@scripts/system-packages chromium redis-server faketime
 	@$(BIN)/python -m pytest tests/faults -m "not slow"
+
+e2e: .venv/ready ## SIP phones, a real Kamailio, the bridge, and all behind it to the page; 2 minutes
+	@scripts/system-packages chromium kamailio kamailio-extra-modules:kamailio \
+		kamailio-json-modules:kamailio sip-tester:sipp
+	@$(BIN)/python -m pytest tests/e2e
 
 check: .venv/ready ## format, lint, types, arrows of the house, generated docs
 	@$(BIN)/ruff format --check .

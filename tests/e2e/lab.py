@@ -58,12 +58,13 @@ async def rpc(port: int, method: str, *params: str) -> Any:
 
 
 class Kamailio(Server):
-    """``port`` is its evapi's. ``database``: its dialogs outlive it."""
+    """``port`` is its evapi's. ``database``: its dialogs are there again after a restart."""
 
     name = "kamailio"
 
     def __init__(self, *, database: bool = False, lines: int = 2) -> None:
-        super().__init__(shutil.which("kamailio", path=PATH))
+        # KAMAILIO: another version than the system's.
+        super().__init__(os.environ.get("KAMAILIO") or shutil.which("kamailio", path=PATH))
         self.sip_port = free_udp_port()
         self.gateways = [free_udp_port() for _ in range(lines)]
         self.pbx = free_udp_port()
