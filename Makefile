@@ -26,8 +26,7 @@ faults-fast: .venv/ready ## the rows of it that take seconds
 
 e2e: .venv/ready ## SIP phones, a real Kamailio, the bridge, and all behind it to the page; 2 minutes
 	@scripts/system-packages chromium kamailio sip-tester:sipp \
-		'kamailio-extra-modules:/usr/lib/*/kamailio/modules/evapi.so' \
-		'kamailio-json-modules:/usr/lib/*/kamailio/modules/jsonrpcs.so'
+		'kamailio-extra-modules:/usr/lib/*/kamailio/modules/evapi.so'
 	@$(BIN)/python -m pytest tests/e2e
 
 check: .venv/ready ## format, lint, types, arrows of the house, generated docs
