@@ -30,6 +30,7 @@ log = logging.getLogger("livestate.bridge")
 IN_FLIGHT: Final = 256
 ACK_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 0.5
+PENDING_BYTES: Final = 1024 * 1024
 OLD_MS: Final = 300_000  # half of the duplicate window that `ensure` asks for
 CLOCKS_APART_MS: Final = 120_000  # how far NATS' clock may be from Kamailio's
 _MESSAGE_ID: Final = "Nats-Msg-Id"
@@ -69,6 +70,8 @@ class Delivery:
         """One batch. Raises what stopped it; what was acknowledged is noted all the same."""
         if not self._client.is_connected:
             raise NatsError("not connected")
+        if self._client.pending_data_size > PENDING_BYTES:
+            raise NatsError("NATS takes nothing")  # what room is left is for live events
         batch = self._spool.waiting(IN_FLIGHT)
         old = {name: at for name, at in self._old(batch) if name not in self._looked}
         if old:

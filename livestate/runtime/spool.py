@@ -28,12 +28,15 @@ class SpoolUnusable(LivestateError):
 class Spool:
     """A bounded queue on disk, the oldest first. One process at a time: the directory is locked."""
 
-    def __init__(self, directory: Path, *, most_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, *, most_bytes: int, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
         self.lost = 0  # found no room, or the disk refused
         self.damaged = 0  # lines that could not be read back
         self.bytes = 0
         self._directory = directory
         self._most = most_bytes
+        self._segment_bytes = segment_bytes
         self._waiting: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
         self._delivered: OrderedDict[str, None] = OrderedDict()
         self._open: dict[int, int] = {}  # segment → CDRs of it that are not delivered
@@ -78,7 +81,7 @@ class Spool:
         self._waiting[name] = (self._number, data)
         self._open[self._number] += 1
         self._grown(self._number, len(line))
-        if self._size[self._number] >= SEGMENT_BYTES:
+        if self._size[self._number] >= self._segment_bytes:
             self._full.append(self._segment)
             self._begin()
         return True
