@@ -147,7 +147,7 @@ async def findings(wiring: Wiring) -> AsyncIterator[Finding]:
 def _spool(wiring: Wiring) -> Finding:
     where = wiring.spool
     near = next(path for path in (where, *where.absolute().parents) if path.exists())
-    if not os.access(near, os.W_OK | os.X_OK):
+    if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
         return Finding("bad", f"spool {where}: {near} cannot be written",
                        f"create it for the bridge's user, or set --spool: mkdir -p {where}",
                        )  # fmt: skip

@@ -146,6 +146,7 @@ class Bridge:
         self.counts.connected += 1
         log.info("connected to Kamailio's evapi")
         feed = KamailioFeed()
+        link.ask(ENDS)  # a list waits for NATS, these do not
         self._wanted.set()
         loop = asyncio.get_running_loop()
         dropped = 0
@@ -231,11 +232,12 @@ class Bridge:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._list_seconds):
                     await self._wanted.wait()
+            if self._link is None or not self._client.is_connected:
+                await asyncio.sleep(CONNECT_AGAIN_SECONDS / 5)
+                continue
             self._wanted.clear()
-            if self._link is not None:
-                self._link.ask(ENDS)
-                if self._client.is_connected:
-                    self._link.ask(LIST)
+            self._link.ask(ENDS)
+            self._link.ask(LIST)
             await asyncio.sleep(LIST_AGAIN_SECONDS)
 
     async def _fsync(self) -> None:
