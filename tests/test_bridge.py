@@ -291,6 +291,14 @@ def test_one_caller_with_a_huge_call_id_does_not_stop_his_nodes_lists() -> None:
     assert (table.live, pipeline.tally.lists) == (2, 1)
 
 
+def test_a_caller_with_a_huge_name_has_a_cdr_that_nats_takes() -> None:
+    setup = next(frame for frame in frames(SMALL) if frame.get("ev") == "setup")
+    huge = "sip:" + '"' * 60_000 + "@acme.example"
+    facts = {"from_uri": huge, "to_uri": huge, "ruri_user": huge, "sip_reason": huge}
+    (one,) = KamailioFeed().feed(setup | facts | {"ev": "ended", "detail": huge})
+    assert len(orjson.dumps(one.message)) < 16 * 1024
+
+
 def test_two_huge_call_ids_that_begin_alike_stay_two() -> None:
     setup = next(frame for frame in frames(SMALL) if frame.get("ev") == "setup")
     ids = ["x" * 600 + end for end in ("1", "2")]

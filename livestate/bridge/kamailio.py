@@ -13,7 +13,12 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from livestate.errors import LivestateError
-from livestate.events import CDR_SUBJECT, MAX_CALL_ID_CHARS, SUBJECT_PREFIX
+from livestate.events import (
+    CDR_SUBJECT,
+    MAX_CALL_ID_CHARS,
+    MAX_DISPLAY_CHARS,
+    SUBJECT_PREFIX,
+)
 
 Message: TypeAlias = dict[str, Any]
 CALLS_A_PART: Final = 200
@@ -142,7 +147,9 @@ def _call_event(kind: str, frame: Message) -> Outgoing:
     message = _envelope(frame) | {"call_id": _call_id(frame["call_id"])}
     if "h_id" in frame:  # a call that the proxy refused has no dialog: it was never live
         message["dialog"] = f"{frame['h_entry']}.{frame['h_id']}"
-    message |= {name: str(frame[raw]) for raw, name in _TEXT.items() if frame.get(raw)}
+    message |= {
+        name: str(frame[raw])[:MAX_DISPLAY_CHARS] for raw, name in _TEXT.items() if frame.get(raw)
+    }
     message |= {name: _ms(frame[raw]) for raw, name in _TIMES.items() if frame.get(raw)}
     if frame.get("attempt"):
         message["attempt"] = int(frame["attempt"])
@@ -190,7 +197,7 @@ def _listed_call(dialog: Message) -> Message:
         call["attempt"] = int(variables["att"])
     for name in ("from_uri", "to_uri"):
         if dialog.get(name):
-            call[name] = str(dialog[name])
+            call[name] = str(dialog[name])[:MAX_DISPLAY_CHARS]
     return call | _parties(dialog.get("from_uri"), variables.get("ru"), dialog.get("to_uri"))
 
 
@@ -214,9 +221,9 @@ def _state(number: int, variables: Message) -> str:
 
 def _parties(from_uri: object, dialled: object, to_uri: object) -> Message:
     """The users of the two sides, for people. The number dialled is the request's, for To may
-    hold anything."""
+    hold anything, of any length: what NATS would refuse could never be delivered."""
     found = {"from": _user(from_uri), "to": str(dialled) if dialled else _user(to_uri)}
-    return {name: user for name, user in found.items() if user}
+    return {name: user[:MAX_DISPLAY_CHARS] for name, user in found.items() if user}
 
 
 def _user(uri: object) -> str | None:
