@@ -115,6 +115,7 @@ class BridgeProcess(Server):
 
     def __init__(self, evapi: int, nats_url: str, spool: Path, *options: str) -> None:
         super().__init__(str(Path(sysconfig.get_path("scripts")) / "livestate"), port=0)
+        self.evapi = evapi
         self._told = ["--evapi", f"127.0.0.1:{evapi}", "--nats-url", nats_url,
                       "--spool", str(spool), *options]  # fmt: skip
         self._said = 0
