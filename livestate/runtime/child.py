@@ -30,7 +30,7 @@ START_SECONDS = 15.0  # the slowest seen on a busy 2-core machine was 1.1 s
 STOP_SECONDS = 5.0  # then SIGKILL
 POLL_SECONDS = 0.01
 
-# What the child runs before it becomes the server: SIGKILL me when my parent ends, however it
+# What the child runs before it becomes the server: signal me when my parent ends, however it
 # ends. Done after exec, not in a preexec_fn, which may deadlock in a program with threads. The
 # parent may have ended before we asked: then our parent is already another. The request
 # outlives execv, see prctl(2).
@@ -38,16 +38,16 @@ _DIE_WITH_PARENT = """
 import ctypes, os, sys
 prctl = getattr(ctypes.CDLL(None), "prctl", None)
 if prctl is not None:
-    prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+    prctl(1, int(sys.argv[2]))  # PR_SET_PDEATHSIG
 if os.getppid() != int(sys.argv[1]):
     sys.exit("the parent ended first")
-os.execv(sys.argv[2], sys.argv[2:])
+os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
-def dying_with_us() -> list[str]:
+def dying_with_us(by: signal.Signals = signal.SIGKILL) -> list[str]:
     """What a command (its program by its whole path) begins with, so that it ends with us."""
-    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
+    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), str(int(by))]
 
 
 class ServerFailed(LivestateError):
@@ -95,6 +95,7 @@ class Server(ABC):
     """
 
     name: ClassVar[str]
+    dies_by: ClassVar[signal.Signals] = signal.SIGKILL  # when we are dead
 
     def __init__(
         self,
@@ -148,7 +149,7 @@ class Server(ABC):
         self.data.mkdir(exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*dying_with_us(), self.program, *self._command(), *self.arguments],
+                [*dying_with_us(self.dies_by), self.program, *self._command(), *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

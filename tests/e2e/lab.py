@@ -61,6 +61,7 @@ class Kamailio(Server):
     """``port`` is its evapi's. ``database``: its dialogs are there again after a restart."""
 
     name = "kamailio"
+    dies_by = signal.SIGTERM  # or its other processes would live on
 
     def __init__(self, *, database: bool = False, lines: int = 2) -> None:
         # KAMAILIO: another version than the system's.
