@@ -303,6 +303,28 @@ async def test_bridges_that_die_at_any_instant_lose_and_double_no_cdr(
     assert counted == Counter(f"{n}.1" for n in range(1, begun + 1))
 
 
+async def test_a_bridge_that_is_told_to_stop_says_what_it_did_and_leaves_the_rest_on_disk(
+    peer: Peer, heard: Heard, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        LIVESTATE, "bridge", "--evapi", f"127.0.0.1:{peer.port}", "--nats-url", nats_server.url,
+        "--spool", str(tmp_path), stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    await until(lambda: heard.lists)
+    await nats_server.kill()
+    peer.call(1)
+    peer.hang_up(1)
+    await until(lambda: not peer.kept)
+    process.terminate()
+    _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0
+    assert b"1 CDRs, 0 delivered" in said
+    assert b"1 waiting" in said
+    await nats_server.start()
+    async with bridging(peer, nats_server.url, tmp_path) as bridge:
+        await until(lambda: bridge.delivery.delivered == 1)
+
+
 async def check(peer: Peer, url: str, spool: Path) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         LIVESTATE, "bridge", "--check", "--evapi", f"127.0.0.1:{peer.port}", "--nats-url", url,

@@ -28,6 +28,7 @@ from livestate.events import CDR_SUBJECT
 from livestate.runtime.bridge import ENDS, LIST, Bridge, decoded
 from livestate.runtime.cdrs import STREAM
 from livestate.runtime.clock import now_ms
+from livestate.runtime.ending import end
 from livestate.runtime.evapi import Evapi
 from livestate.runtime.publisher import ASKED_FOR_LIST
 from livestate.runtime.spool import SpoolUnusable
@@ -103,16 +104,19 @@ async def _run(wiring: Wiring) -> None:
         wiring.evapi, wiring.nats_url, wiring.spool, clock=now_ms, spool_bytes=wiring.spool_bytes,
         list_seconds=wiring.list_seconds, credentials=wiring.nats_creds,
     )  # fmt: skip
-    work = asyncio.create_task(running.run())
-    telling = asyncio.create_task(_tell(running))
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
+        loop.add_signal_handler(number, stop.set)
+    work, telling, stopped = (
+        asyncio.create_task(one) for one in (running.run(), _tell(running), stop.wait())
+    )
     try:
-        with contextlib.suppress(asyncio.CancelledError):
-            await work
+        await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
     finally:
-        telling.cancel()
+        await end(work, telling, stopped)
         logging.getLogger("livestate.bridge").info(_line(running))
 
 
