@@ -2,6 +2,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
+WORKERS ?= 2
 
 .PHONY: help demo test check faults faults-fast e2e format docs figures peers gate gate-proof \
 	loadtest bench-page screenshots lock clean
@@ -14,11 +15,11 @@ demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ct
 
 test: .venv/ready ## all tests, on real servers
 	@scripts/system-packages chromium redis-server curl
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20
+faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20 DIRECT=no
 	@scripts/system-packages chromium redis-server faketime
-	@$(BIN)/python -m pytest tests/faults
+	@$(BIN)/python -m pytest tests/faults tests/abuse
 
 faults-fast: .venv/ready ## the rows of it that take seconds
 	@scripts/system-packages chromium redis-server faketime

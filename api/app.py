@@ -20,6 +20,7 @@ from livestate.access import Forbidden, Identity, Scope, UnknownFilter, scope_fo
 from livestate.active_calls import ActiveCalls
 from livestate.call import Call
 from livestate.diff import ending, record
+from livestate.runtime.frame import Follower
 
 DASHBOARD: Final = Path(__file__).parent / "dashboard"
 ASSETS: Final = frozenset(
@@ -92,8 +93,9 @@ def create_app(
         if request.method == "HEAD":
             return Response(b"", content_type=sse.MEDIA_TYPE)
         gzip = request.accept_encodings.quality("gzip") > 0
+        follower = Follower() if gzip else None
         body = streams.frames(identity, token, scope, _last_event_id(), _client(),
-                              direct.outlet(request, gzip=gzip), gzip=gzip)  # fmt: skip
+                              direct.outlet(request, follower), follower)  # fmt: skip
         response = Response(body, content_type=sse.MEDIA_TYPE)
         response.headers["Vary"] = "Accept-Encoding"
         if gzip:

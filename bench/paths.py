@@ -121,7 +121,7 @@ def compress(day: list[Message]) -> Work:
     from livestate.access import Scope
     from livestate.diff import Records, diff
 
-    block = import_module("api.gzip").block  # not in every commit
+    block = import_module("livestate.runtime.frame").block  # not in every commit
     view = _table(day).view(Scope())
     rows = list(view.since(view.version - 20))
     frame = diff(rows, {}, view.gone, Records(), 1)
