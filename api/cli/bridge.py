@@ -230,6 +230,7 @@ async def _nats(wiring: Wiring, beat: Outgoing | None) -> AsyncIterator[Finding]
     try:
         await asyncio.wait_for(client.connect(
             wiring.nats_url, user_credentials=wiring.nats_creds, allow_reconnect=False,
+            max_reconnect_attempts=1, reconnect_time_wait=0,  # nats-py tries for long otherwise
             connect_timeout=2, error_cb=on_error,
         ), 5)  # fmt: skip
         if beat is not None:
