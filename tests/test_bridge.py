@@ -239,7 +239,7 @@ def test_an_event_between_a_lists_mark_and_its_answer_is_passed_on() -> None:
     "bad",
     [
         [], "text", None, {}, {"ev": "nope"}, {"ev": ["setup"]}, {"ev": "setup"},
-        mark("setup"), mark("setup") | {"call_id": "c", "h_id": 1},
+        mark("setup") | {"call_id": "c", "h_id": 1},
         mark("heartbeat") | {"ts": "soon"}, mark("heartbeat") | {"ts": "12"} | {"epoch": None},
         mark("heartbeat") | {"starting": "many"}, mark("snapshot_end"),
         mark("ended") | {"call_id": "c", "sip_code": "busy"},
@@ -289,6 +289,20 @@ def test_one_caller_with_a_huge_call_id_does_not_stop_his_nodes_lists() -> None:
         told += feed.feed(frame)
     table, pipeline = folded(tuple(told))
     assert (table.live, pipeline.tally.lists) == (2, 1)
+
+
+def test_a_call_id_that_is_no_text_is_one_call_in_events_and_lists() -> None:
+    """As a real Kamailio does: the event lacks it, the list has its bytes."""
+    setup = next(frame for frame in frames(SMALL) if frame.get("ev") == "setup")
+    feed = KamailioFeed()
+    told = feed.feed({name: value for name, value in setup.items() if name != "call_id"})
+    raw = dialog(setup["h_entry"], h_id=setup["h_id"], state=2, **{"call-id": "c2\ufffd\ufffd@x"})
+    begun = {name: setup[name] for name in ("v", "node", "epoch", "seq", "ts")}
+    for frame in (begun | {"ev": "snapshot_begin"}, {"jsonrpc": "2.0", "result": [raw]},
+                  begun | {"ev": "snapshot_end"}):  # fmt: skip
+        told += feed.feed(frame)
+    table, _ = folded(tuple(told))
+    assert [call.state for call in table.calls.values()] == ["trying"]
 
 
 def test_a_caller_with_a_huge_name_has_a_cdr_that_nats_takes() -> None:

@@ -22,6 +22,7 @@ from livestate.events import (
 
 Message: TypeAlias = dict[str, Any]
 CALLS_A_PART: Final = 200
+_UNREADABLE: Final = "\ufffd"  # what decoding makes of bytes that are no UTF-8
 _DELETED: Final = 5  # dlg.list keeps dialogs that are over for some seconds
 
 _PHASE_OF: Final[Mapping[str, str]] = {
@@ -144,9 +145,11 @@ def _dialogs(frame: Message) -> Message:
 
 
 def _call_event(kind: str, frame: Message) -> Outgoing:
-    message = _envelope(frame) | {"call_id": _call_id(frame["call_id"])}
+    message = _envelope(frame)
     if "h_id" in frame:  # a call that the proxy refused has no dialog: it was never live
         message["dialog"] = f"{frame['h_entry']}.{frame['h_id']}"
+    # Kamailio leaves out what is no UTF-8.
+    message["call_id"] = _call_id(frame.get("call_id", _UNREADABLE), message.get("dialog", "none"))
     message |= {
         name: str(frame[raw])[:MAX_DISPLAY_CHARS] for raw, name in _TEXT.items() if frame.get(raw)
     }
@@ -180,9 +183,10 @@ def _listed_call(dialog: Message) -> Message:
     variables: Message = {}
     for pair in dialog.get("variables") or ():
         variables |= pair
+    name = f"{dialog['h_entry']}.{dialog['h_id']}"
     call: Message = {
-        "dialog": f"{dialog['h_entry']}.{dialog['h_id']}",
-        "call_id": _call_id(dialog["call-id"]),
+        "dialog": name,
+        "call_id": _call_id(dialog["call-id"], name),
         "state": _state(int(dialog["state"]), variables),
     }
     if "hold" in variables:
@@ -201,10 +205,13 @@ def _listed_call(dialog: Message) -> Message:
     return call | _parties(dialog.get("from_uri"), variables.get("ru"), dialog.get("to_uri"))
 
 
-def _call_id(told: object) -> str:
-    """A Call-ID as the contract allows it. Who chooses a huge one must neither hide his call nor
-    spoil his node's list of dialogs; two of them stay two."""
+def _call_id(told: object, dialog: str) -> str:
+    """A Call-ID as the contract allows it. Who chooses a huge one, or one that is no text, must
+    neither hide his call nor spoil his node's list of dialogs; two of them stay two, and each is
+    the same in events, where it is missing, and in lists, where it came as raw bytes."""
     text = str(told)
+    if _UNREADABLE in text:
+        return f"unreadable-{dialog}"
     if len(text) <= MAX_CALL_ID_CHARS:
         return text
     digest = sha256(text.encode("utf-8", "replace")).hexdigest()

@@ -140,5 +140,14 @@ class Rig:
         calls = (await snapshot(self.service, self.service.token()))["calls"].values()
         assert not any(call.get("unconfirmed") for call in calls)
 
+    async def check(self) -> int:
+        """The exit status of ``livestate bridge --check`` beside the running bridge."""
+        checking = await asyncio.create_subprocess_exec(
+            self.bridge.program, "bridge", "--check", "--evapi", f"127.0.0.1:{self.kamailio.port}",
+            "--nats-url", self.nats.url_of("bridge"), "--spool", self.bridge.data,
+            stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        return await checking.wait()
+
     def on_stream(self) -> dict[str, Seen]:
         return on_stream(self.stream.events)

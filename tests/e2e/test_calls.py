@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,17 @@ from tests.e2e.conftest import Rigs
 from tests.e2e.lab import LIFE_SECONDS, Planned
 from tests.e2e.rig import RIGHT_SECONDS
 from tests.e2e.witness import Seen
+from tests.harness import metrics
 
+# Callers who choose bytes that are no text, too many of them, or text that looks like a page's.
+HOSTILE = (
+    (b'"\xff\xfe" <sip:a\xff@acme.example>', b"c1@x"),
+    (b"<sip:b@acme.example>", b"c2\xff\xfe@x"),
+    (b"<sip:c@acme.example>", b"x" * 3_000),
+    (b'"\\"<b>" <sip:%22%3Cscript%3Ealert(1)%3C/script%3E@acme.example>', b'c4"\\<b>@x'),
+    (b"<sip:e@acme.example>", b"c5\x01\x02@x"),
+    (b"<sip:" + b"f" * 9_000 + b"@acme.example>", b"c6@x"),
+)
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -43,6 +54,7 @@ async def test_every_outcome_is_shown_as_it_was_and_has_one_cdr(
 ) -> None:
     told = list(every_outcome())
     async with rigs() as rig:
+        assert await rig.check() == 0
         rig.phones.call((planned for _, planned in told), per_second=8)
         assert set(await rig.phones.done()) == {0}, rig.phones.log()
         await rig.until(rig.quiet, RIGHT_SECONDS)
@@ -72,6 +84,38 @@ async def test_every_outcome_is_shown_as_it_was_and_has_one_cdr(
         assert [cdr["by"] for cdr in cdrs[told[1][1].number]] == ["callee"]
         kinds = len({name for name, _ in told})
         tell(f"{len(told)} calls of {kinds} kinds: page, stream and CDRs tell what SIPp did")
+
+
+async def test_a_hostile_caller_is_a_call_like_others_and_hides_none(rigs: Rigs) -> None:
+    async with rigs() as rig:
+        with socket.socket(type=socket.SOCK_DGRAM) as caller:
+            caller.bind(("127.0.0.1", 0))
+            for number, (from_, call_id) in enumerate(HOSTILE):
+                invite = (
+                    b"INVITE sip:4420709@acme.example SIP/2.0\r\n"
+                    b"Via: SIP/2.0/UDP 127.0.0.1:%d;branch=z9hG4bK-%d\r\nFrom: %b;tag=t%d\r\n"
+                    b"To: <sip:4420709@acme.example>\r\nCall-ID: %b\r\nCSeq: 1 INVITE\r\n"
+                    b"Max-Forwards: 70\r\nContact: <sip:x@127.0.0.1>\r\nContent-Length: 0\r\n\r\n"
+                    % (caller.getsockname()[1], number, from_, number, call_id)
+                )
+                caller.sendto(invite, ("127.0.0.1", rig.kamailio.sip_port))
+            await rig.stream.until(lambda s: len(s.states) == len(HOSTILE), 10)
+            shown = await rig.screen.calls()
+            assert '"<script>alert(1)</script>' in shown
+            await rig.stream.until(lambda s: not s.states, 20)
+        told = [
+            one for ended in rig.stream.named("diff") for one in ended.get("ended", {}).values()
+        ]
+        assert [one["outcome"] for one in told] == ["no_reply"] * len(HOSTILE)
+
+        async def each_has_a_cdr() -> None:
+            cdrs = [cdr for cdrs in (await rig.cdrs()).values() for cdr in cdrs]
+            assert len({cdr["call_id"] for cdr in cdrs}) == len(cdrs) == len(HOSTILE), cdrs
+
+        await rig.until(each_has_a_cdr, RIGHT_SECONDS)
+        counted = await metrics(rig.service)
+        assert counted["livestate_node_gaps_total"] == 0
+        assert await rig.screen.word() == "live"
 
 
 async def test_calls_whose_phones_were_killed_stay_until_their_dialogs_expire(rigs: Rigs) -> None:

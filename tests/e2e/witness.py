@@ -57,12 +57,12 @@ def on_stream(events: Iterable[ServerEvent]) -> dict[str, Seen]:
         data = dashboard.fold(event)
         for key, record in dashboard.calls.items():
             known[key] = record
-            one = seen.setdefault(record["from"], Seen())
+            one = seen.setdefault(record.get("from", ""), Seen())
             one.facts = record
             one.step(record["state"], record.get("trunk", ""))
         for key, over in (data.get("ended") or {}).items():
             if key in known:
-                seen[known[key]["from"]].outcome = over["outcome"]
+                seen[known[key].get("from", "")].outcome = over["outcome"]
     return seen
 
 
@@ -92,7 +92,7 @@ class Screen:
         """The records that the page holds, by caller."""
         held = await self._page.evaluate("livestate.calls()")
         assert (await self._page.evaluate("livestate.state()"))["divergences"] == 0
-        return {record["from"]: record for record in held.values()}
+        return {record.get("from", ""): record for record in held.values()}
 
 
 @contextlib.asynccontextmanager
