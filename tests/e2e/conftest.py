@@ -34,11 +34,11 @@ def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 @pytest.fixture
 def rigs(tmp_path: Path, program: Callable[[str], str]) -> Rigs:
-    """``async with rigs() as rig``."""
+    """``async with rigs() as rig``, or with a Kamailio of one's own."""
     for name in ("kamailio", "sipp"):
         if shutil.which(name, path=PATH) is None:
             absent(name)
-    return lambda **told: Rig(tmp_path, program("chromium"), **told)
+    return lambda kamailio=None: Rig(tmp_path, program("chromium"), kamailio)
 
 
 def pytest_terminal_summary(

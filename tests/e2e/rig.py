@@ -34,11 +34,11 @@ RIGHT_SECONDS: Final = 5.0  # the live view, after a fault is over
 class Rig:
     """``async with Rig(…) as rig``."""
 
-    def __init__(self, home: Path, chromium: str, *, database: bool = False) -> None:
+    def __init__(self, home: Path, chromium: str, kamailio: Kamailio | None = None) -> None:
         (home / "nats").mkdir(parents=True)
         self.nats = Guarded(home / "nats")
         self.redis = Valkey()
-        self.kamailio = Kamailio(database=database)
+        self.kamailio = kamailio or Kamailio()
         self.bridge = BridgeProcess(self.kamailio.port, self.nats.url_of("bridge"), home / "spool")
         self.service = Instance(home / "keys", {
             "NATS_URL": self.nats.url_of("livestate"), "REDIS_URL": self.redis.url,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.calls import talking
 from tests.e2e.conftest import Rigs
+from tests.e2e.lab import Kamailio
 from tests.e2e.rig import RIGHT_SECONDS
 
 pytestmark = pytest.mark.timeout(180)
@@ -39,7 +40,7 @@ async def test_the_calls_of_a_kamailio_with_a_database_outlive_it(
     rigs: Rigs, tell: Callable[[str], None]
 ) -> None:
     calls = talking(5, 39_060_001, talk_ms=9_000)
-    async with rigs(database=True) as rig:
+    async with rigs(Kamailio(database=True)) as rig:
         rig.phones.call(calls)
         await rig.until(lambda: rig.are_live(calls), 10)
         await rig.kamailio.restart()
