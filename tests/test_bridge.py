@@ -291,6 +291,20 @@ def test_one_caller_with_a_huge_call_id_does_not_stop_his_nodes_lists() -> None:
     assert (table.live, pipeline.tally.lists) == (2, 1)
 
 
+def test_what_a_configuration_should_not_say_of_a_call_spoils_no_list() -> None:
+    """A company that is too long, for it was taken from a header; a direction that is none."""
+    setup = next(frame for frame in frames(SMALL) if frame.get("ev") == "setup")
+    feed, huge = KamailioFeed(), "x" * 65
+    told = feed.feed(setup | {"company_id": huge, "trunk": huge, "direction": "up"})
+    named = dialog(2, variables=[{"co": huge}, {"gw": huge}, {"dir": "up"}])
+    for frame in (mark("snapshot_begin"), {"jsonrpc": "2.0", "result": [dialog(1), named]},
+                  mark("snapshot_end")):  # fmt: skip
+        told += feed.feed(frame)
+    table, pipeline = folded(tuple(told))
+    assert {(c.company_id, c.trunk, c.direction) for c in table.calls.values()} == {(None,) * 3}
+    assert pipeline.tally.lists == 1
+
+
 def test_a_call_id_that_is_no_text_is_one_call_in_events_and_lists() -> None:
     """As a real Kamailio does: the event lacks it, the list has its bytes."""
     setup = next(frame for frame in frames(SMALL) if frame.get("ev") == "setup")

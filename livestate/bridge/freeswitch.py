@@ -17,7 +17,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from livestate.bridge.kamailio import BadFrame, Message, Outgoing, sync
-from livestate.events import MAX_CALL_ID_CHARS, MAX_DISPLAY_CHARS, SUBJECT_PREFIX
+from livestate.events import (
+    MAX_CALL_ID_CHARS,
+    MAX_DISPLAY_CHARS,
+    MAX_NAME_CHARS,
+    SUBJECT_PREFIX,
+)
 
 # A bridge would subscribe with `event json`, these, HEARTBEAT, and `CUSTOM sofia::transferor`.
 _PHASE_OF: Final[Mapping[str, str]] = {
@@ -177,7 +182,7 @@ class FreeswitchFeed:
         self._legs[channel] += 1
         known["attempt"] = self._legs[channel]
         if trunk := event.get("variable_sip_gateway_name"):
-            known["trunk"] = str(trunk)[:64]
+            known["trunk"] = str(trunk)[:MAX_NAME_CHARS]
         if known["attempt"] < 2 or "answered_at" in known:
             return []
         return [self._say("reroute", channel, event, {})]
@@ -205,8 +210,8 @@ def _facts(event: Message) -> Message:
     )  # fmt: skip
     for name, header in text:
         if event.get(header) and name not in told:
-            told[name] = str(event[header])[: 64 if name in ("company_id", "trunk")
-                                            else MAX_DISPLAY_CHARS]  # fmt: skip
+            most = MAX_NAME_CHARS if name in ("company_id", "trunk") else MAX_DISPLAY_CHARS
+            told[name] = str(event[header])[:most]
     if (direction := _DIRECTION_OF.get(event.get("variable_call_direction", ""))) is not None:
         told["direction"] = direction
     for header, name in _TIMES:

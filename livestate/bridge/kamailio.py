@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, get_args
 from urllib.parse import unquote
 
 from livestate.errors import LivestateError
@@ -17,7 +17,9 @@ from livestate.events import (
     CDR_SUBJECT,
     MAX_CALL_ID_CHARS,
     MAX_DISPLAY_CHARS,
+    MAX_NAME_CHARS,
     SUBJECT_PREFIX,
+    Direction,
 )
 
 Message: TypeAlias = dict[str, Any]
@@ -42,9 +44,9 @@ _OUTCOME_OF: Final[Mapping[int, str]] = {
 _OUTCOME_BY: Final[Mapping[str, str]] = {
     "timeout_ringing": "no_answer", "timeout_no_reply": "no_reply",
 }  # fmt: skip
-_TEXT: Final = {"company_id": "company_id", "direction": "direction", "trunk": "trunk",
-                "from_uri": "from_uri", "to_uri": "to_uri", "sip_reason": "sip_reason", "by": "by",
-                "detail": "detail"}  # fmt: skip
+_TEXT: Final = ("from_uri", "to_uri", "sip_reason", "detail")
+_NAMES: Final = ("company_id", "trunk", "by")
+_DIRECTIONS: Final = get_args(Direction)
 _TIMES: Final = {"ts_setup": "setup_at", "ts_progress": "progress_at", "ts_answer": "answered_at"}
 
 
@@ -150,9 +152,10 @@ def _call_event(kind: str, frame: Message) -> Outgoing:
         message["dialog"] = f"{frame['h_entry']}.{frame['h_id']}"
     # Kamailio leaves out what is no UTF-8.
     message["call_id"] = _call_id(frame.get("call_id", _UNREADABLE), message.get("dialog", "none"))
-    message |= {
-        name: str(frame[raw])[:MAX_DISPLAY_CHARS] for raw, name in _TEXT.items() if frame.get(raw)
-    }
+    message |= {name: str(frame[name])[:MAX_DISPLAY_CHARS] for name in _TEXT if frame.get(name)}
+    message |= {name: str(frame[name]) for name in _NAMES if _is_name(frame.get(name))}
+    if frame.get("direction") in _DIRECTIONS:
+        message["direction"] = frame["direction"]
     message |= {name: _ms(frame[raw]) for raw, name in _TIMES.items() if frame.get(raw)}
     if frame.get("attempt"):
         message["attempt"] = int(frame["attempt"])
@@ -191,8 +194,10 @@ def _listed_call(dialog: Message) -> Message:
     }
     if "hold" in variables:
         call["held"] = variables["hold"] == "1"
-    for raw, name in (("co", "company_id"), ("dir", "direction"), ("gw", "trunk")):
-        if variables.get(raw):
+    if variables.get("dir") in _DIRECTIONS:
+        call["direction"] = variables["dir"]
+    for raw, name in (("co", "company_id"), ("gw", "trunk")):
+        if _is_name(variables.get(raw)):
             call[name] = str(variables[raw])
     for raw, name in (("t0", "setup_at"), ("t1", "progress_at"), ("t2", "answered_at")):
         if variables.get(raw):
@@ -216,6 +221,12 @@ def _call_id(told: object, dialog: str) -> str:
         return text
     digest = sha256(text.encode("utf-8", "replace")).hexdigest()
     return f"{text[: MAX_CALL_ID_CHARS - len(digest) - 1]}~{digest}"
+
+
+def _is_name(told: object) -> bool:
+    """Whether a company or trunk may be called so. One that is too long is none, and not cut to
+    another's: a configuration may take it from a header, which its caller chooses."""
+    return bool(told) and len(str(told)) <= MAX_NAME_CHARS
 
 
 def _state(number: int, variables: Message) -> str:
