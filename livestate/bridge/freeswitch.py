@@ -209,9 +209,11 @@ def _facts(event: Message) -> Message:
         ("trunk", "variable_sip_gateway_name"),
     )  # fmt: skip
     for name, header in text:
-        if event.get(header) and name not in told:
-            most = MAX_NAME_CHARS if name in ("company_id", "trunk") else MAX_DISPLAY_CHARS
-            told[name] = str(event[header])[:most]
+        value = str(event.get(header) or "")[:MAX_DISPLAY_CHARS]
+        if name in ("company_id", "trunk") and len(value) > MAX_NAME_CHARS:
+            continue  # cut, it might be another's
+        if value and name not in told:
+            told[name] = value
     if (direction := _DIRECTION_OF.get(event.get("variable_call_direction", ""))) is not None:
         told["direction"] = direction
     for header, name in _TIMES:
