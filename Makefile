@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: help demo test check faults faults-fast format docs figures bench peers gate gate-proof \
+.PHONY: help demo test check faults faults-fast e2e format docs figures bench peers gate gate-proof \
 	loadtest loadtest-proof bench-page firefox screenshots lock clean
 
 help: ## this list
@@ -24,6 +24,11 @@ faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 
 faults-fast: .venv/ready ## the rows of it that take seconds
 	@scripts/system-packages chromium redis-server faketime
 	@$(BIN)/python -m pytest tests/faults -m "not slow"
+
+e2e: .venv/ready ## SIP phones, a real Kamailio, the bridge, and all behind it to the page; 2 minutes
+	@scripts/system-packages chromium kamailio sip-tester:sipp \
+		'kamailio-extra-modules:/usr/lib/*/kamailio/modules/evapi.so'
+	@$(BIN)/python -m pytest tests/e2e
 
 check: .venv/ready ## format, lint, types, arrows of the house, generated docs
 	@$(BIN)/ruff format --check .
