@@ -164,8 +164,15 @@ async def test_a_page_that_holds_something_wrong_notices_and_asks_anew(
     await log_in(page, desk.service)
     await truth(page, "live")
     await rows(page, 1)
+    await page.evaluate("""() => {
+        window.words = [];
+        const bar = document.getElementById("truth-word");
+        new MutationObserver(() => words.push(bar.textContent)).observe(bar, { childList: true });
+    }""")
     await node.say("hold", "1.1")
+    await until(page, "words.at(-1) === 'live'")
     await expect(page.locator("#count-held")).to_have_text("1")
+    assert (await page.evaluate("words"))[0] == "catching up"
     assert (await page.evaluate("livestate.state()"))["divergences"] == 1
     told = await snapshot(desk.service, desk.service.token())
     assert await page.evaluate("livestate.calls()") == told["calls"]
