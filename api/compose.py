@@ -61,8 +61,9 @@ class Livestate:
             heartbeat_seconds=settings.heartbeat_seconds, loop=asyncio.get_running_loop(),
             now=steady_ms(),
         )  # fmt: skip
+        self._redis = connect(settings.redis_url)
         self.projection = Projection(
-            connect(settings.redis_url), self.table, secret=secret, clock=now_ms,
+            self._redis, self.table, secret=secret, clock=now_ms,
             holder=f"{socket.gethostname()} {settings.bind}",
             flush_seconds=settings.redis_flush_ms / 1000,
             cdr_position=lambda: self.cdrs.position,
@@ -181,6 +182,8 @@ class Livestate:
             await self.consumer.stop()
             self.projection.stop()
             await asyncio.gather(writing, return_exceptions=True)
+            with contextlib.suppress(RedisError, OSError):
+                await self._redis.aclose()
 
 
 def calm_collector() -> None:

@@ -38,7 +38,7 @@ async def modules(page: Page) -> Page:
         if kind == "static":
             await route.fulfill(path=DASHBOARD / name, content_type="text/javascript")
         elif kind == "stream":
-            body = vectors("stream")[int(name)]["stream"]
+            body = vectors("sse")[int(name)]["bytes"]
             await route.fulfill(body=body, content_type="text/event-stream; charset=utf-8")
         else:
             await route.fulfill(body="<!doctype html>", content_type="text/html")
@@ -55,12 +55,12 @@ async def test_the_fold_of_the_page_is_the_fold_of_the_vectors(modules: Page) ->
             const { Fold } = await import("/static/fold.js");
             return vectors.map(({ frames }) => {
                 const fold = new Fold();
-                for (const [name, data] of frames) fold.apply(name, data, "");
+                for (const [name, data, id] of frames) fold.apply(name, data, id ?? "");
                 const calls = Object.fromEntries(fold.calls);
                 const again = new Fold();  // what is kept on the way is that of a whole snapshot
                 again.apply("snapshot", { part: 1, parts: 1, calls });
                 const states = ({ states }) => [...states].filter(([, count]) => count > 0).sort();
-                return { calls, digest: fold.digest, states: states(fold),
+                return { calls, digest: fold.digest, id: fold.id, states: states(fold),
                          whole: { digest: again.digest, states: states(again) } };
             });
         }""",
@@ -70,31 +70,34 @@ async def test_the_fold_of_the_page_is_the_fold_of_the_vectors(modules: Page) ->
         assert one["calls"] == vector["calls"], vector["name"]
         assert one["digest"] == one["whole"]["digest"] == vector["digest"], vector["name"]
         assert one["states"] == one["whole"]["states"], vector["name"]
+        assert one["id"] == vector.get("id", ""), vector["name"]
 
 
 @in_one_loop
 async def test_a_browsers_own_parser_reads_a_stream_as_ours_does(modules: Page) -> None:
+    names = sorted({name for one in vectors("sse") for name, *_ in one["events"]})
     found = await modules.evaluate(
-        """(count) => Promise.all([...Array(count).keys()].map((number) => new Promise((done) => {
+        """([count, names]) => Promise.all([...Array(count).keys()].map((number) =>
+          new Promise((done) => {
             const source = new EventSource(`/stream/${number}`);
             const events = [];
-            for (const name of ["message", "diff"]) {
+            for (const name of names) {
                 source.addEventListener(name, (event) => {
                     events.push([name, event.data, event.lastEventId]);
                 });
             }
             source.addEventListener("error", () => { source.close(); done(events); });
         })))""",
-        len(vectors("stream")),
+        [len(vectors("sse")), names],
     )  # fmt: skip
-    for vector, events in zip(vectors("stream"), found, strict=True):
+    for vector, events in zip(vectors("sse"), found, strict=True):
         assert events == vector["events"], vector["name"]
 
 
-@pytest.mark.parametrize("vector", vectors("stream"), ids=lambda vector: vector["name"])
+@pytest.mark.parametrize("vector", vectors("sse"), ids=lambda vector: vector["name"])
 def test_our_parser_reads_a_stream_as_a_browser_does(vector: dict[str, Any]) -> None:
     found = [[one.name, one.data.decode(), one.id]
-             for one in Parser().feed(vector["stream"].encode())]  # fmt: skip
+             for one in Parser().feed(vector["bytes"].encode())]  # fmt: skip
     assert found == vector["events"]
 
 
