@@ -224,8 +224,10 @@ async def frames() -> list[str]:
         told, came, cdrs, seconds, spent = await _through(pace)
         rows.append(f"| {told:,} {what} | {told / seconds:,.0f} | {came:,} | {told - came} | "
                     f"{cdrs:,} of {told // 5:,} | {spent / told * 1e6:.0f} µs |")  # fmt: skip
-    return [*rows, "", f"Wanted: {STEADY_FRAMES:,} a second without a loss. What is more than it can "
-            "pass on is dropped and counted, the ends of calls last, and lists mend it."]  # fmt: skip
+    wanted = (
+        f"Wanted: {STEADY_FRAMES:,} a second without a loss. What is more than it can pass on is "
+    )
+    return [*rows, "", wanted + "dropped and counted, the ends of calls last, and lists mend it."]
 
 
 async def _through(a_second: float) -> tuple[int, int, int, float, float]:
