@@ -4,8 +4,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: help demo test check faults faults-fast e2e format docs figures peers gate gate-proof \
-	loadtest bench-page screenshots lock clean
+.PHONY: help demo test check faults faults-fast e2e format docs figures bench peers gate gate-proof \
+	loadtest loadtest-proof bench-page firefox screenshots lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -46,8 +46,14 @@ docs: .venv/ready ## write what is generated: settings, contract, state diagram
 figures: .venv/ready ## measure what is promised, on this machine, into docs/figures.md
 	@$(BIN)/python -m bench.figures --write
 
+bench: .venv/ready ## each stage until its queues are empty, and how it grows, into docs/stages.md
+	@$(BIN)/python -m bench.stages --write
+
 loadtest: .venv/ready ## Locust against real servers, judged: PROFILE=ci|pilot|capacity|storm|soak
 	@$(BIN)/livestate loadtest --profile $(or $(PROFILE),ci) $(LOADTEST)
+
+loadtest-proof: .venv/ready ## a planted fault is caught by the load test, each of them; TIMES=5
+	@$(BIN)/python -m loadtest.proof --times $(or $(TIMES),1)
 
 peers: .venv/ready ## livestate beside what one would pick instead, in one run, into docs/benchmarks.md
 	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:nginx || true  # missing: said so
@@ -60,6 +66,10 @@ gate: .venv/ready ## what this commit costs against its merge-base; BASE=<commit
 gate-proof: .venv/ready ## the gate passes A/A and fails 20 % more work, five times out of five
 	@scripts/system-packages valgrind
 	@$(BIN)/python -m bench.gate.proof
+
+firefox: .venv/ready ## the page in Firefox ESR, where it may differ from Chromium
+	@scripts/system-packages firefox-esr
+	@$(BIN)/python -m pytest tests/firefox
 
 bench-page: .venv/ready ## 10,000 calls on the page: main thread and pictures a second, with a gate
 	@scripts/system-packages chromium
@@ -75,7 +85,7 @@ lock: ## resolve requirements.lock anew
 		--no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
 
 clean: ## everything that is made
-	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis .livestate .import_linter_cache
+	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis .livestate .import_linter_cache .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/ready: requirements.lock pyproject.toml

@@ -1,7 +1,8 @@
 """The other end of the wire: SSE bytes to events, events folded to the calls a dashboard shows.
 
 For ``livestate tail``, tests and load. Pure: bytes come in, nothing waits. The page has its own in
-JavaScript, ``api/dashboard/fold.js``; ``tests/vectors/fold.json`` binds the two.
+JavaScript, ``api/dashboard/fold.js``; ``tests/vectors/`` binds the two, and our parser to a
+browser's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class ServerEvent(NamedTuple):
 
 
 class Parser:
-    """Bytes in any pieces to events (WHATWG HTML §9.2.6). ``retry`` is the last one told, ms."""
+    """Bytes in any pieces to events (WHATWG HTML §9.2.6). ``retry`` is the last one told, ms.
+    Lines end in LF or CR LF: a lone CR, which nobody sends, ends none here."""
 
     def __init__(self) -> None:
         self.retry: int | None = None
@@ -54,7 +56,7 @@ class Parser:
             self._data.append(value)
         elif name == b"event":
             self._name = value.decode()
-        elif name == b"id":
+        elif name == b"id" and b"\0" not in value:
             self._id = value.decode()
         elif name == b"retry" and value.isdigit():
             self.retry = int(value)
@@ -80,16 +82,20 @@ class Dashboard:
 
     def fold_decoded(self, event: ServerEvent, data: Any) -> Any:
         """The same for who has decoded it: many dashboards may share ``data``, none changes it."""
+        moved = False
         if event.name == "snapshot":
-            self._snapshot(data)
+            moved = self._snapshot(data)
         elif event.name == "diff" and self.complete:
             self._diff(data["calls"])
+            moved = True
         elif event.name == "heartbeat":
             self.source = data["source"]
             self.diverged += not self.agrees(data)
         elif event.name == "goodbye":
             self.goodbye = data["reason"]
-        self.last_id = event.id
+        # Only what was folded moves us: an id taken without its frame would hide a hole for ever.
+        if moved and event.id:
+            self.last_id = event.id
         return data
 
     def agrees(self, heartbeat: dict[str, Any]) -> bool:
@@ -98,18 +104,21 @@ class Dashboard:
             heartbeat["calls"] == len(self.calls) and heartbeat["digest"] == self.digest
         )
 
-    def _snapshot(self, data: dict[str, Any]) -> None:
+    def _snapshot(self, data: dict[str, Any]) -> bool:
+        """Whether it is whole now."""
         if data["part"] == 1:
             self._parts, self._part = {}, 0
         if data["part"] != self._part + 1:
             self._part = -1  # a part is missing: this snapshot will never be whole
-            return
+            return False
         self._part += 1
         self._parts |= data["calls"]
-        if self._part == data["parts"]:
-            self.calls, self._parts = self._parts, {}
-            self.digest = sum(record["v"] for record in self.calls.values()) % _MODULUS
-            self.complete = True
+        if self._part < data["parts"]:
+            return False
+        self.calls, self._parts = self._parts, {}
+        self.digest = sum(record["v"] for record in self.calls.values()) % _MODULUS
+        self.complete = True
+        return True
 
     def _diff(self, patch: dict[str, dict[str, Any] | None]) -> None:
         calls = self.calls

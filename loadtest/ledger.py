@@ -115,10 +115,25 @@ class Ledger:
 
 
 def save(ledger: Ledger, path: Path, **more: Any) -> None:
-    """For people, for `verdict`, and for whoever wants to merge it again."""
+    """For people, for `verdict`, and for whoever wants to merge it again; the histograms once
+    more beside it, for the tools of HdrHistogram."""
     told = ledger.told() | more
     told["percentiles"] = {n: percentiles(one) for n, one in sorted(ledger.histograms.items())}
     path.write_text(json.dumps(told, indent=1, sort_keys=True))
+    path.with_name("histograms.hlog").write_text(log(ledger))
+
+
+def log(ledger: Ledger) -> str:
+    """All histograms as a HdrHistogram log: one interval, a tag each; µs, for kB bytes."""
+    lines = [
+        "#[Histogram log format version 1.3]",
+        '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"',
+    ]
+    for name, one in sorted(ledger.histograms.items()):
+        tag = name.replace(" ", "-")
+        lines.append(f"Tag={tag},0.000,1.000,{one.get_max_value() / 1000:.3f},"
+                     f"{one.encode().decode()}")  # fmt: skip
+    return "\n".join(lines) + "\n"
 
 
 def _record(into: dict[Any, Any], name: Any, tally: Counter[int], digits: int) -> None:

@@ -7,6 +7,7 @@ with a master and workers. With ``--plan`` it follows a profile of ``slo.toml``;
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,11 +17,12 @@ import gevent
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # locust gives a locustfile its own folder
 
-from locust import events
+from locust import events, runners
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest import profiles, shapes
 from loadtest.ledger import Ledger, percentiles, save
+from loadtest.loader import loader
 from loadtest.users import (
     CompanyDashboard,
     Dashboard,
@@ -28,25 +30,26 @@ from loadtest.users import (
     Flapper,
     Poller,
     SlowReader,
-    loader,
 )
 
 KINDS = (Dashboard, CompanyDashboard, FilteredDashboard, SlowReader, Flapper, Poller)
 merged = Ledger()  # of all workers; without workers, of this process
 CLOCK_PROBES = 10
+# Locust takes a worker that is silent for three seconds for lost, and its users are started once
+# more elsewhere. One that is only busy says so itself: then the run is INVALID.
+LIVENESS_SECONDS = 30
 
 
 @events.init_command_line_parser.add_listener
 def arguments(parser: Any) -> None:
     ours = parser.add_argument_group("livestate")
-    ours.add_argument("--plan", choices=profiles.names(), default=None,
-                      help="follow a profile of slo.toml")  # fmt: skip
+    ours.add_argument("--plan", default="",
+                      help=f"follow a profile: {', '.join(profiles.names())}")  # fmt: skip
     ours.add_argument("--keys", default=".livestate", help="where the demo key is, for logins")
     ours.add_argument("--companies", type=int, default=20, help="101, 102 … so many of them")
     ours.add_argument("--ledger", default="", help="where to write all numbers, as JSON")
     ours.add_argument("--quiet", default="", help="file to make when the publisher shall rest")
     ours.add_argument("--admin", default="", help="the service's admin address, for its CPU")
-    ours.add_argument("--scale", default="", help="users,seconds,rate instead of the profile's")
 
 
 @events.init.add_listener
@@ -55,8 +58,7 @@ def begin(environment: Any, **_: Any) -> None:
     loader.keys, loader.companies = Path(told.keys), told.companies
     plan = None
     if told.plan:
-        users, seconds, rate = (float(n) if n else None for n in (told.scale or ",,").split(","))
-        profile = profiles.profile(told.plan).scaled(users and int(users), seconds, rate)
+        profile = profiles.profile(told.plan)
         for kind in KINDS:
             kind.weight = profile.mix.get(kind.__name__, 0)
         environment.user_classes = [kind for kind in KINDS if kind.weight]
@@ -67,8 +69,11 @@ def begin(environment: Any, **_: Any) -> None:
             plan.runner = runner
             environment.shape_class = plan
     if isinstance(runner, WorkerRunner):
+        if told.processes:
+            gevent.spawn(_end_with, os.getppid())
         events.report_to_master.add_listener(_report)
     elif isinstance(runner, MasterRunner):
+        runners.HEARTBEAT_LIVENESS = LIVENESS_SECONDS
         events.worker_report.add_listener(_merge)
     else:
         gevent.spawn(_merge_here)
@@ -99,6 +104,13 @@ def compare_clocks(environment: Any, **_: Any) -> None:
         certain = abs(offset) > round_trip // 2 + 1_000
         loader.offset_us = offset if certain else 0
         loader.ledger.worst("clock offset µs", abs(loader.offset_us))
+
+
+def _end_with(parent: int) -> None:
+    """A worker that was forked is nothing without who forked it; Locust would wait a minute."""
+    while os.getppid() == parent:
+        gevent.sleep(1)
+    os._exit(1)
 
 
 def _report(client_id: str, data: dict[str, Any], **_: Any) -> None:
@@ -138,11 +150,15 @@ _SAID = {
 def _end(plan: shapes.Planned | None, path: str) -> None:
     merged.merge(loader.ledger.take())
     if path:
-        steps = {"steps": plan.steps, "gave_up": plan.gave_up} if plan else {}
-        save(merged, Path(path), **steps)
-    else:
+        told = {} if plan is None else {
+            "steps": plan.steps, "gave_up": plan.gave_up, "ending": plan.ending,
+            "measured": plan.measured,
+        }  # fmt: skip
+        save(merged, Path(path), **told)
+    if plan is None:  # nobody judges it: a person looks
         for name, one in sorted(merged.histograms.items()):
             told = percentiles(one)
-            print(f"{name:18}", *(f"{k} {v:,.1f}" for k, v in told.items()))
+            print(f"{name:24}", *(f"{k} {v:,.1f}" for k, v in told.items()))
         for name, number in sorted(merged.counts.items()):
-            print(f"{name:32}{number:>12,}")
+            print(f"{name:34}{number:>12,}")
+        print("\n".join(merged.complaints))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ class Loader:
     cpu_share: float
     lag_ms: float
     publisher_late_ms: float
+    others_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,17 @@ def names() -> list[str]:
 
 
 def profile(name: str) -> Profile:
-    """Raises KeyError for a name that is not there."""
+    """By name, or as ``save`` wrote it. Raises KeyError for a name that is not there."""
+    if name.endswith(".json"):
+        told = json.loads(Path(name).read_text())
+        return Profile(**told | {"loader": Loader(**told["loader"])})
     told = _all()
     return Profile(name=name, loader=Loader(**told["loader"]), **told[name])
+
+
+def save(profile: Profile, path: Path) -> None:
+    """For Locust, which is another process."""
+    path.write_text(json.dumps(asdict(profile), indent=1))
 
 
 def _all() -> dict[str, Any]:

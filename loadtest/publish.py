@@ -49,11 +49,10 @@ class Day:
     def __init__(self, of: Traffic, start: int, quiet: Path | None = None) -> None:
         self.network = Network(of, start - PAST_MS)
         self.events = 0
-        self.latest_ms = 0  # how late an event was handed to NATS, at worst
+        self.late_ms: dict[int, int] = {}  # by second: how late an event was handed to NATS
         self.quiet_since: int | None = None
         self._quiet = quiet
         self._looked = 0
-        self._caught_up: int | None = None  # what became due while we got ready was late
         self._tales: dict[tuple[str, str], list[tuple[str, int]]] = {}
         self._companies: dict[tuple[str, str], str | None] = {}
         for one in self.network.due(start):  # the part that is over: nobody hears of it
@@ -73,8 +72,6 @@ class Day:
 
     def due(self, now: int) -> Iterator[Outgoing]:
         """What is due, each call's event with its tale."""
-        if self._caught_up is None:
-            self._caught_up = now + 1_000
         if self._quiet is not None and self.quiet_since is None and now - self._looked > 50:
             self._looked = now
             if self._quiet.exists():
@@ -87,8 +84,8 @@ class Day:
         for one in self.network.due(now):
             if one.message["phase"] in tale.LETTERS:
                 self.events += 1
-                if one.message["ts"] > self._caught_up:
-                    self.latest_ms = max(self.latest_ms, now_ms() - one.message["ts"])
+                second, late = now // 1_000, now_ms() - one.message["ts"]
+                self.late_ms[second] = max(self.late_ms.get(second, 0), late)
                 self._tell(one.message)
             yield one
 
@@ -130,7 +127,7 @@ async def publish(url: str, day: Day, report: Path | None) -> None:
         now, used = time.perf_counter(), time.process_time()
         said = {
             "events": day.events, "messages": publisher.published, "live": day.live,
-            "latest_ms": day.latest_ms, "quiet_since": day.quiet_since,
+            "late_ms": day.late_ms, "quiet_since": day.quiet_since,
             "cpu_share": (used - cpu) / (now - began), "seconds": now - began,
         }  # fmt: skip
         if report is not None:

@@ -10,13 +10,12 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -26,20 +25,28 @@ from redis.asyncio import Redis
 from api.instance import Instance
 from livestate.diff import record
 from livestate.errors import LivestateError
+from livestate.runtime.child import bound, free_port
 from livestate.runtime.embedded import NatsServer, any_redis
 from livestate.runtime.redis_table import ACTIVE, CALLS
 from livestate.stored import decode
-from loadtest import verdict
-from loadtest.profiles import Profile
+from loadtest import machine
+from loadtest.outcome import Outcome, judged
+from loadtest.profiles import Profile, save
 from loadtest.watcher import differences
 
 ROOT: Final = Path(__file__).parent.parent
-LEDGER: Final = "ledger.json"
-RESULT: Final = "result.json"
+LEDGER: Final = "ledger.json"  # counts and merged histograms
+RESULT: Final = "result.json"  # the same, judged
+REPORTS: Final = (RESULT, LEDGER, "histograms.hlog", "locust.html")
 SETTLE_SECONDS: Final = 15.0
 SAMPLE_SECONDS: Final = 2.0
-_COUNTED: Final = ("sse_snapshots_built_total", "sse_frames_encoded_total", "events_received_total",
-                   'events_total{result="dropped"}', "loop_lag_worst_seconds")  # fmt: skip
+_COUNTED: Final = {  # what the service says of itself: its metric, and what we call it
+    "snapshots built": "livestate_sse_snapshots_built_total",
+    "diffs encoded": "livestate_sse_frames_encoded_total",
+    "streams that resumed": 'livestate_sse_resumes_total{result="resumed"}',
+    "streams that began anew": 'livestate_sse_resumes_total{result="fresh"}',
+    "events dropped": 'livestate_events_total{result="dropped"}',
+}
 
 
 # Puts something between the clients and the service, and gives its URL: a proxy with a fault.
@@ -50,21 +57,17 @@ class NotRun(LivestateError):
     """Something of the test itself did not work; there is no verdict."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended, and all numbers of it."""
-
-    judgement: verdict.Judgement
-    told: dict[str, Any]
-
-
 async def run(
     profile: Profile, out: Path, *, front: Front | None = None, say: Callable[[str], None] = print
 ) -> Outcome:
-    """One run into the directory ``out``; everything that was started is gone afterwards."""
+    """One run into the directory ``out``; everything that was started is gone afterwards, also
+    when we are told to end."""
+    own = asyncio.current_task()
+    assert own is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, own.cancel)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    for name in (LEDGER, RESULT, "quiet", "published.json", "locust.html"):
+    for name in (*REPORTS, "quiet", "published.json"):
         (out / name).unlink(missing_ok=True)
     began = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
@@ -74,7 +77,7 @@ async def run(
         addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
         service = await stack.enter_async_context(Instance(keys, addresses))
         publisher = await stack.enter_async_context(_process(
-            out / "publisher.log", sys.executable, "-m", "loadtest.publish", "--nats", nats.url,
+            out / "publisher.log", "-m", "loadtest.publish", "--nats", nats.url,
             "--rate", str(profile.rate), "--companies", str(profile.companies),
             "--quiet", str(out / "quiet"), "--report", str(out / "published.json"),
         ))  # fmt: skip
@@ -91,67 +94,22 @@ async def run(
         after = await _metrics(service)
     told = json.loads((out / LEDGER).read_text())
     told["published"] = json.loads((out / "published.json").read_text())
-    told["service"] = {name: after.get(f"livestate_{name}", 0) - before.get(f"livestate_{name}", 0)
-                       for name in _COUNTED}  # fmt: skip
+    told["service"] = {name: after.get(metric, 0) - before.get(metric, 0)
+                       for name, metric in _COUNTED.items()}  # fmt: skip
+    told["service"]["worst loop lag, ms"] = 1000 * after["livestate_loop_lag_worst_seconds"]
     told["redis"] = wrong[:10]
-    return _judged(profile, told, samples, len(wrong), out)
-
-
-def _judged(
-    profile: Profile, told: dict[str, Any], samples: list[dict[str, float]], wrong: int, out: Path
-) -> Outcome:
-    counts = told["counts"]
-    numbers: dict[str, float] = (
-        dict.fromkeys(("gaps", "duplicates", "divergence", "foreign", "unequal", "compared"), 0)
-        | counts
-    )
-    numbers["redis"] = wrong
-    streaming = 1 - profile.mix.get("Poller", 0) / sum(profile.mix.values())
-    numbers["compared"] /= profile.users * streaming
-    steps = told.get("steps", [])
-    limit = profile.objectives.get("receive p99", 0)
-    good = [step["users"] for step in steps if step.get("p99", limit + 1) <= limit]
-    numbers["knee"] = max(good, default=0)
-    for name, what in (("memory growth", "rss"), ("descriptor growth", "fds")):
-        numbers[name] = _growth([one[what] for one in samples])
-    pressure = {
-        "cpu": counts.get("worst loader cpu thousandths", 0) / 1000,
-        "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
-        "publisher_late_ms": told["published"]["latest_ms"],
-        "before_time": counts.get("before its time", 0),
-    }
-    judgement = verdict.judge(profile, numbers, told["percentiles"], pressure)
-    told |= {
-        "profile": profile.name, "users": profile.users, "rate": profile.rate,
-        "verdict": judgement.verdict, "invalid_because": list(judgement.reasons),
-        "objectives": [
-            {"objective": row.objective, "limit": row.limit, "found": row.found, "kept": row.kept}
-            for row in judgement.rows
-        ],
-        "pressure": pressure, "service_samples": samples, "knee": numbers["knee"],
-        "machine": f"{os.cpu_count()} cores ({platform.machine()}), Python "
-                   f"{platform.python_version()}, loader and servers on the same machine",
-    }  # fmt: skip
-    (out / RESULT).write_text(json.dumps(told, indent=1, sort_keys=True))
-    return Outcome(judgement, told)
-
-
-def _growth(values: list[float]) -> float:
-    """From the first tenth of a run, after its warm-up, to the last."""
-    part = max(1, len(values) // 10)
-    early, late = values[part : 2 * part] or values, values[-part:]
-    if not late:
-        return 0.0
-    return (sum(late) / len(late)) / (sum(early) / len(early)) - 1
+    outcome = judged(profile, told, samples, len(wrong))
+    (out / RESULT).write_text(json.dumps(outcome.told, indent=1, sort_keys=True))
+    return outcome
 
 
 @contextlib.asynccontextmanager
 async def _process(log: Path, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A child that is gone when this ends; what it says is in ``log``."""
+    """A Python that is gone when this ends; what it says is in ``log``."""
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=file, stderr=file,
-            start_new_session=True,
+            *bound(sys.executable, *command), cwd=ROOT, stdin=asyncio.subprocess.DEVNULL,
+            stdout=file, stderr=file, start_new_session=True,
         )  # fmt: skip
     try:
         yield process
@@ -168,15 +126,19 @@ async def _process(log: Path, *command: str) -> AsyncIterator[asyncio.subprocess
 
 
 def _locust(profile: Profile, out: Path, url: str, service: Instance, keys: Path) -> Any:
-    workers = ["--processes", str(profile.processes)] if profile.processes > 1 else []
+    save(profile, out / "plan.json")
+    port = str(free_port())  # Locust's own would let two runs meet
+    workers = [] if profile.processes == 1 else [
+        "--processes", str(profile.processes), "--master-bind-host", "127.0.0.1",
+        "--master-bind-port", port, "--master-port", port,
+    ]  # fmt: skip
     return _process(
-        out / "locust.log", sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py",
-        "--headless", "--only-summary", "--host", url, *workers, "--plan", profile.name,
-        "--master-bind-host", "127.0.0.1", "--html", str(out / "locust.html"),
+        out / "locust.log", "-m", "locust", "-f", "loadtest/locustfile.py",
+        "--headless", "--only-summary", "--host", url, *workers, "--plan", str(out / "plan.json"),
+        "--html", str(out / "locust.html"),
         "--keys", str(keys), "--companies", str(profile.companies),
         "--ledger", str(out / LEDGER), "--quiet", str(out / "quiet"),
         "--admin", service.admin_url,
-        "--scale", f"{profile.users},{profile.seconds},{profile.rate}",
     )  # fmt: skip
 
 
@@ -198,17 +160,10 @@ async def _full(service: Instance, report: Path, publisher: asyncio.subprocess.P
 
 async def _sampled(service: Instance, locust: asyncio.subprocess.Process) -> list[dict[str, float]]:
     """Until Locust ends: what the service uses, as the operating system says."""
-    page, tick = os.sysconf("SC_PAGESIZE"), os.sysconf("SC_CLK_TCK")
-    proc = Path(f"/proc/{service.pid}")
     ending = asyncio.create_task(locust.wait())
     samples = []
     while not ending.done():
-        stat = (proc / "stat").read_text().rpartition(")")[2].split()
-        samples.append({
-            "at": time.time(), "rss": int((proc / "statm").read_text().split()[1]) * page,
-            "fds": len(list((proc / "fd").iterdir())),
-            "cpu_seconds": (int(stat[11]) + int(stat[12])) / tick,
-        })  # fmt: skip
+        samples.append(machine.sample(service.pid))
         await asyncio.wait([ending], timeout=SAMPLE_SECONDS)
     return samples
 

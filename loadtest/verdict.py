@@ -1,11 +1,13 @@
 """What a run was worth: PASSED, FAILED, or INVALID because the loader distorted it.
 
 A divergence, a gap or a foreign call is a failure whatever the loader was like: no loader makes
-up a call. What is slow in a run that is not valid says nothing, and is not called a failure.
+up a call. What is slow in a run that is not valid says nothing, and is not called a failure; nor
+are evictions, for a loader that stands still looks like a client that has gone.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -13,7 +15,10 @@ from loadtest.profiles import Profile
 
 Verdict: TypeAlias = Literal["PASSED", "FAILED", "INVALID"]
 EXIT_CODES: Final[dict[Verdict, int]] = {"PASSED": 0, "FAILED": 1, "INVALID": 3}
-_TIMED: Final = ("p50", "p90", "p99", "p99.9", "max")
+MOST_USERS: Final = 1.05  # of those planned: which of its kinds Locust takes is rounded
+NOBODY: Final = "nobody"
+SATURATED: Final = 0.9  # of a core: who used so much of it had no more to use
+TIMED: Final = ("p50", "p90", "p99", "p99.9", "max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,11 @@ class Row:
 
     @property
     def timed(self) -> bool:
-        return self.objective.split()[-1] in _TIMED
+        return self.objective.split()[-1] in TIMED
+
+    @property
+    def of_the_loader_too(self) -> bool:
+        return self.timed or self.objective == "evictions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ def judge(profile: Profile, numbers: dict[str, float], percentiles: dict[str, di
         what = name.removeprefix("least ")
         series, _, cut = what.rpartition(" ")
         found: float | None
-        if cut in _TIMED:
+        if cut in TIMED:
             found = percentiles.get(series, {}).get(cut)
         else:
             found = numbers.get(what)
@@ -61,7 +70,13 @@ def judge(profile: Profile, numbers: dict[str, float], percentiles: dict[str, di
         rows = [row for row in rows if not row.timed]
     reasons = invalid(profile, pressure)
     broken = [row for row in rows if not row.kept]
-    if any(not row.timed for row in broken):
+    late = any(row.of_the_loader_too for row in broken)
+    if late and pressure["others"] > profile.loader.others_share:
+        reasons.append(
+            f"something else on this machine used {pressure['others']:.0%} of a core "
+            f"(more than {profile.loader.others_share:.0%}), and times were broken"
+        )
+    if any(not row.of_the_loader_too for row in broken):
         verdict: Verdict = "FAILED"
     elif reasons:
         verdict = "INVALID"
@@ -84,62 +99,27 @@ def invalid(profile: Profile, pressure: dict[str, float]) -> list[str]:
     if pressure["publisher_late_ms"] > loader.publisher_late_ms:
         reasons.append(f"an event was published {pressure['publisher_late_ms']:.0f} ms after its "
                        f"time (more than {loader.publisher_late_ms:.0f} ms)")  # fmt: skip
+    if pressure["users"] > MOST_USERS:
+        reasons.append(f"there were {pressure['users']:.0%} of the users that were wanted")
     if pressure["before_time"]:
         reasons.append("events arrived before their time: the clocks differ")
     return reasons
 
 
-def table(judgement: Judgement) -> str:
-    """For a terminal."""
-    lines = [f"{'objective':22}{'limit':>12}{'found':>12}"]
-    for row in judgement.rows:
-        found = "nothing" if row.found is None else f"{row.found:,.5g}"
-        sign = "≥" if row.least else "≤"
-        what = row.objective.removeprefix("least ")
-        unit = " ms" if row.timed else ""
-        mark = "" if row.kept else "  BROKEN"
-        lines.append(f"{what:22}{f'{sign} {row.limit:g}{unit}':>12}{found + unit:>12}{mark}")
-    lines += [f"INVALID: {reason}" for reason in judgement.reasons]
-    return "\n".join([*lines, "", judgement.verdict])
-
-
-def report(judgement: Judgement, told: dict[str, Any]) -> str:
-    """All that a person wants to see when a run has ended."""
-    parts = [summary(told)]
-    if told.get("steps"):
-        parts.append(stairs(told))
-    if told["complaints"]:
-        parts.append("\n".join(one[:300] for one in told["complaints"][:5]))
-    return "\n\n".join([*parts, table(judgement)])
-
-
-def stairs(told: dict[str, Any]) -> str:
-    """Each step of a run; for steps to failure, the knee and who gave up."""
-    head = ("users", "frames/s", "p50 ms", "p99 ms", "max ms", "service CPU", "loader CPU",
-            "loader lag")  # fmt: skip
-    lines = ["".join(f"{one:>13}" for one in head)]
-    for step in told["steps"]:
-        row = (
-            f"{step['users']}", f"{step['frames_per_second']:,.0f}",
-            *(f"{step[cut]:,.1f}" if cut in step else "-" for cut in ("p50", "p99", "max")),
-            f"{step.get('service_cpu', 0):.0%}", f"{step['loader_cpu']:.0%}",
-            f"{step['loader_lag_ms']:.0f} ms",
-        )  # fmt: skip
-        lines.append("".join(f"{one:>13}" for one in row))
-    if len(told["steps"]) > 1:
-        lines.append(f"the knee: {told['knee']} users kept the objective; "
-                     f"{told['gave_up']} gave up first")  # fmt: skip
-    return "\n".join(lines)
-
-
-def summary(told: dict[str, Any]) -> str:
-    """What was seen, beyond what was asked for."""
-    lines = [f"{'ms':24}" + "".join(f"{cut:>9}" for cut in _TIMED) + f"{'samples':>13}"]
-    for name, cuts in told["percentiles"].items():
-        row = "".join(f"{cuts[cut]:>9,.1f}" for cut in _TIMED)
-        lines.append(f"{name:24}{row}{int(cuts['count']):>13,}")
-    lines.append("")
-    for name, number in sorted(told["counts"].items()):
-        if not name.startswith("worst "):
-            lines.append(f"{name:34}{number:>14,}")
-    return "\n".join(lines)
+def gave_up(profile: Profile, step: dict[str, Any]) -> str:
+    """Who could not go on in a step, or NOBODY. A late loader can only make latencies longer, so
+    an objective that is kept is kept; and a service that got no more of a core had to share it."""
+    loader, limit = profile.loader, profile.objectives["receive p99"]
+    cores = os.cpu_count() or 1
+    if step["loader_cpu"] > loader.cpu_share:
+        return f"the loader, with {step['loader_cpu']:.0%} of a core"
+    if step.get("p99", limit + 1) <= limit:
+        return NOBODY
+    if step.get("service_cpu", 0) > SATURATED:
+        return f"the service, with {step['service_cpu']:.0%} of a core"
+    if step.get("machine_cpu", 0) > SATURATED * cores:
+        return (f"the machine: its {cores} cores were {step['machine_cpu'] / cores:.0%} busy, "
+                f"{step.get('service_cpu', 0):.0%} of one with the service")  # fmt: skip
+    if step["loader_lag_ms"] > loader.lag_ms:
+        return f"the loader, {step['loader_lag_ms']:.0f} ms late"
+    return "the service"

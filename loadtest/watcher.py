@@ -13,6 +13,7 @@ Bytes are decoded once for all watchers of a process that get the same ones; eac
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -28,6 +29,12 @@ PROMPT: Final = frozenset({"Dashboard", "CompanyDashboard", "FilteredDashboard"}
 _decode = lru_cache(maxsize=512)(orjson.loads)
 
 
+@lru_cache(maxsize=512)
+def _whole(body: bytes) -> tuple[tuple[ServerEvent, Any], ...]:
+    """Events that nothing came before. Those that name no id have none here."""
+    return tuple((event, _decode(event.data)) for event in Parser().feed(body))
+
+
 class Watcher:
     """The state of one client over all its connections. Times are µs of the wall clock;
     ``offset_us`` is how far ours is ahead of the publisher's."""
@@ -41,6 +48,7 @@ class Watcher:
         self.answer = Answer()
         self.worst_us = 0  # of what was received since somebody asked
         self._apart = "" if kind in PROMPT else f".{kind}"  # whose times are told apart
+        self._between, self._receive = f"between frames{self._apart}", f"receive{self._apart}"
         self._restart(0)
 
     @property
@@ -59,10 +67,6 @@ class Watcher:
         self.dashboard.goodbye = None
         return self.dashboard.last_id
 
-    def forget(self) -> None:
-        """Come back as somebody new."""
-        self.dashboard = Dashboard()
-
     def feed(self, piece: bytes, now: int) -> None:
         """Bytes of this connection, read at ``now``. Raises BadAnswer."""
         body = self.answer.feed(piece)
@@ -74,49 +78,53 @@ class Watcher:
         if not body:
             return
         latencies: list[int] = []
-        for event in self._parser.feed(body):
+        for event, data in self._events(body):
             if self._seen_at:
-                self.ledger.sample("between frames" + self._apart, now - self._seen_at)
+                self.ledger.sample(self._between, now - self._seen_at)
             self._seen_at = now
-            self._take(event, now, latencies)
+            self._take(event, data, now, latencies)
         if latencies:
-            worst = max(latencies)
-            self.worst_us = max(self.worst_us, worst)
+            self.worst_us = max(self.worst_us, *latencies)
             if min(latencies) < -2_000:  # ms are whole numbers, clocks are read twice
                 self.ledger.complain("before its time", f"{min(latencies)} µs: clocks differ")
             if self.ledger.measuring:
-                self.ledger.samples("receive" + self._apart, latencies)
+                self.ledger.samples(self._receive, latencies)
+
+    def _events(self, body: bytes) -> Iterable[tuple[ServerEvent, Any]]:
+        """The events that these bytes complete, decoded."""
+        whole = body.endswith(b"\n\n")
+        begun, self._begun = self._begun, not whole
+        if whole and not begun and self._parser.retry is not None:
+            return _whole(body)  # the same for everybody who gets it, and that is nearly all
+        return [(event, _decode(event.data)) for event in self._parser.feed(body)]
 
     def _restart(self, now: int) -> None:
         self.answer = Answer()
         self._parser = Parser()
         self._began = now
         self._joining = True
+        self._begun = False  # an event whose end has not come
         self._seen_at = 0
         self._resuming = bool(self.dashboard.last_id)
 
-    def _take(self, event: ServerEvent, now: int, latencies: list[int]) -> None:
+    def _take(self, event: ServerEvent, data: Any, now: int, latencies: list[int]) -> None:
         ledger, dashboard = self.ledger, self.dashboard
         ledger.counts["frames"] += 1
-        data = _decode(event.data)
         if event.name == "diff":
             self._diff(event, data, now, latencies)
             return
-        before = dashboard.last_id
         dashboard.fold_decoded(event, data)
         if event.name == "snapshot":
             ledger.counts["snapshot bytes"] += len(event.data)
             if data["part"] == data["parts"]:
                 self._snapshot(now)
         elif event.name == "heartbeat":
-            dashboard.last_id = before  # it carries none, and the parser is a new one
             ledger.counts["heartbeats"] += 1
             ledger.counts["stale heartbeats"] += data["source"] != "live"
             self._joined(now, "resumed")
             if not dashboard.agrees(data) or data["version"] != self._version:
                 ledger.complain("divergence", self._against(data))
         elif event.name == "goodbye":
-            dashboard.last_id = before
             ledger.counts[f"goodbye {data['reason']}"] += 1
 
     @property
@@ -132,6 +140,7 @@ class Watcher:
             self.ledger.sample("come back" + self._apart, now - self._began)
         else:
             self.ledger.sample("snapshot" + self._apart, now - self._began)
+            self.ledger.sample("snapshot kB" + self._apart, self.answer.received)  # as they came
 
     def _snapshot(self, now: int) -> None:
         self.ledger.counts["snapshots"] += 1

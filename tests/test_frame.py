@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import zlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestate.runtime.frame import (
@@ -34,6 +34,7 @@ def test_gzip_clients_share_blocks_whenever_they_joined(frames: list[bytes], joi
     assert told == b"".join(mine)
 
 
+@settings(max_examples=30)
 @given(seed=st.integers(), biggest=st.sampled_from([50, 700, 3 * LINKED_BYTES]))
 def test_whatever_a_client_misses_it_reads_what_it_was_sent(seed: int, biggest: int) -> None:
     """Joins, gaps, and frames of its own between those of the line; on one line, then another."""

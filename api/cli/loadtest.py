@@ -27,9 +27,10 @@ INVALID = 3
 @click.option("--rate", type=click.FloatRange(1), help="Events a second, instead of the profile's.")
 @click.option("--attempts", type=click.IntRange(1, 5), default=1, show_default=True,
               help="Again after an INVALID run, so often; never after a FAILED one.")  # fmt: skip
+@click.option("--write", is_flag=True, help="What was measured also into docs/loadtest.md.")
 def loadtest(
     profile: str, out: Path, users: int | None, seconds: float | None, rate: float | None,
-    attempts: int,
+    attempts: int, write: bool,
 ) -> None:  # fmt: skip
     """Measure the service with Locust, and judge the run.
 
@@ -39,8 +40,8 @@ def loadtest(
     """
     if find_spec("loadtest") is None or find_spec("locust") is None:
         raise click.ClickException("load tests run from a checkout: make loadtest")
-    run, profiles, verdict = (
-        import_module(f"loadtest.{n}") for n in ("run", "profiles", "verdict")
+    run, profiles, record, report, verdict = (
+        import_module(f"loadtest.{n}") for n in ("run", "profiles", "record", "report", "verdict")
     )
     wanted = profiles.profile(profile).scaled(users, seconds, rate)
     directory = out / profile
@@ -49,8 +50,15 @@ def loadtest(
             outcome = asyncio.run(run.run(wanted, directory, say=click.echo))
         except LivestateError as error:
             raise click.ClickException(str(error)) from error
-        click.echo(verdict.report(outcome.judgement, outcome.told))
-        click.echo(f"\nreports in {directory}/: result.json, ledger.json, locust.html")
+        except asyncio.CancelledError:
+            raise click.ClickException("told to end before there was a verdict") from None
+        click.echo(report.report(outcome))
+        click.echo(f"\nreports in {directory}/: {', '.join(run.REPORTS)}")
+        if len(outcome.told["steps"]) > 1:
+            record.plot(outcome.told, directory / "latency.png")
+        if write:
+            instead = (("users", users), ("seconds", seconds), ("rate", rate))
+            record.write(outcome, "".join(f" --{n} {one:g}" for n, one in instead if one))
         code: int = verdict.EXIT_CODES[outcome.judgement.verdict]
         if code != INVALID or attempt == attempts:
             sys.exit(code)

@@ -45,11 +45,6 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
-def dying_with_us(by: signal.Signals = signal.SIGKILL) -> list[str]:
-    """What a command (its program by its whole path) begins with, so that it ends with us."""
-    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), str(int(by))]
-
-
 class ServerFailed(LivestateError):
     """``name`` could not be started; ``log`` is the beginning and end of what it said."""
 
@@ -84,6 +79,13 @@ def free_port() -> int:
         if is_free(port):
             return port
     raise ServerFailed("free_port", "found none in 100 tries")
+
+
+def bound(program: str, *arguments: str, by: signal.Signals = signal.SIGKILL) -> list[str]:
+    """A command whose process ends with ours (gets the signal ``by``), however that ends.
+    ``program`` is a path."""
+    shim = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), str(int(by))]
+    return [*shim, program, *arguments]
 
 
 class Server(ABC):
@@ -149,7 +151,7 @@ class Server(ABC):
         self.data.mkdir(exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*dying_with_us(self.dies_by), self.program, *self._command(), *self.arguments],
+                bound(self.program, *self._command(), *self.arguments, by=self.dies_by),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

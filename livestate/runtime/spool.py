@@ -78,7 +78,8 @@ class Spool:
         except OSError:
             self.lost += 1
             return False
-        self._waiting[name] = (self._number, data)
+        # A copy: what orjson gives lies in a block of 4 KB.
+        self._waiting[name] = (self._number, line[-1 - len(data) : -1])
         self._open[self._number] += 1
         self._grown(self._number, len(line))
         if self._size[self._number] >= self._segment_bytes:

@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 import orjson
 
 from livestate.bridge.netstring import Decoder, encode
-from livestate.runtime.child import Server, ServerFailed, dying_with_us, free_port
+from livestate.runtime.child import Server, ServerFailed, bound, free_port
 from tests.e2e import scenarios
 
 LAB: Final = Path(__file__).parents[2] / "deploy" / "kamailio" / "lab.cfg"
@@ -232,11 +232,11 @@ class Phones:
         log = Path(self._home.name) / f"{self._count}.log"
         with log.open("wb") as said:
             return subprocess.Popen(
-                [
-                    *dying_with_us(), str(shutil.which("sipp")), *arguments, "-i", "127.0.0.1",
+                bound(
+                    str(shutil.which("sipp")), *arguments, "-i", "127.0.0.1",
                     "-cp", str(free_udp_port()), "-mp", str(free_udp_port()), "-nostdin",
                     "-trace_err", "-error_file", str(log.with_suffix(".errors.log")),
-                ],
+                ),
                 stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=self._home.name,
                 process_group=0,
             )  # fmt: skip

@@ -1,0 +1,97 @@
+"""Somebody with a login: a Locust user that connects and asks over a socket of its own.
+
+Locust's ``iter_lines`` reads blocks of 1,024 bytes and would wait seconds for a small frame that
+is already here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import ssl
+from typing import Any, ClassVar, Final
+from urllib.parse import urlencode, urlsplit
+
+import orjson
+from locust import User
+
+from api import demo_key
+from livestate.access import Scope
+from loadtest import wire
+from loadtest.loader import loader
+from loadtest.reader import READ_BYTES
+
+STREAM: Final = "/api/v1/live/calls"
+ANSWER_SECONDS: Final = 15.0
+# Of a line behind a small buffer. With those of the loopback (64 KB) no segment would fit into
+# its window, and the kernel would take a slow reader for a dead one.
+SEGMENT_BYTES: Final = 1_460
+_numbers = itertools.count()
+
+
+class Client(User):
+    """Its scope, its token, and where the service is."""
+
+    abstract = True
+    role: ClassVar[str] = "noc"
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.number = next(_numbers)
+        self.scope, query = self.look()
+        self.query = f"?{urlencode(query)}" if query else ""
+        self.token = demo_key.mint(
+            loader.keys, self.role, company_id=self.scope.company_id,
+            subject=f"load-{os.getpid()}-{self.number}",
+        )  # fmt: skip
+        parts = urlsplit(self.host or environment.host)
+        self.address = (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+        self.secure = parts.scheme == "https"
+        self.netloc = parts.netloc
+
+    def look(self) -> tuple[Scope, dict[str, str]]:
+        """The scope, and the query that asks for its filters."""
+        return Scope(), {}
+
+    def connect(self, receive_buffer: int | None = None) -> Any:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
+        sock.settimeout(ANSWER_SECONDS)
+        try:
+            sock.connect(self.address)
+            if self.secure:
+                context = ssl.create_default_context()
+                return context.wrap_socket(sock, server_hostname=self.address[0])
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def tell(self, name: str, seconds: float, size: int = 0, error: Any = None) -> None:
+        """One line of Locust's own statistics."""
+        self.environment.events.request.fire(
+            request_type="SSE", name=name, response_time=seconds * 1000, response_length=size,
+            exception=error, context={}, url=STREAM,
+        )  # fmt: skip
+
+    def get(self, below: str) -> Any:
+        """An answer as JSON, or None if there is none."""
+        answer, body = wire.Answer(), bytearray()
+        try:
+            sock = self.connect()
+            try:
+                path = STREAM + below + self.query
+                sock.sendall(wire.request(self.netloc, path, self.token))
+                while not answer.over:
+                    piece = sock.recv(READ_BYTES)
+                    if not piece:
+                        return None
+                    body += answer.feed(piece)
+            finally:
+                sock.close()
+        except (OSError, wire.BadAnswer):
+            return None
+        return orjson.loads(body) if answer.status == 200 else None
