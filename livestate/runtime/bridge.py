@@ -86,6 +86,7 @@ class Bridge:
         # Ends that Kamailio may forget once they outlive this machine, and whom to tell.
         self._unsynced: list[tuple[Evapi, str]] = []
         self._link: Evapi | None = None
+        self._subscribed = False
         self._trouble = ""
 
     async def run(self) -> None:
@@ -120,6 +121,7 @@ class Bridge:
                 log.warning("NATS at %s: %s", self._nats_url, error or type(error).__name__)
                 await asyncio.sleep(CONNECT_AGAIN_SECONDS)
         log.info("connected to NATS")
+        self._subscribed = True  # a list before it would be one for nothing
         await self._on_return()
 
     async def _on_return(self) -> None:
@@ -232,7 +234,7 @@ class Bridge:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._list_seconds):
                     await self._wanted.wait()
-            if self._link is None or not self._client.is_connected:
+            if self._link is None or not (self._subscribed and self._client.is_connected):
                 await asyncio.sleep(CONNECT_AGAIN_SECONDS / 5)
                 continue
             self._wanted.clear()
