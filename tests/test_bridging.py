@@ -193,6 +193,19 @@ async def test_a_connection_that_speaks_no_netstrings_is_begun_anew(
         assert bridge.counts.connected == 2
 
 
+async def test_a_name_that_is_no_text_hides_neither_its_call_nor_a_list(
+    peer: Peer, heard: Heard, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with bridging(peer, nats_server.url, tmp_path, list_seconds=0.2):
+        await until(lambda: heard.lists)
+        peer.say("setup", 1)
+        for spoilt in (rb"\ud800", b"\xff\xfe", b"\x01", rb"\ud83d\ude00"):
+            frame = orjson.dumps(peer.frame("setup", 2)).replace(b"sip:2@", b"sip:" + spoilt + b"@")
+            peer.send(frame)
+        await until(lambda: len(heard.phases("setup")) == 5)
+        await until(lambda: heard.lists[-1] == ["1.1"])
+
+
 async def test_a_kamailio_that_is_down_is_waited_for(
     peer: Peer, heard: Heard, nats_server: NatsServer, tmp_path: Path
 ) -> None:
