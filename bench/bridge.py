@@ -43,7 +43,7 @@ PAGE: Final = Path(__file__).parents[1] / "docs" / "bridge-figures.md"
 CALLS_A_SECOND: Final = 20
 SECONDS: Final = 30
 STEADY_FRAMES: Final = 5_000  # a second
-FRAMES: Final = 100_000
+FRAMES: Final = 50_000
 KILLS: Final = 20
 RIGHT_SECONDS: Final = 5.0
 KEPT: Final = 500
@@ -219,11 +219,15 @@ async def frames() -> list[str]:
         "| frames told | a second | reached NATS | dropped | CDRs stored | CPU a frame |",
         "|---|---|---|---|---|---|",
     ]
-    for what, pace in (("steadily", STEADY_FRAMES), ("as fast as it takes them", 1e9)):
+    paces = (("steadily", STEADY_FRAMES), ("at twice that", 2 * STEADY_FRAMES), ("flat out", 1e9))
+    for what, pace in paces:
         told, came, cdrs, seconds, spent = await _through(pace)
         rows.append(f"| {told:,} {what} | {told / seconds:,.0f} | {came:,} | {told - came} | "
                     f"{cdrs:,} of {told // 5:,} | {spent / told * 1e6:.0f} µs |")  # fmt: skip
-    return [*rows, "", f"Wanted: {STEADY_FRAMES:,} a second without a loss."]
+    wanted = (
+        f"Wanted: {STEADY_FRAMES:,} a second without a loss. What is more than it can pass on is "
+    )
+    return [*rows, "", wanted + "dropped and counted, the ends of calls last, and lists mend it."]
 
 
 async def _through(a_second: float) -> tuple[int, int, int, float, float]:
@@ -305,10 +309,11 @@ async def _until_right(service: Instance, bridge: BridgeProcess) -> float:
     while True:
         told = (await snapshot(service, service.token()))["calls"].values()
         listed = await rpc(bridge.evapi, "dlg.list")
-        ours = {call["dialog"] for call in told} if all("dialog" in c for c in told) else None
-        if ours == {f"{d['h_entry']}.{d['h_id']}" for d in listed if d["state"] != 5}:
+        ours = {call["call_id"] for call in told}
+        theirs = {dialog["call-id"] for dialog in listed if dialog["state"] != 5}
+        if ours == theirs:
             return time.monotonic() - began
-        assert time.monotonic() - began < RIGHT_SECONDS * 3, (ours, listed)
+        assert time.monotonic() - began < RIGHT_SECONDS * 3, ours ^ theirs
         await asyncio.sleep(0.01)
 
 

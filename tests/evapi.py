@@ -69,11 +69,7 @@ class Peer:
 
     def say(self, kind: str, call: int, **facts: Any) -> None:
         """One event of a call. Who is not connected does not hear it."""
-        self.seq += 1
-        frame = self._envelope(kind) | {
-            "call_id": f"{call}@{self.name}", "h_entry": call, "h_id": 1,
-            "from_uri": f"sip:{call}@acme.example", "ruri_user": "112", "company_id": "101",
-        } | facts  # fmt: skip
+        frame = self.frame(kind, call, **facts)
         if kind in ("ended", "failed"):
             self.dialogs.pop(call, None)
             self._ends += 1
@@ -87,6 +83,14 @@ class Peer:
                 "to_uri": "sip:112@acme.example",
             }  # fmt: skip
         self.send(orjson.dumps(frame))
+
+    def frame(self, kind: str, call: int, **facts: Any) -> dict[str, Any]:
+        """What it would say; it counts as said."""
+        self.seq += 1
+        return self._envelope(kind) | {
+            "call_id": f"{call}@{self.name}", "h_entry": call, "h_id": 1,
+            "from_uri": f"sip:{call}@acme.example", "ruri_user": "112", "company_id": "101",
+        } | facts  # fmt: skip
 
     def call(self, *calls: int) -> None:
         """Calls from their setup to their answer."""

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ LIST_AGAIN_SECONDS: Final = 1.0  # a list holds Kamailio's evapi up for some 10 
 CONNECT_AGAIN_SECONDS: Final = 0.5
 _PENDING_BYTES: Final = 16 * 1024 * 1024
 _AWAY: Final = (NatsError, OSError, asyncio.TimeoutError)
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 KEPT: Final = "livestate_ends"
 LIST: Final = b'{"jsonrpc":"2.0","method":"dlg.list","id":"livestate-list"}'
 ENDS: Final = b'{"jsonrpc":"2.0","method":"htable.dump","params":["%b"],"id":"livestate-ends"}' % (
@@ -86,6 +88,7 @@ class Bridge:
         # Ends that Kamailio may forget once they outlive this machine, and whom to tell.
         self._unsynced: list[tuple[Evapi, str]] = []
         self._link: Evapi | None = None
+        self._subscribed = False
         self._trouble = ""
 
     async def run(self) -> None:
@@ -120,6 +123,7 @@ class Bridge:
                 log.warning("NATS at %s: %s", self._nats_url, error or type(error).__name__)
                 await asyncio.sleep(CONNECT_AGAIN_SECONDS)
         log.info("connected to NATS")
+        self._subscribed = True  # a list before it would be one for nothing
         await self._on_return()
 
     async def _on_return(self) -> None:
@@ -232,7 +236,7 @@ class Bridge:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._list_seconds):
                     await self._wanted.wait()
-            if self._link is None or not self._client.is_connected:
+            if self._link is None or not (self._subscribed and self._client.is_connected):
                 await asyncio.sleep(CONNECT_AGAIN_SECONDS / 5)
                 continue
             self._wanted.clear()
@@ -264,11 +268,13 @@ def _forget(kept: str) -> bytes:
 
 
 def decoded(raw: bytes) -> Any:
-    """JSON, though a caller's name may hold bytes that are no UTF-8 and control characters."""
+    """JSON, though a caller's name may hold bytes that are no UTF-8, control characters, or half
+    of a surrogate pair, which no JSON of ours could hold."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return json.loads(raw.decode("utf-8", "replace"), strict=False)
+        text = _SURROGATE.sub(r"\\ufffd", raw.decode("utf-8", "replace"))
+        return json.loads(text, strict=False)
 
 
 async def _quiet(error: Exception) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 import nats
 import orjson
+from nats.js.errors import NotFoundError
 from redis.asyncio import Redis as RedisClient
 
 from api.instance import Instance
@@ -104,7 +105,10 @@ class Rig:
         """What ``cdr.raw`` holds, by caller. Each message has another id."""
         client = await nats.connect(self.nats.url_of("livestate"))
         try:
-            reader = await client.jetstream().pull_subscribe("cdr.raw", stream=STREAM)
+            try:
+                reader = await client.jetstream().pull_subscribe("cdr.raw", stream=STREAM)
+            except NotFoundError:  # the bridge makes it with the first CDR
+                return {}
             left = (await reader.consumer_info()).num_pending or 0
             found: dict[str, list[dict[str, Any]]] = {}
             ids = set()
