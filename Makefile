@@ -2,9 +2,10 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
+WORKERS ?= 2
 
-.PHONY: help demo test check faults faults-fast format docs figures peers gate gate-proof \
-	loadtest loadtest-proof bench-page screenshots lock clean
+.PHONY: help demo test check faults faults-fast e2e format docs figures bench peers gate gate-proof \
+	loadtest loadtest-proof bench-page firefox screenshots lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -14,15 +15,20 @@ demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ct
 
 test: .venv/ready ## all tests, on real servers
 	@scripts/system-packages chromium redis-server curl
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20
+faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20 DIRECT=no
 	@scripts/system-packages chromium redis-server faketime
-	@$(BIN)/python -m pytest tests/faults
+	@$(BIN)/python -m pytest tests/faults tests/abuse
 
 faults-fast: .venv/ready ## the rows of it that take seconds
 	@scripts/system-packages chromium redis-server faketime
 	@$(BIN)/python -m pytest tests/faults -m "not slow"
+
+e2e: .venv/ready ## SIP phones, a real Kamailio, the bridge, and all behind it to the page; 2 minutes
+	@scripts/system-packages chromium kamailio sip-tester:sipp \
+		'kamailio-extra-modules:/usr/lib/*/kamailio/modules/evapi.so'
+	@$(BIN)/python -m pytest tests/e2e
 
 check: .venv/ready ## format, lint, types, arrows of the house, generated docs
 	@$(BIN)/ruff format --check .
@@ -39,6 +45,9 @@ docs: .venv/ready ## write what is generated: settings, contract, state diagram
 
 figures: .venv/ready ## measure what is promised, on this machine, into docs/figures.md
 	@$(BIN)/python -m bench.figures --write
+
+bench: .venv/ready ## each stage until its queues are empty, and how it grows, into docs/stages.md
+	@$(BIN)/python -m bench.stages --write
 
 loadtest: .venv/ready ## Locust against real servers, judged: PROFILE=ci|pilot|capacity|storm|soak
 	@$(BIN)/livestate loadtest --profile $(or $(PROFILE),ci) $(LOADTEST)
@@ -58,6 +67,10 @@ gate-proof: .venv/ready ## the gate passes A/A and fails 20 % more work, five ti
 	@scripts/system-packages valgrind
 	@$(BIN)/python -m bench.gate.proof
 
+firefox: .venv/ready ## the page in Firefox ESR, where it may differ from Chromium
+	@scripts/system-packages firefox-esr
+	@$(BIN)/python -m pytest tests/firefox
+
 bench-page: .venv/ready ## 10,000 calls on the page: main thread and pictures a second, with a gate
 	@scripts/system-packages chromium
 	@$(BIN)/python -m bench.page
@@ -72,7 +85,7 @@ lock: ## resolve requirements.lock anew
 		--no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
 
 clean: ## everything that is made
-	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis .livestate .import_linter_cache
+	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis .livestate .import_linter_cache .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/ready: requirements.lock pyproject.toml

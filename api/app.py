@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from quart import Quart, Response, request, send_from_directory
 
-from api import direct, sse
+from api import direct, sse, trace
 from api.address import Networks, client_of
 from api.auth import Verifier, refusal, token_of
 from api.keys import Unauthenticated
@@ -20,10 +20,12 @@ from livestate.access import Forbidden, Identity, Scope, UnknownFilter, scope_fo
 from livestate.active_calls import ActiveCalls
 from livestate.call import Call
 from livestate.diff import ending, record
+from livestate.runtime.frame import Follower
 
 DASHBOARD: Final = Path(__file__).parent / "dashboard"
+PAGES: Final = frozenset({"live-calls.html", "login.html"})  # they have addresses of their own
 ASSETS: Final = frozenset(
-    str(path.relative_to(DASHBOARD)) for path in DASHBOARD.rglob("*.*") if path.suffix != ".html"
+    str(path.relative_to(DASHBOARD)) for path in DASHBOARD.rglob("*.*") if path.name not in PAGES
 )
 STREAM_PATH: Final = "/api/v1/live/calls"
 BODY_SECONDS: Final = 5  # Quart waits a minute for a body
@@ -45,6 +47,7 @@ def create_app(
     *,
     clock: Callable[[], int],
     trusted_proxies: Networks = (),
+    trace_url: str | None = None,
 ) -> Quart:
     """The application. Everything it serves is in its arguments."""
     app = Quart(__name__, static_folder=None)
@@ -92,8 +95,9 @@ def create_app(
         if request.method == "HEAD":
             return Response(b"", content_type=sse.MEDIA_TYPE)
         gzip = request.accept_encodings.quality("gzip") > 0
+        follower = Follower() if gzip else None
         body = streams.frames(identity, token, scope, _last_event_id(), _client(),
-                              direct.outlet(request, gzip=gzip), gzip=gzip)  # fmt: skip
+                              direct.outlet(request, follower), follower)  # fmt: skip
         response = Response(body, content_type=sse.MEDIA_TYPE)
         response.headers["Vary"] = "Accept-Encoding"
         if gzip:
@@ -123,7 +127,10 @@ def create_app(
         call = table.calls.get(key)
         if call is None or not scope_for(identity).admits(call):
             return problem(404, "No such call, or not one of yours.")
-        return _json(_story(call))
+        told = _story(call)
+        if trace_url is not None and identity.sees_all:
+            told["link"] = trace.link(trace_url, call, clock())
+        return _json(told)
 
     @app.get("/live-calls")
     async def page() -> Response:

@@ -61,8 +61,9 @@ class Livestate:
             heartbeat_seconds=settings.heartbeat_seconds, loop=asyncio.get_running_loop(),
             now=steady_ms(),
         )  # fmt: skip
+        self._redis = connect(settings.redis_url)
         self.projection = Projection(
-            connect(settings.redis_url), self.table, secret=secret, clock=now_ms,
+            self._redis, self.table, secret=secret, clock=now_ms,
             holder=f"{socket.gethostname()} {settings.bind}",
             flush_seconds=settings.redis_flush_ms / 1000,
             cdr_position=lambda: self.cdrs.position,
@@ -181,6 +182,8 @@ class Livestate:
             await self.consumer.stop()
             self.projection.stop()
             await asyncio.gather(writing, return_exceptions=True)
+            with contextlib.suppress(RedisError, OSError):
+                await self._redis.aclose()
 
 
 def calm_collector() -> None:
@@ -220,7 +223,8 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
                       live.streams, live.projection, live.consumer, live.cdrs,
                       live.watch)  # fmt: skip
     public = create_app(live.table, live.streams, live.verifier, clock=now_ms,
-                        trusted_proxies=networks(settings.trusted_proxies))  # fmt: skip
+                        trusted_proxies=networks(settings.trusted_proxies),
+                        trace_url=settings.trace_url)  # fmt: skip
     admin = create_admin(numbers, ready=live.not_ready, status=live.status)
     http1.install()
     if settings.direct == "yes":

@@ -1,27 +1,32 @@
-"""The seam on Hypercorn: finished bytes straight to a connection's transport.
+"""The seam on Hypercorn: a stream takes its connection over, and finished bytes go straight out.
 
-Hypercorn accepts, parses, runs the app and sends the headers. From then on a stream's frames are
-HTTP/1.1 chunks that are the same for everybody, so the hub hands them to the transport itself:
-no task switch, no queue, no copy per client and frame (14 µs instead of 75 µs a delivery).
+Hypercorn accepts, parses, runs the app and sends the headers and the first state. Then the stream
+takes the connection: all of Hypercorn's and Quart's tasks, queues and contexts on it end, and what
+is left of it is a transport and its :class:`Outlet`. From then on a stream's frames are HTTP/1.1
+chunks that are the same for everybody, which the hub hands to the transport itself: no task, no
+queue, no copy per client and frame (14 µs instead of 75 µs a delivery).
 
-It rests on one thing, held fast by ``tests/test_direct.py`` against the pinned version:
+It rests on what ``tests/test_direct.py`` holds fast against the pinned version:
 ``hypercorn.asyncio.run.worker_serve`` makes a ``TCPServer`` for each connection, which has
-``writer`` and awaits ``run``. Where the seam is not there (HTTP/2, another ASGI server, HTTP/1.0)
-``outlet`` gives None, and the stream's own task writes the same frames.
+``reader`` and ``writer``, awaits ``run``, sends by ``protocol_send`` and ends by ``_close``. Where
+the seam is not there (HTTP/2, another ASGI server, HTTP/1.0) ``outlet`` gives None, and the
+stream's own task writes the same frames.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Final
 
 from hypercorn.asyncio import run as hypercorn_run
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.events import Event
 from quart import Request
 
-from livestate.runtime.frame import Frame
+from livestate.runtime.frame import Follower, Frame
 
 BACKLOG: Final = 4096  # with Hypercorn's 100, 2,000 dashboards that come back wait 18 s
 # A peer that acknowledges nothing for this long is gone, however full its pipe is (RFC 5482).
@@ -31,39 +36,119 @@ USER_TIMEOUT_MS: Final = 20_000
 NOT_SENT_BYTES: Final = 32 * 1024
 SEND_BUFFER_BYTES: Final = 128 * 1024
 
-_transport: ContextVar[asyncio.WriteTransport | None] = ContextVar("transport", default=None)
+_LAST_CHUNK: Final = b"0\r\n\r\n"  # RFC 9112 §7.1
+
+_connection: ContextVar[Connection | None] = ContextVar("connection", default=None)
 
 
 class Connection(TCPServer):
-    """Hypercorn's connection, which tells the requests on it what they are written to."""
+    """Hypercorn's connection, which a request on it can take away."""
+
+    taken = False
 
     async def run(self) -> None:
-        _transport.set(self.writer.transport)
+        _connection.set(self)
         await super().run()
 
+    def take(self) -> None:
+        """Let go of the transport, and end. What the app and Hypercorn still say (the end of the
+        response, a close) goes nowhere."""
+        self.taken = True
+        self.loop.call_soon(self.reader.feed_eof)  # once the app is done
 
-class Chunks:
-    """An :class:`~livestate.runtime.channel.Outlet` on a transport."""
+    async def protocol_send(self, event: Event) -> None:
+        if not self.taken:
+            await super().protocol_send(event)
 
-    __slots__ = ("_gzip", "_transport")
+    async def _close(self) -> None:
+        if self.taken:
+            await self.idle_task.stop()
+        else:
+            await super()._close()
 
-    def __init__(self, transport: asyncio.WriteTransport, *, gzip: bool) -> None:
-        self._transport = transport
-        self._gzip = gzip
+
+class Outlet(asyncio.Protocol):
+    """The way out of one connection: an :class:`~livestate.runtime.channel.Outlet`, and the
+    transport's protocol from the moment it is taken over."""
+
+    __slots__ = ("_connection", "_follower", "_lost", "_paused", "_rest", "_transport", "_writer")
+
+    def __init__(self, connection: Connection, follower: Follower | None) -> None:
+        self._connection: Connection | None = connection
+        # Held because a StreamWriter that is forgotten closes its transport.
+        self._writer = connection.writer
+        self._transport = connection.writer.transport
+        self._follower = follower  # None: no gzip
+        self._lost: Callable[[], None] | None = None
+        self._rest: Iterator[Frame] | None = None  # written, but the transport is full
+        self._paused = False
 
     @property
     def pending(self) -> int:
         """Bytes that the kernel has not taken yet."""
         return self._transport.get_write_buffer_size()
 
-    def ready(self) -> bool:
-        return self._transport.get_write_buffer_size() == 0 and not self._transport.is_closing()
+    @property
+    def closing(self) -> bool:
+        return self._transport.is_closing()
 
-    def write(self, frame: Frame) -> None:
-        self._transport.write(frame.block_chunk if self._gzip else frame.chunk)
+    def take_over(self, lost: Callable[[], None]) -> None:
+        """From now on this is all there is of the connection; ``lost`` is called when it ends."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.take()
+        self._lost = lost
+        self._transport.set_protocol(self)
+
+    def ready(self) -> bool:
+        return self._rest is None and not self.pending and not self.closing
+
+    def write(self, frames: Iterable[Frame]) -> None:
+        """Frames in their order, each as soon as the transport has room. Only when ``ready``."""
+        self._rest = iter(frames)
+        self._pump()
+
+    def finish(self, frame: Frame) -> None:
+        """A last frame after what is on its way (the rest of the others is dropped), and the end
+        of the response and its connection."""
+        self._rest = None
+        if not self.closing:
+            self._transport.write(self._form(frame) + _LAST_CHUNK)
+            self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def _form(self, frame: Frame) -> bytes:
+        return self._follower.chunk(frame) if self._follower is not None else frame.chunk
+
+    def _pump(self) -> None:
+        if self._rest is None:
+            return
+        for frame in self._rest:
+            self._transport.write(self._form(frame))
+            if self._paused:
+                return
+        self._rest = None
+
+    # -- asyncio.Protocol ------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._pump()
+
+    def data_received(self, data: bytes) -> None:
+        """A stream's client has nothing more to say; who says it all the same asks again when
+        this connection is closed (RFC 9112 §9.3.2)."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._rest = None
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost()
 
 
 def install() -> None:
@@ -71,12 +156,12 @@ def install() -> None:
     hypercorn_run.TCPServer = Connection  # type: ignore[attr-defined]
 
 
-def outlet(request: Request, *, gzip: bool) -> Chunks | None:
+def outlet(request: Request, follower: Follower | None) -> Outlet | None:
     """The direct way out of this request's connection, where there is one."""
-    transport = _transport.get()
-    if transport is None or request.http_version != "1.1":
+    connection = _connection.get()
+    if connection is None or request.http_version != "1.1":
         return None
-    return Chunks(transport, gzip=gzip)
+    return Outlet(connection, follower)
 
 
 def listen(address: str) -> socket.socket:

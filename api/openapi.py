@@ -103,6 +103,7 @@ def _one_call() -> Json:
         "state": {"enum": [*sorted(LIVE_STATES), "ended", "failed"]},
         "key": {"type": "string", "pattern": _KEY},
         "timeline": {"type": "array", "items": step},
+        "link": {"type": "string", "description": "To its SIP messages: `LIVESTATE_TRACE_URL`."},
     }
     return {
         "summary": "One call, live or ended a while ago, with its timeline.",

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from api.address import networks
+from api.trace import template
 
 PREFIX: Final = "LIVESTATE_"
 BRIDGE_PREFIX: Final = "LIVESTATE_BRIDGE_"  # the options of `livestate bridge`
@@ -194,6 +195,14 @@ class Settings:
         _between(0, 60, "seconds"),
         "How long the start waits for the nodes' lists of calls "
         "before it is ready with calls marked unconfirmed.",
+    )
+    trace_url: str | None = _setting(
+        None,
+        template,
+        "Where a call's SIP messages can be seen, for the page's link from a call: a URL such as "
+        "`https://homer.example/search?callid={call_id}&from={begin}&to={end}`. The Call-ID comes "
+        "into it percent-encoded, times in ms with a minute to spare. Only roles that see all "
+        "calls are given it.",
     )
     log_level: str = _setting(
         "INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "What is logged to standard error."

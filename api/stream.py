@@ -7,18 +7,17 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Final, NamedTuple
 
 import orjson
 
 from api import sse
 from api.auth import Verifier
-from api.direct import Chunks
+from api.direct import Outlet
 from api.wheel import TURN_SECONDS, Wheel
 from livestate.access import Identity, Scope
 from livestate.runtime.channel import Goodbye, Subscriber
-from livestate.runtime.frame import GZIP_HEADER, Frame
+from livestate.runtime.frame import GZIP_HEADER, Follower, Frame
 from livestate.runtime.hub import Hub
 
 STALL_SECONDS: Final = 30.0  # a client whose socket takes nothing for so long is gone
@@ -50,7 +49,7 @@ class Lease(NamedTuple):
     token: str
     subject: str
     client: str | None  # an address, where streams are counted on one
-    outlet: Chunks | None
+    outlet: Outlet | None
 
 
 class Stall(NamedTuple):
@@ -112,18 +111,18 @@ class Streams:
         scope: Scope,
         position: sse.Position | None,
         client: str | None,
-        outlet: Chunks | None,
-        *,
-        gzip: bool,
+        outlet: Outlet | None,
+        follower: Follower | None,
     ) -> AsyncIterator[bytes]:
         """The bytes of one stream until it ends. A stream is a lease on its login: it ends when
         that expires or is revoked, and after about ``seconds`` in any case.
 
-        It is counted on ``client`` where that is an address. Between the question whether it may
-        be and the counting is no await: of many that come at once not one is too many.
+        With a ``follower`` they are gzip. It is counted on ``client`` where that is an address.
+        Between the question whether it may be and the counting is no await: of many that come at
+        once not one is too many.
         """
-        form: Callable[[Frame], bytes] = attrgetter("block") if gzip else bytes
-        head = GZIP_HEADER if gzip else b""
+        form: Callable[[Frame], bytes] = bytes if follower is None else follower.block
+        head = b"" if follower is None else GZIP_HEADER
         reason = self.refusal(identity, client)
         if reason is not None:
             self.ended[reason] += 1
@@ -134,22 +133,39 @@ class Streams:
         self.opened["resumed" if resumed else "unknown_id" if position else "fresh"] += 1
         self._begin(subscriber, identity, Lease(token, identity.subject, client, outlet))
         subscriber.heartbeat_due = True  # says at once whether what follows is live
+        awake = asyncio.Event()
+        subscriber.wake = awake.set
+        handed_over = False
         try:
             yield head + form(Frame(sse.retry(retry_ms(None))))
             while not subscriber.over():
-                subscriber.wake.clear()
+                awake.clear()
                 for frame in subscriber.next_frames():
                     yield form(frame)
                     if subscriber.over():
                         break
                 else:
-                    if outlet is not None and not subscriber.over():
-                        subscriber.attach(outlet)
-                    await subscriber.wake.wait()
+                    if outlet is not None and not outlet.closing:
+                        self._hand_over(subscriber, outlet)
+                        handed_over = True
+                        return
+                    await awake.wait()
             if subscriber.ended is not None:
                 yield form(goodbye(subscriber.ended, len(self._leases)))
         finally:
-            self._end(subscriber)
+            if not handed_over:
+                self._end(subscriber)
+
+    def _hand_over(self, subscriber: Subscriber, outlet: Outlet) -> None:
+        """The stream goes on without a task: the hub writes, and callbacks end it."""
+
+        def dismiss() -> None:
+            if subscriber.ended is not None:
+                outlet.finish(goodbye(subscriber.ended, len(self._leases)))
+
+        outlet.take_over(lost=lambda: self._end(subscriber))
+        subscriber.wake = dismiss
+        subscriber.attach(outlet)
 
     def _begin(self, subscriber: Subscriber, identity: Identity, lease: Lease) -> None:
         now = asyncio.get_running_loop().time()
@@ -187,6 +203,9 @@ class Streams:
             subscriber.end("drain")
         while self._leases and loop.time() < deadline:
             await asyncio.sleep(0.02)
+        for lease in tuple(self._leases.values()):  # who takes nothing does not take a goodbye
+            if lease.outlet is not None:
+                lease.outlet.abort()
 
     def sweep(self, now: float) -> None:
         """Cut off the clients whose sockets take nothing. Not on the way of a write, which would

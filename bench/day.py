@@ -3,47 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
+from typing import Final
 
 import orjson
 
 from livestate.active_calls import ActiveCalls
-from livestate.events import CallPhase, Heartbeat, Lost, Sync, parse
+from livestate.events import CallEvent, CallPhase, parse
 from livestate.runtime.clock import now_ms
 from livestate.simulator import Network, Traffic
 
 Message = tuple[str, bytes]
+_FILLED_IN_SECONDS: Final = 10
+
+
+def said(calls_per_second: float, start: int) -> Iterator[Message]:
+    """All of it, from ``start`` (ms) on and for ever."""
+    network = Network(Traffic(cps=calls_per_second, seed=7), start)
+    now = start
+    while True:
+        now += 20
+        for one in network.due(now):
+            # A copy: what orjson gives keeps the block of 4 KB or more that it was written in, and
+            # a day would be a gigabyte.
+            yield one.subject, bytes(memoryview(orjson.dumps(one.message)))
 
 
 def stream_of(
     events: int, calls_per_second: float = 500, start: int | None = None
 ) -> list[Message]:
     """So many messages; it begins now unless told when (ms)."""
-    start = now_ms() if start is None else start
-    network = Network(Traffic(cps=calls_per_second, seed=7), start)
-    made: list[Message] = []
-    now = start
-    while len(made) < events:
-        now += 20
-        made += ((o.subject, orjson.dumps(o.message)) for o in network.due(now))
-    return made[:events]
+    return list(islice(said(calls_per_second, now_ms() if start is None else start), events))
 
 
-def setups(calls: int) -> Iterator[CallPhase]:
-    """Live calls as a network makes them, each with two events: set up, answered."""
-    for subject, data in stream_of(calls * 6, calls_per_second=5_000):
+def filled(calls: int, start: int | None = None) -> tuple[list[Message], ActiveCalls]:
+    """A table with exactly so many live calls, and the messages that filled it. A larger one has
+    more calls a second, so that of each size the same share rings, talks and holds."""
+    table = ActiveCalls(secret=b"x" * 16, epoch="bench")
+    day = []
+    for subject, data in said(calls / _FILLED_IN_SECONDS, now_ms() if start is None else start):
         event = parse(subject, data)
-        if not isinstance(event, Heartbeat | Sync | Lost) and event.phase not in (
-            "ended",
-            "failed",
-        ):
-            yield event
+        if isinstance(event, CallEvent) and event.phase not in ("ended", "failed"):
+            day.append((subject, data))
+            table.apply(event, event.ts)
+            if table.live == calls:
+                break
+    return day, table
 
 
 def full_table(calls: int) -> ActiveCalls:
     """A table with exactly so many live calls."""
-    table = ActiveCalls(secret=b"x" * 16, epoch="bench")
-    for event in setups(calls):
-        table.apply(event, event.ts)
-        if table.live == calls:
-            return table
-    raise AssertionError("the simulated day is too short")
+    return filled(calls)[1]
+
+
+def changes(table: ActiveCalls, calls: int, turn: int) -> Iterator[CallPhase]:
+    """A change of each of so many live calls: on odd turns they are held, on even ones resumed."""
+    phase = "hold" if turn % 2 else "resume"
+    live = islice((call for call in table.calls.values() if call.live), calls)
+    for seq, call in enumerate(tuple(live), 1):
+        told = {
+            "v": 1, "phase": phase, "node": call.node, "epoch": (call.stamp >> 54) + 1, "seq": seq,
+            "ts": now_ms(), "call_id": call.call_id, "dialog": call.dialog,
+            "company_id": call.company_id or "x",
+        }  # fmt: skip
+        event = parse(f"call.events.{phase}", orjson.dumps(told))
+        assert isinstance(event, CallEvent)
+        yield event

@@ -17,7 +17,6 @@ import multiprocessing
 import os
 import platform
 import resource
-import socket
 import statistics
 import tempfile
 import time
@@ -30,11 +29,12 @@ import orjson
 import uvloop
 from nats.aio.client import Client
 
-from api.compose import Livestate, calm_collector
+from api.compose import Livestate
 from api.instance import Instance
 from api.settings import Settings
 from api.wire import SseWire
 from bench.day import full_table, stream_of
+from bench.ingest import Feed
 from livestate.access import Scope
 from livestate.active_calls import ActiveCalls
 from livestate.bridge.kamailio import Outgoing, sync
@@ -47,7 +47,6 @@ from livestate.runtime.hub import Hub
 from livestate.runtime.publisher import Publisher
 
 EVENTS: Final = 150_000
-WINDOW: Final = 15_000  # sent but not taken yet: less than the consumer's buffer, so none is lost
 CLIENTS: Final = 100
 RATE: Final = 200
 CALLS: Final = 50_000
@@ -56,54 +55,8 @@ CALLS: Final = 50_000
 # -- events per second through real NATS ---------------------------------------------------
 
 
-def blast(port: int, messages: list[tuple[str, bytes]], go: Any, taken: Any) -> None:
-    """A child process that publishes as fast as it is taken."""
-    wire = [
-        b"".join(
-            b"PUB %b %d\r\n%b\r\n" % (s.encode(), len(d), d) for s, d in messages[at : at + 5_000]
-        )
-        for at in range(0, len(messages), 5_000)
-    ]
-    with socket.create_connection(("127.0.0.1", port)) as sock:
-        sock.recv(4096)
-        sock.sendall(b'CONNECT {"verbose":false,"pedantic":false}\r\nPING\r\n')
-        sock.recv(4096)
-        go.wait()
-        for sent, piece in enumerate(wire, 1):
-            sock.sendall(piece)
-            while sent * 5_000 - taken.value > WINDOW:
-                time.sleep(0.002)
-        sock.sendall(b"PING\r\n")
-        sock.recv(4096)
-
-
-async def counted(
-    port: int, messages: list[tuple[str, bytes]], done: Callable[[], int],
-    settled: Callable[[], bool],
-) -> tuple[float, float]:  # fmt: skip
-    """Seconds of wall and of this process's CPU from the first message until all is done."""
-    context = multiprocessing.get_context("spawn")
-    go = context.Event()
-    taken = context.Value("q", 0, lock=False)
-    sender = context.Process(target=blast, args=(port, messages, go, taken))
-    sender.start()
-    await asyncio.sleep(5)  # it connects and encodes first
-    gc.collect()
-    cpu, began = time.process_time(), time.perf_counter()
-    go.set()
-    while taken.value < len(messages) or not settled():
-        if time.perf_counter() - began > 60:
-            raise TimeoutError(f"{done()} of {len(messages)} after 60 s")
-        taken.value = done()
-        await asyncio.sleep(0.005)
-    spent = time.perf_counter() - began, time.process_time() - cpu
-    sender.join()
-    return spent
-
-
 async def throughput() -> list[str]:
     """Events per second: the floor (receive and validate only), then the whole service."""
-    messages = stream_of(EVENTS)
     rows = ["| what | events/s | CPU an event |", "|---|---|---|"]
     async with NatsServer() as nats, Valkey() as redis:
         seen = 0
@@ -115,20 +68,22 @@ async def throughput() -> list[str]:
 
         consumer = Consumer(nats.url, take, lambda lost: None, lambda: None)
         await consumer.start()
-        floor, floor_cpu = await counted(nats.port, messages, lambda: seen, lambda: True)
+        async with Feed(nats.port, EVENTS) as feed:
+            floor, floor_cpu = await feed.through(lambda: seen, lambda: True)
         await consumer.stop()
         rows.append(_rate("received and validated, nothing else (the floor)", floor, floor_cpu))
 
-        live = Livestate(Settings(nats_url=nats.url, redis_url=redis.url), None)
-        async with live.running():
-            whole = await _through(live, nats.port, messages)
+        settings = Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1)
+        live = Livestate(settings, None)
+        async with Feed(nats.port, EVENTS) as feed, live.running():
+            whole = await feed.served(live)
         rows.append(_rate("parsed, folded and projected to Redis", *whole))
 
-        seen_too = Livestate(Settings(nats_url=nats.url, redis_url=redis.url), None)
-        async with seen_too.running():
+        seen_too = Livestate(settings, None)
+        async with Feed(nats.port, EVENTS) as feed, seen_too.running():
             seen_too.hub.subscribe(Scope(), None)
             rows.append(_rate("the same, and encoded for dashboards that see every call",
-                              *await _through(seen_too, nats.port, messages)))  # fmt: skip
+                              *await feed.served(seen_too)))  # fmt: skip
         tally = live.pipeline.tally
         rows.append(
             f"\n{floor / whole[0]:.0%} of the floor; {tally.applied:,} applied, "
@@ -136,17 +91,6 @@ async def throughput() -> list[str]:
             f"{live.projection.stats.round_trips} round trips to Redis."
         )
     return rows
-
-
-async def _through(
-    live: Livestate, port: int, messages: list[tuple[str, bytes]]
-) -> tuple[float, float]:
-    calm_collector()  # as `serve` does
-    while not live.consumer.connected:
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(0.5)
-    tally = live.pipeline.tally
-    return await counted(port, messages, lambda: tally.received, lambda: live.projection.dirty == 0)
 
 
 def _rate(what: str, seconds: float, cpu: float) -> str:

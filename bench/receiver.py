@@ -109,7 +109,9 @@ class Loop:
         self.pending = 0  # connecting now
         self.refused = 0
         self.due: list[tuple[float, int]] = []  # who polls next, when
-        self.until: tuple[int, float] | None = None  # answer when all are at this stamp, deadline
+        self.wanted = 0  # the stamp that somebody waits for until all have it; 0: nobody does
+        self.deadline = 0.0
+        self.behind = 0  # how many have not: at each read nobody can count thousands
         self.opened = False  # somebody waits until all are connected
         self.buffer = bytearray(_READ)
         self.reset()
@@ -139,7 +141,7 @@ class Loop:
     def patience(self) -> float:
         if self.due:
             return max(0.0, min(self.due[0][0] - time.perf_counter(), 0.05))
-        return 0.02 if self.until else 1.0
+        return 0.02 if self.wanted else 1.0
 
     # -- connections -----------------------------------------------------------------------
 
@@ -178,6 +180,7 @@ class Loop:
     def lose(self, client: Client) -> None:
         """Refused or cut by the server: counted, for then the run says nothing."""
         self.refused += 1
+        self.behind -= client.ask.reads and client.last < self.wanted
         del self.clients[client.number]
         client.sock.close()
 
@@ -230,6 +233,7 @@ class Loop:
                 break
             told = int(data[at + len(MARK) : at + _STAMPED])
             if told > client.last:  # a poller sees the same one twice
+                self.behind -= client.last < self.wanted <= told
                 client.last = told
                 self.deliveries += 1
                 self.latencies.append((now - told) / 1e6)
@@ -250,7 +254,10 @@ class Loop:
             self.waiting = [(value, request) for request in reversed(value.requests)]
             self.opened = True
         elif command == "until":
-            self.until = value[0], time.perf_counter() + value[1]
+            self.wanted, self.deadline = value[0], time.perf_counter() + value[1]
+            self.behind = sum(
+                client.ask.reads and client.last < self.wanted for client in self.clients.values()
+            )
         elif command == "reset":
             self.reset()
             self.pipe.send(None)
@@ -275,13 +282,10 @@ class Loop:
         if self.opened and not self.waiting and not self.pending:
             self.opened = False
             self.pipe.send((len(self.clients), self.refused))
-        if self.until is not None:
-            wanted, deadline = self.until
-            reading = [client for client in self.clients.values() if client.ask.reads]
-            behind = sum(client.last < wanted for client in reading)
-            behind += len(self.waiting) + self.refused
-            if not behind or time.perf_counter() > deadline:
-                self.until = None
+        if self.wanted:
+            behind = self.behind + len(self.waiting) + self.refused
+            if not behind or time.perf_counter() > self.deadline:
+                self.wanted = 0
                 self.pipe.send((behind, time.perf_counter_ns()))
 
 

@@ -1,18 +1,20 @@
 """``make screenshots``: the page as people see it, in a real Chromium, with simulated calls.
 
 Light, dark, wall, narrow, one call, and what is shown when there is nothing, when the source is
-silent, when the service is gone. For somebody to look at; two of them stand in the README.
+silent, when the service is gone. For somebody to look at; ``--readme`` takes over the best of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 import click
+from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
 from api.instance import Instance
@@ -26,6 +28,9 @@ from livestate.simulator import Network, Traffic
 DESK = {"width": 1600, "height": 900}
 WALL = {"width": 1920, "height": 1080}
 TELEPHONE = {"width": 390, "height": 844}
+README = {"light": "live-calls", "call": "live-calls-one-call", "wall": "live-calls-wall",
+          "stale": "live-calls-stale"}  # fmt: skip
+COLOURS = 96  # enough for what is text on plain ground, and a third of the bytes
 BUSY = Traffic(cps=6, seed=11, nodes=3, companies=9, talk_seconds=40, ring_seconds=7)
 
 
@@ -34,19 +39,24 @@ BUSY = Traffic(cps=6, seed=11, nodes=3, companies=9, talk_seconds=40, ring_secon
               show_default=True, help="A directory.")  # fmt: skip
 @click.option("--seconds", type=float, default=75.0, show_default=True,
               help="Of calls before the first picture: figures need some.")  # fmt: skip
-def screenshots(into: Path, seconds: float) -> None:
+@click.option("--readme", is_flag=True, help="Copy the README's pictures into docs/.")
+def screenshots(into: Path, seconds: float, readme: bool) -> None:
     """Take all pictures of the page."""
     program = shutil.which("chromium")
     if program is None:
         raise click.ClickException("chromium is not here: scripts/system-packages chromium")
     into.mkdir(parents=True, exist_ok=True)
     asyncio.run(_take(program, into, seconds))
+    if readme:
+        for name, shown in README.items():
+            shutil.copy(into / f"{name}.png", Path("docs") / f"{shown}.png")
 
 
 async def _take(program: str, into: Path, seconds: float) -> None:
     async with NatsServer() as nats, any_redis() as redis:
         with tempfile.TemporaryDirectory() as keys:
-            addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
+            addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url,
+                         "TRACE_URL": "https://homer.example/search?callid={call_id}"}  # fmt: skip
             async with Instance(Path(keys), addresses) as service, async_playwright() as playwright:
                 await service.until_ready()
                 browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
@@ -70,7 +80,7 @@ async def _busy(browser: Browser, service: Instance, into: Path) -> None:
     for theme in ("dark", "light"):
         await _shoot(await _page(browser, service, theme, DESK), into, theme)
     page = await _page(browser, service, "light", DESK)
-    await page.locator('.call[data-state="answered"]').nth(3).click()
+    await page.locator(".call.odd").last.click()
     await page.locator('#drawer [data-part="timeline"] li').first.wait_for()
     await _shoot(page, into, "call")
     page = await _page(browser, service, "dark", WALL, "?wall=1")
@@ -114,7 +124,8 @@ async def _page(
 async def _shoot(page: Page, into: Path, name: str, settle: float = 2.5) -> None:
     await asyncio.sleep(settle)
     path = into / f"{name}.png"
-    await page.screenshot(path=path)
+    picture = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     click.echo(f"{path}  {path.stat().st_size // 1024} KB")
 
 

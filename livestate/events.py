@@ -21,6 +21,7 @@ SUBJECT_PREFIX: Final = "call.events."
 CDR_SUBJECT: Final = "cdr.raw"
 MAX_MESSAGE_BYTES: Final = 256 * 1024  # a sync part of 200 calls is about 90 KB
 MAX_DISPLAY_CHARS: Final = 256  # text for people; longer is cut, never a reason to lose a call
+MAX_NAME_CHARS: Final = 64  # of a company, a trunk, a dialog
 MAX_CALL_ID_CHARS: Final = 512  # RFC 3261 sets no limit, memory does
 _EARLIEST_MS: Final = 946_684_800_000  # 2000-01-01: below it somebody sent seconds
 _LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01
@@ -29,7 +30,7 @@ Count: TypeAlias = Annotated[int, Field(ge=0, le=2**53 - 1)]  # what a JavaScrip
 Millis: TypeAlias = Annotated[int, Field(ge=_EARLIEST_MS, le=_LATEST_MS)]
 NodeName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]  # a NATS token
 CallId: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_CALL_ID_CHARS)]
-ShortName: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
+ShortName: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
 Display: TypeAlias = Annotated[str, Field(max_length=MAX_DISPLAY_CHARS)]
 Direction: TypeAlias = Literal["inbound", "outbound", "internal"]
 CausedBy: TypeAlias = Literal["caller", "callee", "proxy", "timeout_ringing", "timeout_no_reply"]

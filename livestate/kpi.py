@@ -1,9 +1,10 @@
 """Key figures per scope: how many calls now, and how calls went in the last quarter of an hour.
 
-Definitions (docs/decisions/0015): ASR and NER are ITU-T E.425 (§2.1, §2.2), with the SIP responses
-of each outcome; ACD is conversation time over completed calls; PDD is INVITE to first 18x, else to
-200 (RFC 6076 §4.3.1 calls it SRD). A call counts in the window in which it ended, once: a lost
-call counts nowhere until somebody tells how it really ended. An empty denominator is None, not 0.
+Definitions (docs/decisions/0015): ASR and NER after ITU-T E.425 (03/2002, §1.3 and §1.5), with the
+SIP responses of each outcome, which are our choice; ACD is conversation time over completed calls;
+PDD is INVITE to first 18x, else to 200 (near to the SRD of RFC 6076). A call counts in the window
+in which it ended, once: a lost call counts nowhere until somebody tells how it really ended. An
+empty denominator is None, not 0.
 
 A scope's figures come from the changes of that scope's calls alone: nothing here tells a company of
 another. ``note`` only adds integers and never waits; what needs a division is done by ``figures``,
@@ -28,10 +29,10 @@ CPS_SECONDS: Final = 10
 MOST_NAMED: Final = 20  # companies and trunks that are told, the busiest first
 _DAY_MS: Final = 86_400_000  # a day is UTC's: nodes may stand in several time zones
 
-# E.425: an answer, or a network that did its work and met a user who could not or did not want to.
+# For the NER: besides answers, a network that did its work and met a user who would or could not.
 _EFFECTIVE: Final = frozenset({"busy", "declined", "unavailable"})
 _EFFECTIVE_ONCE_ALERTED: Final = frozenset({"no_answer", "canceled"})
-# Neither tells how long people talked (E.437 leaves such calls out).
+# Neither tells how long people talked.
 _NO_CONVERSATION_TIME: Final = frozenset({"expired", "lost"})
 _STEP: Final = math.log(1.02)  # a bin of delays is 2 % wide: percentiles are right within 1 %
 
@@ -285,7 +286,7 @@ class Kpis:
             **_delays(window),
             "longest_since": mine.longest_since(),
             "trunks": list(_trunks(mine.trunks, window, day)),
-            "series": _series(mine, last),
+            "series": _series(mine, self._started // BUCKET_MS, last),
         }
         if company_id is None:
             told["companies"] = list(_busiest(mine.companies, day))
@@ -366,15 +367,16 @@ def _trunks(
     names: dict[str, Gauge], window: list[Bucket], day: int
 ) -> Iterator[tuple[str, int, int, int, float | None]]:
     """(name, now, peak of the day, seizures, ASR): every attempt on a trunk is a seizure of it, so
-    a re-routed call counts on both (E.425 §2.1)."""
+    a re-routed call counts on both."""
     for name, now, peak in _busiest(names, day):
         seized = sum(bucket.seized.get(name, 0) for bucket in window)
         answered = sum(bucket.asked.get(name, 0) for bucket in window)
         yield name, now, peak, seized, _percent(answered, seized)
 
 
-def _series(mine: Figures, last: int) -> dict[str, list[float | None]]:
-    """The window bucket by bucket, oldest first; the last one is not over yet."""
+def _series(mine: Figures, first: int, last: int) -> dict[str, list[float | None]]:
+    """The window bucket by bucket, oldest first; the last one is not over yet. Before the ``first``
+    one nobody counted."""
     by_number = {bucket.at: bucket for bucket in mine.buckets}
     told: dict[str, list[float | None]] = {
         name: [] for name in ("concurrent", "cps", "asr", "ner", "acd_seconds", "pdd_ms")
@@ -385,8 +387,10 @@ def _series(mine: Figures, last: int) -> dict[str, list[float | None]]:
         live = bucket.live if number in by_number else live
         if number == last - BUCKETS:
             continue  # only what was up when the window began
-        told["concurrent"].append(mine.live.now if number == last else live)
-        told["cps"].append(round(bucket.setups * 1000 / BUCKET_MS, 2))
+        counted = number >= first
+        up = mine.live.now if number == last else live
+        told["concurrent"].append(up if counted else None)
+        told["cps"].append(round(bucket.setups * 1000 / BUCKET_MS, 2) if counted else None)
         told["asr"].append(_percent(bucket.answered, bucket.offered))
         told["ner"].append(_percent(bucket.effective, bucket.offered))
         told["acd_seconds"].append(_ratio(bucket.talk_ms, bucket.completed * 1000))

@@ -17,7 +17,6 @@ _NUMBERS: Final = frozenset(
 )
 _SHARED: Final = frozenset({"company_id", "direction", "trunk", "by", "outcome", "sip_reason"})
 _SEQ: Final = (1 << 54) - 1
-_HEAD: Final = len(Call._fields) - len(FACTS)
 
 
 def score(call: Call) -> int:
@@ -27,21 +26,24 @@ def score(call: Call) -> int:
 
 def encode(call: Call, versions: dict[str, int]) -> bytes:
     """One call with the versions at which its scopes last saw it ("" is all calls)."""
+    _, node, dialog, call_id, state, stamp, marks, older, unconfirmed, *facts = call
     stored: dict[str, Any] = {
-        "state": call.state, "node": call.node, "dialog": call.dialog, "call_id": call.call_id,
-        "stamp": _split(call.stamp),
+        "state": state, "node": node, "dialog": dialog, "call_id": call_id,
+        "stamp": _split(stamp),
         "marks": [
-            ((stamp >> 54, (stamp & _SEQ) >> 1, stamp & 1), phase, at)
-            for stamp, phase, at in call.marks
+            ((at_stamp >> 54, (at_stamp & _SEQ) >> 1, at_stamp & 1), phase, at)
+            for at_stamp, phase, at in marks
         ],
         "v": versions,
     }  # fmt: skip
-    if call.older:
-        stored["older"] = {name: _split(stamp) for name, stamp in call.older.items()}
-    if call.unconfirmed is not None:
-        stored["unconfirmed"] = call.unconfirmed
-    facts = {n: told for n, told in zip(_WIRE, call[_HEAD:], strict=True) if told is not None}
-    return orjson.dumps(stored | facts)
+    if older:
+        stored["older"] = {name: _split(told_at) for name, told_at in older.items()}
+    if unconfirmed is not None:
+        stored["unconfirmed"] = unconfirmed
+    for name, told in zip(_WIRE, facts, strict=True):
+        if told is not None:
+            stored[name] = told
+    return orjson.dumps(stored)
 
 
 def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:

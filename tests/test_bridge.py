@@ -239,7 +239,7 @@ def test_an_event_between_a_lists_mark_and_its_answer_is_passed_on() -> None:
     "bad",
     [
         [], "text", None, {}, {"ev": "nope"}, {"ev": ["setup"]}, {"ev": "setup"},
-        mark("setup"), mark("setup") | {"call_id": "c", "h_id": 1},
+        mark("setup") | {"call_id": "c", "h_id": 1},
         mark("heartbeat") | {"ts": "soon"}, mark("heartbeat") | {"ts": "12"} | {"epoch": None},
         mark("heartbeat") | {"starting": "many"}, mark("snapshot_end"),
         mark("ended") | {"call_id": "c", "sip_code": "busy"},
@@ -289,6 +289,42 @@ def test_one_caller_with_a_huge_call_id_does_not_stop_his_nodes_lists() -> None:
         told += feed.feed(frame)
     table, pipeline = folded(tuple(told))
     assert (table.live, pipeline.tally.lists) == (2, 1)
+
+
+def test_what_a_configuration_should_not_say_of_a_call_spoils_no_list() -> None:
+    """A company that is too long, for it was taken from a header; a direction that is none."""
+    setup = next(frame for frame in frames(SMALL) if frame.get("ev") == "setup")
+    feed, huge = KamailioFeed(), "x" * 65
+    told = feed.feed(setup | {"company_id": huge, "trunk": huge, "direction": "up"})
+    named = dialog(2, variables=[{"co": huge}, {"gw": huge}, {"dir": "up"}])
+    for frame in (mark("snapshot_begin"), {"jsonrpc": "2.0", "result": [dialog(1), named]},
+                  mark("snapshot_end")):  # fmt: skip
+        told += feed.feed(frame)
+    table, pipeline = folded(tuple(told))
+    assert {(c.company_id, c.trunk, c.direction) for c in table.calls.values()} == {(None,) * 3}
+    assert pipeline.tally.lists == 1
+
+
+def test_a_call_id_that_is_no_text_is_one_call_in_events_and_lists() -> None:
+    """As a real Kamailio does: the event lacks it, the list has its bytes."""
+    setup = next(frame for frame in frames(SMALL) if frame.get("ev") == "setup")
+    feed = KamailioFeed()
+    told = feed.feed({name: value for name, value in setup.items() if name != "call_id"})
+    raw = dialog(setup["h_entry"], h_id=setup["h_id"], state=2, **{"call-id": "c2\ufffd\ufffd@x"})
+    begun = {name: setup[name] for name in ("v", "node", "epoch", "seq", "ts")}
+    for frame in (begun | {"ev": "snapshot_begin"}, {"jsonrpc": "2.0", "result": [raw]},
+                  begun | {"ev": "snapshot_end"}):  # fmt: skip
+        told += feed.feed(frame)
+    table, _ = folded(tuple(told))
+    assert [call.state for call in table.calls.values()] == ["trying"]
+
+
+def test_a_caller_with_a_huge_name_has_a_cdr_that_nats_takes() -> None:
+    setup = next(frame for frame in frames(SMALL) if frame.get("ev") == "setup")
+    huge = "sip:" + '"' * 60_000 + "@acme.example"
+    facts = {"from_uri": huge, "to_uri": huge, "ruri_user": huge, "sip_reason": huge}
+    (one,) = KamailioFeed().feed(setup | facts | {"ev": "ended", "detail": huge})
+    assert len(orjson.dumps(one.message)) < 16 * 1024
 
 
 def test_two_huge_call_ids_that_begin_alike_stay_two() -> None:

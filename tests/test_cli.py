@@ -20,7 +20,8 @@ from tests.harness import Node, Stream, agrees
 
 LIVESTATE = str(Path(sysconfig.get_path("scripts")) / "livestate")
 CAPTURE = str(files("livestate.bridge") / "captures" / "capture-small.jsonl")
-COMMANDS = ("serve", "demo", "replay", "simulate", "tail", "snapshot", "token", "schema", "doctor")
+COMMANDS = ("serve", "demo", "replay", "simulate", "tail", "snapshot", "token", "schema", "doctor",
+            "bridge")  # fmt: skip
 
 
 async def start(

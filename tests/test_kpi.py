@@ -103,6 +103,9 @@ def test_nothing_that_was_not_measured_is_a_figure() -> None:
         assert told[name] is None
     assert told["longest_since"] is None
     assert set(told["series"]["asr"]) == {None}
+    for name in ("concurrent", "cps"):  # nor was anything counted before the start
+        assert set(told["series"][name][:-1]) == {None}
+        assert told["series"][name][-1] == 0
 
 
 def test_a_call_leaves_the_window_a_quarter_of_an_hour_after_it_ended() -> None:

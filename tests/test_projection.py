@@ -242,6 +242,24 @@ async def test_a_killed_redis_goes_on_where_it_was(make: Make, redis_server: Red
     await asyncio.wait_for(running, 3)
 
 
+async def test_what_is_on_its_way_to_redis_is_not_yet_there(
+    make: Make, redis_server: Redis
+) -> None:
+    world = make()
+    await world.projection.flush()
+    world.churn(50)
+    changed = world.projection.dirty
+    redis_server.pause()
+    flushing = asyncio.create_task(world.projection.flush())
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+        assert world.projection.dirty == changed
+    redis_server.resume()
+    await flushing
+    assert world.projection.dirty == 0
+    await world.agrees()
+
+
 async def test_a_redis_that_hangs_stops_nobody(make: Make, redis_server: Redis) -> None:
     world = make()
     running = asyncio.create_task(world.projection.run())

@@ -28,6 +28,7 @@ from livestate.events import CDR_SUBJECT
 from livestate.runtime.bridge import ENDS, LIST, Bridge, decoded
 from livestate.runtime.cdrs import STREAM
 from livestate.runtime.clock import now_ms
+from livestate.runtime.ending import end
 from livestate.runtime.evapi import Evapi
 from livestate.runtime.publisher import ASKED_FOR_LIST
 from livestate.runtime.spool import SpoolUnusable
@@ -60,7 +61,7 @@ class _Address(click.ParamType[tuple[str, int]]):
         return host, int(port)
 
 
-@click.command(hidden=True, context_settings={"auto_envvar_prefix": "LIVESTATE_BRIDGE"})
+@click.command(context_settings={"auto_envvar_prefix": "LIVESTATE_BRIDGE"})
 @click.option("--evapi", type=_Address(), default="127.0.0.1:8448", show_default=True,
               show_envvar=True,
               help="Kamailio's evapi: LIVESTATE_EVAPI of livestate.cfg.")  # fmt: skip
@@ -85,8 +86,8 @@ def bridge(
 ) -> None:  # fmt: skip
     """Bring a Kamailio's calls and CDRs to NATS.
 
-    A draft, not run against a real Kamailio yet: deploy/kamailio/livestate.cfg is to be included.
-    Each option can be an environment variable.
+    Kamailio includes deploy/kamailio/livestate.cfg; docs/bridge.md says how. Each option can be an
+    environment variable.
     """
     wiring = Wiring(evapi, nats_url, nats_creds, spool, spool_mb * 1024**2, list_seconds)
     if check:
@@ -103,16 +104,19 @@ async def _run(wiring: Wiring) -> None:
         wiring.evapi, wiring.nats_url, wiring.spool, clock=now_ms, spool_bytes=wiring.spool_bytes,
         list_seconds=wiring.list_seconds, credentials=wiring.nats_creds,
     )  # fmt: skip
-    work = asyncio.create_task(running.run())
-    telling = asyncio.create_task(_tell(running))
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
+        loop.add_signal_handler(number, stop.set)
+    work, telling, stopped = (
+        asyncio.create_task(one) for one in (running.run(), _tell(running), stop.wait())
+    )
     try:
-        with contextlib.suppress(asyncio.CancelledError):
-            await work
+        await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
     finally:
-        telling.cancel()
+        await end(work, telling, stopped)
         logging.getLogger("livestate.bridge").info(_line(running))
 
 
@@ -147,7 +151,7 @@ async def findings(wiring: Wiring) -> AsyncIterator[Finding]:
 def _spool(wiring: Wiring) -> Finding:
     where = wiring.spool
     near = next(path for path in (where, *where.absolute().parents) if path.exists())
-    if not os.access(near, os.W_OK | os.X_OK):
+    if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
         return Finding("bad", f"spool {where}: {near} cannot be written",
                        f"create it for the bridge's user, or set --spool: mkdir -p {where}",
                        )  # fmt: skip
@@ -226,6 +230,7 @@ async def _nats(wiring: Wiring, beat: Outgoing | None) -> AsyncIterator[Finding]
     try:
         await asyncio.wait_for(client.connect(
             wiring.nats_url, user_credentials=wiring.nats_creds, allow_reconnect=False,
+            max_reconnect_attempts=1, reconnect_time_wait=0,  # nats-py tries for long otherwise
             connect_timeout=2, error_cb=on_error,
         ), 5)  # fmt: skip
         if beat is not None:

@@ -1,5 +1,7 @@
 // Who is busy: concurrency of companies and trunks, beside the peak of the day.
 
+import { whole } from "./text.js";
+
 const MOST = 8;
 
 // `rows`: [name, now, peak, …]; a table's body is filled with the first of them.
@@ -15,8 +17,8 @@ export function fill(body, rows) {
     const meter = bar.firstElementChild;
     meter.style.setProperty("--now", `${(100 * now) / most}%`);
     meter.style.setProperty("--peak", `${(100 * peak) / most}%`);
-    set(up, now.toLocaleString("en"));
-    set(high, peak.toLocaleString("en"));
+    set(up, whole(now));
+    set(high, whole(peak));
   });
 }
 

@@ -15,10 +15,11 @@ const delay = (record) => between(record.setup_at, record.progress_at ?? record.
 const toAnswer = (record) => between(record.setup_at, record.answered_at);
 const span = (ms) => (ms === undefined ? "" : gap(ms));
 
-// `text(record, now, gone, mask)`; `rank(record)`; `off` columns are chosen, not given.
+// `text(record, now, gone, mask)`; `rank(record)`; `off` columns are chosen, not given; what
+// `ticks` says something else each second of a call that does not change.
 export const COLUMNS = {
   state: {
-    title: "State", width: "minmax(15ch, 1.1fr)",
+    title: "State", width: "minmax(18ch, 1.1fr)",
     rank: (record) => STATE_RANK.indexOf(record.state),
     text(record, _now, gone) {
       if (gone) return `✕ ${gone.over.outcome.replaceAll("_", " ")}`;
@@ -27,11 +28,11 @@ export const COLUMNS = {
     },
   },
   from: {
-    title: "From", width: "minmax(13ch, 1.5fr)", rank: (record) => record.from,
+    title: "From", width: "minmax(14ch, 1.5fr)", rank: (record) => record.from,
     text: (record, _now, _gone, mask) => shown(record.from, mask),
   },
   to: {
-    title: "To", width: "minmax(13ch, 1.5fr)", rank: (record) => record.to,
+    title: "To", width: "minmax(14ch, 1.5fr)", rank: (record) => record.to,
     text: (record, _now, _gone, mask) => shown(record.to, mask),
   },
   company: {
@@ -39,7 +40,7 @@ export const COLUMNS = {
     text: (record) => record.company_id ?? "nobody",
   },
   trunk: {
-    title: "Trunk", width: "minmax(12ch, 1fr)", rank: (record) => record.trunk,
+    title: "Trunk", width: "minmax(14ch, 1.2fr)", rank: (record) => record.trunk,
     text: (record) =>
       (record.trunk ?? "–") + (record.attempt > 1 ? ` (try ${record.attempt})` : ""),
   },
@@ -48,12 +49,12 @@ export const COLUMNS = {
     text: (record) => DIRECTIONS[record.direction] ?? "",
   },
   talk: {
-    title: "Duration", width: "9ch", number: true, rank: (record) => negative(record.answered_at),
+    title: "Duration", width: "9ch", number: true, ticks: true, rank: (record) => negative(record.answered_at),
     text: (record, now, gone) =>
       record.answered_at === undefined ? "" : length(end(gone, now) - record.answered_at),
   },
   age: {
-    title: "Age", width: "8ch", number: true, rank: (record) => negative(record.setup_at),
+    title: "Age", width: "9ch", number: true, ticks: true, rank: (record) => negative(record.setup_at),
     text: (record, now, gone) => length(end(gone, now) - (record.setup_at ?? now)),
   },
   answer: {
@@ -82,7 +83,10 @@ export const COLUMNS = {
 };
 
 // What a telephone shows.
-export const NARROW = { state: "13ch", from: "minmax(0, 1fr)", to: "minmax(0, 1fr)", talk: "7ch" };
+export const NARROW = { state: "13.5ch", from: "minmax(0, 1fr)", to: "minmax(0, 1fr)", talk: "6ch" };
+
+// Letters that can be read from afar leave no room for what nobody acts on from there.
+export const OFF_THE_WALL = ["direction", "node"];
 
 // Sorted by how long it lasts, which grows: the earlier, the longer.
 function negative(at) {

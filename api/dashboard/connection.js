@@ -142,7 +142,6 @@ export class Connection {
       this.broken();
     }
     if (this.state === "signed out" && now - this.probedAt > PROBE_MS) this.probe();
-    this.on.state();
   }
 
   // Ask whether we are still somebody: an EventSource never tells the status it got.

@@ -16,6 +16,7 @@ export class Fold {
   constructor() {
     this.calls = new Map(); // key → record, as the server has it
     this.digest = 0; // sum of the records' v mod 2^53
+    this.states = new Map(); // state → how many calls
     this.complete = false; // before the first whole snapshot there is nothing to show
     this.id = ""; // where we are, <epoch>-<version>: what a revived EventSource goes on from
     this.divergences = 0;
@@ -47,7 +48,8 @@ export class Fold {
     this.calls = this.parts;
     this.parts = null;
     this.digest = 0;
-    for (const record of this.calls.values()) this.digest = add(this.digest, record.v);
+    this.states = new Map();
+    for (const record of this.calls.values()) this.enter(record);
     this.complete = true;
     return "all";
   }
@@ -57,17 +59,35 @@ export class Fold {
     const change = { added: [], changed: [], removed: [] };
     for (const [key, fields] of Object.entries(patch)) {
       const known = this.calls.get(key);
-      if (known !== undefined) this.digest = subtract(this.digest, known.v);
+      if (known !== undefined) this.leave(known);
       if (fields === null) {
         if (this.calls.delete(key)) change.removed.push([key, known]);
         continue;
       }
       const record = known === undefined ? { ...fields } : { ...known, ...fields };
       this.calls.set(key, record);
-      this.digest = add(this.digest, record.v);
+      this.enter(record);
       (known === undefined ? change.added : change.changed).push(key);
     }
     return change;
+  }
+
+  enter({ v, state }) {
+    this.digest = add(this.digest, v);
+    this.states.set(state, (this.states.get(state) ?? 0) + 1);
+  }
+
+  leave({ v, state }) {
+    this.digest = subtract(this.digest, v);
+    this.states.set(state, this.states.get(state) - 1);
+  }
+
+  // Nothing is here, and nobody vouches for that.
+  clear() {
+    this.calls = new Map();
+    this.digest = 0;
+    this.states = new Map();
+    this.doubt();
   }
 
   // Whether a heartbeat's count and digest are ours: else we show something wrong.

@@ -3,7 +3,7 @@
 import { Attention } from "./attention.js";
 import * as busiest from "./busiest.js";
 import { Chips } from "./chips.js";
-import { COLUMNS, NARROW } from "./columns.js";
+import { COLUMNS, NARROW, OFF_THE_WALL } from "./columns.js";
 import { Connection, browser } from "./connection.js";
 import { Drawer } from "./drawer.js";
 import * as files from "./export.js";
@@ -15,10 +15,9 @@ import { load, save } from "./preferences.js";
 import { settings } from "./settings.js";
 import { SharedStream } from "./shared.js";
 import { Table } from "./table.js";
-import { length, timeOfDay } from "./text.js";
+import { length, timeOfDay, whole } from "./text.js";
 import { Tiles } from "./tiles.js";
 
-const COUNT_MS = 500; // tens of thousands of calls, counted this often at most
 const TICK_MS = 500;
 const SEARCH_MS = 120; // between two letters
 
@@ -32,7 +31,6 @@ let told = {}; // the figures that the service told last
 let heardAt = 0; // by the browser's passing time, ms
 let asOf = 0; // and the server's clock then
 let named; // whose session the page shows
-let counted = { by: new Map(), at: -Infinity, due: false };
 let paused = null; // { at, changes } while somebody looks at a still picture
 let signedOut = false;
 
@@ -43,7 +41,7 @@ const serverTime = () => (heardAt === 0 ? Date.now() : asOf + browser.now() - he
 function shownTime() {
   if (paused !== null) return paused.at;
   const { state, staleSince } = connection;
-  if (state === "stale" && staleSince !== null) return staleSince;
+  if (state !== "live" && staleSince !== null) return staleSince; // also when worse came after it
   return state === "live" || heardAt === 0 ? serverTime() : asOf;
 }
 
@@ -54,11 +52,12 @@ const table = new Table({
   scroller: at("scroller"),
   head: at("heading"),
   body: at("rows"),
+  ruler: at("ruler"),
   clock: shownTime,
   now: browser.now,
   schedule: (paint) => requestAnimationFrame(paint), // none in a tab that nobody sees
-  admits: (key, record) => filters.admits(key, record, shownTime()),
-  odd: (record) => isOdd(record, shownTime(), chosen.limits),
+  admits: (key, record, time) => filters.admits(key, record, time),
+  odd: (record, time) => isOdd(record, time, chosen.limits),
   limits: () => chosen.limits,
   open: (key) => openDrawer(key),
   sort(column, up) {
@@ -75,14 +74,14 @@ const drawer = new Drawer(at("drawer"), {
 });
 const chips = new Chips(at("chips"), filters, refilter);
 
-const shared = new SharedStream({ session: browser.session, state: whole });
+const shared = new SharedStream({ session: browser.session, state: everything });
 browser.eventSource = (url) => shared.open(url);
 const connection = new Connection(
   "/api/v1/live/calls", filters.onServer(), () => fold.id, { event: heard, state: truth }, browser,
 );
 
 // What this tab can give to another one: everything, as one snapshot and one heartbeat.
-function whole() {
+function everything() {
   const { state, staleSince } = connection;
   if (!fold.complete || !["live", "stale"].includes(state)) return null;
   const calls = Object.fromEntries(fold.calls);
@@ -118,7 +117,9 @@ function show(change, ended) {
     paused.changes += change === "all" ? 1
       : change.added.length + change.changed.length + change.removed.length;
   }
-  count();
+  if (change !== "all") return; // what changes all the time is told twice a second
+  chips.offer(fold.calls.values());
+  tell();
 }
 
 function figures(data) {
@@ -130,22 +131,11 @@ function figures(data) {
   tell();
 }
 
-function count() {
-  if (counted.due) return;
-  counted.due = true;
-  setTimeout(() => {
-    const by = new Map();
-    for (const { state } of fold.calls.values()) by.set(state, (by.get(state) ?? 0) + 1);
-    counted = { by, due: false };
-    tell();
-  }, COUNT_MS);
-}
-
 // The gauges are counted here, where the rows are, unless the server keeps some of them from us.
 function tell() {
   const all = connection.query.length === 0 && fold.complete;
   const of = (...states) => states.reduce(
-    (sum, state) => sum + ((all ? counted.by.get(state) : told[state]) ?? 0), 0);
+    (sum, state) => sum + ((all ? fold.states.get(state) : told[state]) ?? 0), 0);
   const known = all || told.concurrent !== undefined;
   const longest = told.longest_since ?? null;
   tiles.show({
@@ -158,7 +148,7 @@ function tell() {
   }, told, chosen.thresholds);
   const { count } = table;
   const odd = table.oddKeys.size;
-  set(at("found"), `${count.toLocaleString("en")} shown${odd ? `, ${odd} odd ⚠` : ""}`);
+  set(at("found"), `${whole(count)} shown${odd ? `, ${odd} odd ⚠` : ""}`);
   const live = ["live", "stale"].includes(connection.state);
   at("empty").hidden = count > 0 || !live || !fold.complete;
   at("clear").hidden = !filters.any;
@@ -194,8 +184,11 @@ const REASONS = {
 function truth() {
   const { state, goodbye, who } = connection;
   const live = state === "live";
-  document.body.dataset.truth = state.replace(" ", "-");
-  set(at("truth-word"), state);
+  const look = state.replace(" ", "-");
+  if (document.body.dataset.truth !== look) document.body.dataset.truth = look;
+  // There is something to see, but another view or a whole new snapshot is on its way.
+  const word = ["connecting", "resyncing"].includes(state) && heardAt > 0 ? "catching up" : state;
+  set(at("truth-word"), word);
   set(at("truth-why"), goodbye !== null && !live ? REASONS[goodbye] ?? goodbye : WHY[state]);
   set(at("truth-age"), live || signedOut || heardAt === 0 ? "" : asTheyWere());
   set(at("truth-heals"), HEALS[state] ?? "");
@@ -203,7 +196,7 @@ function truth() {
   at("login").hidden = state !== "signed out";
   if ((state === "signed out") !== signedOut) signOut(state === "signed out");
   if (who !== named) name(who);
-  attention.show(live ? tiles.alarms() : [], live || state === "connecting" ? null : state);
+  attention.show(live ? tiles.alarms() : [], live || state === "connecting" ? null : word);
 }
 
 function asTheyWere() {
@@ -218,8 +211,7 @@ function signOut(out) {
   at("logout").hidden = out;
   at("who").hidden = out;
   if (!out) return;
-  fold.calls = new Map();
-  fold.doubt();
+  fold.clear();
   told = {};
   resume();
   drawer.close();
@@ -253,8 +245,9 @@ function dress() {
   attention.setSound(chosen.sound && navigator.userActivation?.hasBeenActive === true);
   table.mask = chosen.mask;
   table.raise = chosen.oddFirst;
+  const left = new Set([...(own ? ["company"] : []), ...(onWall() ? OFF_THE_WALL : [])]);
   if (narrow.matches) table.setColumns(Object.keys(NARROW), Object.values(NARROW));
-  else table.setColumns(chosen.columns.filter((column) => column !== "company" || !own));
+  else table.setColumns(chosen.columns.filter((column) => !left.has(column)));
   table.arrange();
   tell();
 }
@@ -275,7 +268,7 @@ function remember() {
   const pairs = filters.pairs();
   const { column, up } = table.sorted;
   if (column !== "age" || !up) pairs.push(["sort", `${up ? "" : "-"}${column}`]);
-  if (document.body.classList.contains("wall")) pairs.push(["wall", "1"]);
+  if (onWall()) pairs.push(["wall", "1"]);
   const query = new URLSearchParams(pairs).toString();
   history.replaceState(null, "", query ? `?${query}` : location.pathname);
 }
@@ -305,13 +298,15 @@ function resume() {
 function still() {
   at("pause").setAttribute("aria-pressed", String(paused !== null));
   document.body.classList.toggle("paused", paused !== null);
-  const waiting = paused?.changes.toLocaleString("en");
-  set(at("pause"), paused === null ? "Pause" : `Go on: ${waiting} changes waiting`);
+  set(at("pause"), paused === null ? "Pause" : `Go on: ${whole(paused.changes)} changes waiting`);
 }
 
+const onWall = () => document.documentElement.classList.contains("wall");
+
 function wall() {
-  const on = document.body.classList.toggle("wall");
+  const on = document.documentElement.classList.toggle("wall");
   at("wall").setAttribute("aria-pressed", String(on));
+  dress();
   remember();
 }
 
@@ -399,7 +394,7 @@ setInterval(() => {
   if (ticks % 4 === 0 && paused === null) table.age(filters.longer > 0);
   if (ticks % 8 === 0) chips.offer(fold.calls.values());
   drawer.tick(fold.calls.get(drawer.key), browser.now());
-  table.draw(); // ages tick, and who has left fades
+  table.drawSoon(); // ages tick, and who has left fades
 }, TICK_MS);
 
 const sort = /^(-?)(\w+)$/.exec(address.get("sort") ?? "");

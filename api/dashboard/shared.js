@@ -46,6 +46,7 @@ export class SharedStream {
     this.me = crypto.randomUUID?.() ?? String(Math.random());
     this.name = null;
     this.leading = false;
+    this.followed = false; // there is, or may be, a tab to pass on to
     this.alone = locks === undefined || makeChannel === undefined;
     this.waiting = new Set(); // tabs that asked before we had anything whole
     this.source = null;
@@ -107,6 +108,7 @@ export class SharedStream {
         return until;
       });
     });
+    this.followed = !this.leading; // who waited for the lock may have others behind
     if (this.leading || leaving.signal.aborted) return;
     this.locks.request(name, { signal: leaving.signal }, () => {
       const until = held();
@@ -131,7 +133,9 @@ export class SharedStream {
     for (const name of NAMES) {
       real.addEventListener(name, ({ data, lastEventId }) => {
         if (source.closed) return;
-        if (this.leading) this.channel.postMessage({ name, data, id: lastEventId });
+        if (this.leading && this.followed) {
+          this.channel.postMessage({ name, data, id: lastEventId });
+        }
         source.tell(name, data, lastEventId);
         this.answer();
       });
@@ -160,6 +164,7 @@ export class SharedStream {
 
   hear(said) {
     if (said.asks !== undefined) {
+      this.followed = true;
       if (!this.leading) return;
       this.waiting.add(said.asks);
       this.answer();

@@ -15,9 +15,14 @@ export function gap(ms) {
   return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : length(ms);
 }
 
-export function timeOfDay(ms) {
-  return new Date(ms).toLocaleTimeString("en-GB");
-}
+// Made once: to make one costs a hundred times what it costs to use it.
+const WHOLE = new Intl.NumberFormat("en");
+const TENTHS = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+
+export const whole = (number) => WHOLE.format(number);
+export const percent = (number) => `${TENTHS.format(number)} %`;
+export const timeOfDay = (ms) => CLOCK.format(ms);
 
 // Country and area stay, who it is does not: from the fifth sign on, all but the punctuation.
 export function masked(number) {

@@ -1,6 +1,10 @@
-// When a figure is an alarm: two thresholds each, and too few calls are none. Pure.
+// When a figure is an alarm: past one of two thresholds, and measured well enough. Pure.
+//
+// Of three calls one failed is no sign of anything. And right after the service has started most
+// calls that are over are those that failed: those that were answered still talk.
 
-const ENOUGH = 20; // calls; of three calls one failed is no sign of anything
+const ENOUGH_CALLS = 20;
+const ENOUGH_SECONDS = 300;
 
 // figure → [warning, alarm]; null is none. `below` and `MEASURED` say how they are meant.
 export const THRESHOLDS = {
@@ -17,16 +21,25 @@ const LOW_IS_BAD = new Set(["asr", "ner", "acd_seconds"]);
 const MEASURED = {
   asr: "offered", ner: "offered", acd_seconds: "completed", pdd_p95_ms: "offered",
 };
+const FOUND_AT_THE_END = new Set(["asr", "ner", "acd_seconds"]); // of a call, which may be long
 
 // { level: "" | "warning" | "alarm", limit } of one figure.
 export function judge(name, value, figures, thresholds) {
   const [warning, alarm] = thresholds[name] ?? [null, null];
-  const few = MEASURED[name] !== undefined && (figures[MEASURED[name]] ?? 0) < ENOUGH;
-  if (value === null || value === undefined || few) return { level: "", limit: null };
+  if (value === null || value === undefined || !measured(name, figures)) {
+    return { level: "", limit: null };
+  }
   const past = (limit) =>
     limit !== null && (LOW_IS_BAD.has(name) ? value < limit : value > limit);
   if (past(alarm)) return { level: "alarm", limit: alarm };
   return past(warning) ? { level: "warning", limit: warning } : { level: "", limit: null };
+}
+
+// Whether there is enough to judge a figure by.
+export function measured(name, figures) {
+  const few = MEASURED[name] !== undefined && (figures[MEASURED[name]] ?? 0) < ENOUGH_CALLS;
+  const young = FOUND_AT_THE_END.has(name) && !(figures.window_seconds >= ENOUGH_SECONDS);
+  return !few && !young;
 }
 
 export function side(name) {

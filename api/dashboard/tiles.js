@@ -1,11 +1,9 @@
 // The tiles: one figure each, what it was in the last quarter of an hour, and whether it is too
 // much. An alarm is a colour and a sign and a word.
 
-import { gap, length } from "./text.js";
+import { gap, length, percent, whole } from "./text.js";
 import { judge, side } from "./thresholds.js";
 
-const percent = (value) => `${value.toLocaleString("en", { maximumFractionDigits: 1 })} %`;
-const whole = (value) => value.toLocaleString("en");
 const seconds = (value) => gap(value * 1000);
 
 export const TILES = {
@@ -20,11 +18,14 @@ export const TILES = {
   pdd_p95_ms: { title: "PDD p95", series: "pdd_ms", format: gap },
   longest: { title: "Longest call", format: (value) => length(value * 1000) },
 };
+const WINDOW_SECONDS = 900; // of what is measured, unless the service is younger
 const SIGNS = { warning: "▲", alarm: "⛔" };
 const SVG = "http://www.w3.org/2000/svg";
 
-// The points of a line in a box of 100 × 24; what was not measured is a hole. Pure.
-export function points(series) {
+// The points of a line in a box of 100 × 24, from when there was something to measure; what was not
+// measured is a hole. Pure.
+export function points(window) {
+  const series = window.slice(window.findIndex((value) => value !== null));
   const known = series.filter((value) => value !== null);
   const most = Math.max(...known, 0) || 1;
   const step = 100 / Math.max(1, series.length - 1);
@@ -54,7 +55,7 @@ export class Tiles {
       const said = level && `${SIGNS[level]} ${level} ${side(name) === "below" ? "<" : ">"} ${format(limit)}`;
       this.levels.set(name, { level, text: level && `${TILES[name].title} ${format(value)}` });
       if (tile.element.dataset.level !== level) tile.element.dataset.level = level;
-      set(tile.note, said || note(name, figures));
+      set(tile.note, said || note(name, value, figures));
     }
   }
 
@@ -107,10 +108,12 @@ function make(name, { title, id, series }) {
   return { element, value, note, lines };
 }
 
-function note(name, figures) {
-  const of = (count) => (count ? `of ${whole(count)} calls` : "no calls yet");
+function note(name, value, figures) {
+  const since = figures.window_seconds < WINDOW_SECONDS ? ` in ${length(figures.window_seconds * 1000)}` : "";
+  const of = (count) => (count ? `of ${whole(count)} calls${since}` : "no calls yet");
   if (figures.concurrent === undefined) return "";
-  if (name === "concurrent") return `peak today ${whole(figures.concurrent_peak)}`;
+  // The rows here may be a moment ahead of the figures.
+  if (name === "concurrent") return `peak today ${whole(Math.max(value, figures.concurrent_peak))}`;
   if (name === "cps") return `peak today ${figures.cps_peak}`;
   if (name === "asr" || name === "ner") return of(figures.offered);
   if (name === "acd_seconds") return of(figures.completed);

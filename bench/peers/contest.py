@@ -121,14 +121,15 @@ async def side_by_side(
         for kind in order if turn % 2 == 0 else reversed(order):
             try:
                 async with rival(kind) as (contestant, receiver):
-                    found = told.setdefault(kind.name, Fanout(kind.wire))
-                    found.idle_bytes.append(await joined(contestant, receiver, CLIENTS))
+                    idle_bytes = await joined(contestant, receiver, CLIENTS)
                     report, frames, cpu, behind = await watched(contestant, receiver, RATE, SECONDS)
                     if kind.latency_rate is not None:
                         rare, _, _, _ = await watched(
                             contestant, receiver, kind.latency_rate, SECONDS
                         )
                         report.latencies_ms = rare.latencies_ms
+                    found = told.setdefault(kind.name, Fanout(kind.wire))
+                    found.idle_bytes.append(idle_bytes)
                     found.add(report, frames * CLIENTS, cpu, behind)
             except (Missing, TooFew) as reason:
                 missing[kind.name] = str(reason)
@@ -182,12 +183,12 @@ async def storm(clients: int = 10_000) -> Storm:
         cpu = cpu_seconds(contestant.server.pid)
         began = time.perf_counter_ns()
         mark = await contestant.publish()
-        connected, refused = await receiver.connect(
+        _, refused = await receiver.connect(
             contestant.address, requests, storm=True, reconnect=True
         )
-        behind, ended = await receiver.until(mark, 25)
+        behind, ended = await receiver.until(mark, 25)  # those who were refused are of them
         cpu = cpu_seconds(contestant.server.pid) - cpu
-        return Storm(clients, (ended - began) / 1e9, behind, clients - connected + refused, cpu)
+        return Storm(clients, (ended - began) / 1e9, behind - refused, refused, cpu)
 
 
 async def newest_id(contestant: Livestate) -> bytes:

@@ -108,7 +108,8 @@ class Livestate(Contestant):
         redis = await self.stack.enter_async_context(Valkey())
         keys = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         settings = {"NATS_URL": nats.url, "REDIS_URL": redis.url, "READY_SECONDS": "1",
-                    "STREAM_SECONDS": "86400", "MAX_STREAMS_PER_USER": "100000"}  # fmt: skip
+                    "STREAM_SECONDS": "86400", "MAX_STREAMS_PER_USER": "100000",
+                    "MAX_STREAMS_PER_ADDRESS": "100000", "MAX_STREAMS": "100000"}  # fmt: skip
         self.instance = Instance(keys, settings | self.settings)
         await self.run(self.instance)
         await self.instance.until_ready()

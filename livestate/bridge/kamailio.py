@@ -9,14 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, get_args
 from urllib.parse import unquote
 
 from livestate.errors import LivestateError
-from livestate.events import CDR_SUBJECT, MAX_CALL_ID_CHARS, SUBJECT_PREFIX
+from livestate.events import (
+    CDR_SUBJECT,
+    MAX_CALL_ID_CHARS,
+    MAX_DISPLAY_CHARS,
+    MAX_NAME_CHARS,
+    SUBJECT_PREFIX,
+    Direction,
+)
 
 Message: TypeAlias = dict[str, Any]
 CALLS_A_PART: Final = 200
+_UNREADABLE: Final = "\ufffd"  # what decoding makes of bytes that are no UTF-8
 _DELETED: Final = 5  # dlg.list keeps dialogs that are over for some seconds
 
 _PHASE_OF: Final[Mapping[str, str]] = {
@@ -36,9 +44,9 @@ _OUTCOME_OF: Final[Mapping[int, str]] = {
 _OUTCOME_BY: Final[Mapping[str, str]] = {
     "timeout_ringing": "no_answer", "timeout_no_reply": "no_reply",
 }  # fmt: skip
-_TEXT: Final = {"company_id": "company_id", "direction": "direction", "trunk": "trunk",
-                "from_uri": "from_uri", "to_uri": "to_uri", "sip_reason": "sip_reason", "by": "by",
-                "detail": "detail"}  # fmt: skip
+_TEXT: Final = ("from_uri", "to_uri", "sip_reason", "detail")
+_NAMES: Final = ("company_id", "trunk", "by")
+_DIRECTIONS: Final = get_args(Direction)
 _TIMES: Final = {"ts_setup": "setup_at", "ts_progress": "progress_at", "ts_answer": "answered_at"}
 
 
@@ -139,10 +147,15 @@ def _dialogs(frame: Message) -> Message:
 
 
 def _call_event(kind: str, frame: Message) -> Outgoing:
-    message = _envelope(frame) | {"call_id": _call_id(frame["call_id"])}
+    message = _envelope(frame)
     if "h_id" in frame:  # a call that the proxy refused has no dialog: it was never live
         message["dialog"] = f"{frame['h_entry']}.{frame['h_id']}"
-    message |= {name: str(frame[raw]) for raw, name in _TEXT.items() if frame.get(raw)}
+    # Kamailio leaves out what is no UTF-8.
+    message["call_id"] = _call_id(frame.get("call_id", _UNREADABLE), message.get("dialog", "none"))
+    message |= {name: str(frame[name])[:MAX_DISPLAY_CHARS] for name in _TEXT if frame.get(name)}
+    message |= {name: str(frame[name]) for name in _NAMES if _is_name(frame.get(name))}
+    if frame.get("direction") in _DIRECTIONS:
+        message["direction"] = frame["direction"]
     message |= {name: _ms(frame[raw]) for raw, name in _TIMES.items() if frame.get(raw)}
     if frame.get("attempt"):
         message["attempt"] = int(frame["attempt"])
@@ -173,15 +186,18 @@ def _listed_call(dialog: Message) -> Message:
     variables: Message = {}
     for pair in dialog.get("variables") or ():
         variables |= pair
+    name = f"{dialog['h_entry']}.{dialog['h_id']}"
     call: Message = {
-        "dialog": f"{dialog['h_entry']}.{dialog['h_id']}",
-        "call_id": _call_id(dialog["call-id"]),
+        "dialog": name,
+        "call_id": _call_id(dialog["call-id"], name),
         "state": _state(int(dialog["state"]), variables),
     }
     if "hold" in variables:
         call["held"] = variables["hold"] == "1"
-    for raw, name in (("co", "company_id"), ("dir", "direction"), ("gw", "trunk")):
-        if variables.get(raw):
+    if variables.get("dir") in _DIRECTIONS:
+        call["direction"] = variables["dir"]
+    for raw, name in (("co", "company_id"), ("gw", "trunk")):
+        if _is_name(variables.get(raw)):
             call[name] = str(variables[raw])
     for raw, name in (("t0", "setup_at"), ("t1", "progress_at"), ("t2", "answered_at")):
         if variables.get(raw):
@@ -190,18 +206,27 @@ def _listed_call(dialog: Message) -> Message:
         call["attempt"] = int(variables["att"])
     for name in ("from_uri", "to_uri"):
         if dialog.get(name):
-            call[name] = str(dialog[name])
+            call[name] = str(dialog[name])[:MAX_DISPLAY_CHARS]
     return call | _parties(dialog.get("from_uri"), variables.get("ru"), dialog.get("to_uri"))
 
 
-def _call_id(told: object) -> str:
-    """A Call-ID as the contract allows it. Who chooses a huge one must neither hide his call nor
-    spoil his node's list of dialogs; two of them stay two."""
+def _call_id(told: object, dialog: str) -> str:
+    """A Call-ID as the contract allows it. Who chooses a huge one, or one that is no text, must
+    neither hide his call nor spoil his node's list of dialogs; two of them stay two, and each is
+    the same in events, where it is missing, and in lists, where it came as raw bytes."""
     text = str(told)
+    if _UNREADABLE in text:
+        return f"unreadable-{dialog}"
     if len(text) <= MAX_CALL_ID_CHARS:
         return text
     digest = sha256(text.encode("utf-8", "replace")).hexdigest()
     return f"{text[: MAX_CALL_ID_CHARS - len(digest) - 1]}~{digest}"
+
+
+def _is_name(told: object) -> bool:
+    """Whether a company or trunk may be called so. One that is too long is none, and not cut to
+    another's: a configuration may take it from a header, which its caller chooses."""
+    return bool(told) and len(str(told)) <= MAX_NAME_CHARS
 
 
 def _state(number: int, variables: Message) -> str:
@@ -214,9 +239,9 @@ def _state(number: int, variables: Message) -> str:
 
 def _parties(from_uri: object, dialled: object, to_uri: object) -> Message:
     """The users of the two sides, for people. The number dialled is the request's, for To may
-    hold anything."""
+    hold anything, of any length: what NATS would refuse could never be delivered."""
     found = {"from": _user(from_uri), "to": str(dialled) if dialled else _user(to_uri)}
-    return {name: user for name, user in found.items() if user}
+    return {name: user[:MAX_DISPLAY_CHARS] for name, user in found.items() if user}
 
 
 def _user(uri: object) -> str | None:

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,8 @@ LIST_AGAIN_SECONDS: Final = 1.0  # a list holds Kamailio's evapi up for some 10 
 CONNECT_AGAIN_SECONDS: Final = 0.5
 _PENDING_BYTES: Final = 16 * 1024 * 1024
 _AWAY: Final = (NatsError, OSError, asyncio.TimeoutError)
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 KEPT: Final = "livestate_ends"
-_KEPT_NUMBERS: Final = 8_000  # LIVESTATE_KEEP of deploy/kamailio/livestate.cfg
 LIST: Final = b'{"jsonrpc":"2.0","method":"dlg.list","id":"livestate-list"}'
 ENDS: Final = b'{"jsonrpc":"2.0","method":"htable.dump","params":["%b"],"id":"livestate-ends"}' % (
     KEPT.encode()
@@ -82,11 +83,13 @@ class Bridge:
         self._credentials = credentials
         self._list_seconds = list_seconds
         self._wanted = asyncio.Event()  # a list
-        self._asked: set[str] = set()  # nodes whose list livestate wants
         self.node: str | None = None
-        self._unsynced: list[tuple[int, int]] = []  # ends to be forgotten by Kamailio: epoch, seq
-        self._newest = (0, 0)
+        self._epoch: int | None = None
+        # Ends that Kamailio may forget once they outlive this machine, and whom to tell.
+        self._unsynced: list[tuple[Evapi, str]] = []
         self._link: Evapi | None = None
+        self._subscribed = False
+        self._trouble = ""
 
     async def run(self) -> None:
         try:
@@ -120,6 +123,7 @@ class Bridge:
                 log.warning("NATS at %s: %s", self._nats_url, error or type(error).__name__)
                 await asyncio.sleep(CONNECT_AGAIN_SECONDS)
         log.info("connected to NATS")
+        self._subscribed = True  # a list before it would be one for nothing
         await self._on_return()
 
     async def _on_return(self) -> None:
@@ -136,16 +140,17 @@ class Bridge:
             async with asyncio.timeout(3):
                 link = await Evapi.connect(*self._evapi_at)
         except (OSError, TimeoutError) as error:
-            if self.counts.connected >= 0 and self._link is not None:
-                log.warning("evapi at %s:%d: %s", *self._evapi_at, error or type(error).__name__)
-            self._link = None
+            trouble = str(error) or type(error).__name__
+            if trouble != self._trouble:
+                log.warning("evapi at %s:%d: %s; trying again", *self._evapi_at, trouble)
+            self._trouble = trouble
             return
         self._link = link
+        self._trouble = ""
         self.counts.connected += 1
         log.info("connected to Kamailio's evapi")
-        self._unsynced.clear()
         feed = KamailioFeed()
-        link.ask(ENDS)
+        link.ask(ENDS)  # a list waits for NATS, these do not
         self._wanted.set()
         loop = asyncio.get_running_loop()
         dropped = 0
@@ -156,7 +161,7 @@ class Bridge:
                         await link.news.wait()
                 frames = link.frames(AT_ONCE)
                 for frame in frames:
-                    await self._take(feed, frame)
+                    await self._take(link, feed, frame)
                 if not frames and link.over.done():
                     break
                 if loop.time() - link.heard_at > SILENT_SECONDS:
@@ -166,44 +171,41 @@ class Bridge:
                     self._wanted.set()
                 await asyncio.sleep(0)  # the socket's turn
         finally:
+            self._link = None
             link.close()
         log.warning("evapi: %s", link.over.result())
 
-    async def _take(self, feed: KamailioFeed, raw: bytes) -> None:
+    async def _take(self, link: Evapi, feed: KamailioFeed, raw: bytes) -> None:
         try:
             frame = decoded(raw)
             if isinstance(frame, dict) and frame.get("id") == "livestate-ends":
-                self._take_kept(frame)
+                self._take_kept(link, frame)
                 return
             for outgoing in feed.feed(frame):
+                if outgoing.message["phase"] in ("ended", "failed"):
+                    self._keep(link, outgoing.message, str(frame.get("kept", "")))
                 await self._tell(outgoing)
         except (BadFrame, ValueError, RecursionError) as error:
             self.counts.bad += 1
             if self.counts.bad < 10 or self.counts.bad % 1000 == 0:
                 log.warning("a frame that says nothing to us: %s", error)
 
-    def _take_kept(self, answer: Message) -> None:
+    def _take_kept(self, link: Evapi, answer: Message) -> None:
         """Ends of calls that Kamailio kept for us. For the live view the list says more."""
         for bucket in answer.get("result") or ():
             for slot in bucket.get("slot") or ():
                 with contextlib.suppress(BadFrame, ValueError):
                     for outgoing in KamailioFeed().feed(decoded(str(slot["value"]).encode())):
-                        self._keep(outgoing.message)
+                        self._keep(link, outgoing.message, str(slot["name"]))
 
     async def _tell(self, outgoing: Outgoing) -> None:
         message = outgoing.message
         self.node = message["node"]
-        position = (message["epoch"], message["seq"])
-        if position[0] > self._newest[0]:
-            if self._newest[0]:
-                log.warning("Kamailio has restarted: epoch %d", position[0])
-                self._wanted.set()
-            self._newest = position
-        self._newest = max(self._newest, position)
-        phase = message["phase"]
-        if phase in ("ended", "failed"):
-            self._keep(message)
-        elif phase == "sync" and message["part"] == message["parts"]:
+        if message["epoch"] != self._epoch:
+            if self._epoch is not None:
+                log.warning("Kamailio has restarted: epoch %d", message["epoch"])
+            self._epoch = message["epoch"]
+        if message["phase"] == "sync" and message["part"] == message["parts"]:
             self.counts.lists += 1
         if not self._client.is_connected:
             self.counts.dropped += 1
@@ -215,7 +217,8 @@ class Bridge:
             self.counts.dropped += 1
             self._wanted.set()
 
-    def _keep(self, message: Message) -> None:
+    def _keep(self, link: Evapi, message: Message, kept: str) -> None:
+        """A finished call's CDR onto our disk. ``kept``: Kamailio's key for its end."""
         name = f"{message['node']}-{message['epoch']}-{message['seq']}"
         if not self.spool.knows(name):
             if not self.spool.append(name, orjson.dumps(message)):
@@ -223,17 +226,22 @@ class Bridge:
                 return
             self.counts.cdrs += 1
             self.delivery.news.set()
-        self._unsynced.append((message["epoch"], message["seq"]))
+        if kept:
+            self._unsynced.append((link, kept))
 
     async def _list(self) -> None:
-        """Ask for the list of dialogs: when it is wanted, and every so often."""
+        """Ask for the list of dialogs: when it is wanted, and every so often. And for the ends
+        that Kamailio still keeps: mostly none, else what found no room here."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._list_seconds):
                     await self._wanted.wait()
+            if self._link is None or not (self._subscribed and self._client.is_connected):
+                await asyncio.sleep(CONNECT_AGAIN_SECONDS / 5)
+                continue
             self._wanted.clear()
-            if self._link is not None and self._client.is_connected:
-                self._link.ask(LIST)
+            self._link.ask(ENDS)
+            self._link.ask(LIST)
             await asyncio.sleep(LIST_AGAIN_SECONDS)
 
     async def _fsync(self) -> None:
@@ -249,28 +257,24 @@ class Bridge:
                 log.error("the spool's disk: %s", error)
                 self._unsynced = ends + self._unsynced
                 continue
-            for epoch, seq in ends:
-                # Its place in Kamailio's ring may hold a newer end by now: never that one.
-                if (
-                    self._link
-                    and epoch == self._newest[0]
-                    and self._newest[1] - seq < _KEPT_NUMBERS
-                ):
-                    self._link.ask(_forget(seq))
+            for link, kept in ends:
+                link.ask(_forget(kept))
 
 
-def _forget(seq: int) -> bytes:
+def _forget(kept: str) -> bytes:
     told = {"jsonrpc": "2.0", "method": "htable.delete", "id": "livestate-kept",
-            "params": [KEPT, str(seq % _KEPT_NUMBERS)]}  # fmt: skip
+            "params": [KEPT, kept]}  # fmt: skip
     return orjson.dumps(told)
 
 
 def decoded(raw: bytes) -> Any:
-    """JSON, though a caller's name may hold bytes that are no UTF-8 and control characters."""
+    """JSON, though a caller's name may hold bytes that are no UTF-8, control characters, or half
+    of a surrogate pair, which no JSON of ours could hold."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return json.loads(raw.decode("utf-8", "replace"), strict=False)
+        text = _SURROGATE.sub(r"\\ufffd", raw.decode("utf-8", "replace"))
+        return json.loads(text, strict=False)
 
 
 async def _quiet(error: Exception) -> None:

@@ -22,7 +22,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from livestate.active_calls import Change
 from livestate.call import Call
-from livestate.runtime.frame import Frame
+from livestate.runtime.frame import Frame, Line
 from livestate.view import View
 
 Goodbye: TypeAlias = Literal[
@@ -33,6 +33,10 @@ SECONDS_A_TASK_DELIVERY: Final = 75e-6
 SNAPSHOT_SECONDS: Final = 0.25  # a snapshot so young serves the next one who joins too
 UNCHECKED_SECONDS: Final = 3.0  # a source that nobody has looked at for so long is not believed
 _WHOLE: Final = None  # in place of a call before: the client needs the whole record
+
+
+def _nobody() -> None:
+    """Nobody is to be woken yet."""
 
 
 class Source(NamedTuple):
@@ -56,7 +60,7 @@ class Outlet(Protocol):
     was written before is still on its way out of this process."""
 
     def ready(self) -> bool: ...
-    def write(self, frame: Frame) -> None: ...
+    def write(self, frames: list[Frame]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +110,14 @@ class Subscriber:
 
     def __init__(self, channel: Channel, cursor: int | None) -> None:
         self.channel = channel
+        # Called when there is something for the stream to do that the hub cannot do itself: to
+        # write where it has no outlet, or to say goodbye. It must not wait.
+        self.wake: Callable[[], None] = _nobody
         self.cursor = cursor  # None: needs a snapshot
         self.renamed = False  # its position is of the epoch before: it must learn the new name
         self.outlet: Outlet | None = None
         self.heartbeat_due = False
         self.ended: Goodbye | None = None
-        self.wake = asyncio.Event()
 
     def over(self) -> bool:
         return self.ended is not None
@@ -145,9 +151,7 @@ class Subscriber:
         return frames
 
     def attach(self, outlet: Outlet) -> None:
-        """From now on the hub writes to ``outlet`` itself, with no task in between, until
-        ``wake`` is set: then this stream's own task is needed again."""
-        self.wake.clear()
+        """From now on the hub writes to ``outlet`` itself, with no task in between."""
         self.outlet = outlet
         self.offer()
 
@@ -155,25 +159,20 @@ class Subscriber:
         """Write what is due if the last write has left; else be one of those who lag."""
         outlet = self.outlet
         if outlet is None:
-            self.wake.set()
+            self.wake()
         elif not outlet.ready():
             self.channel.lag(self)
-        elif self.needs_snapshot:
-            # Its parts are to be written one at a time: that is for a task that can wait.
-            self.outlet = None
-            self.wake.set()
         else:
             self.channel.lagging.discard(self)
-            for frame in self.next_frames():
-                outlet.write(frame)
+            outlet.write(self.next_frames())
 
     def end(self, reason: Goodbye) -> None:
-        """Silence at once; the stream's own task says goodbye and closes."""
+        """Silence at once; whoever holds the stream says goodbye and closes."""
         if self.ended is None:
             self.ended = reason
             self.channel.leave(self)
             self.outlet = None
-            self.wake.set()
+            self.wake()
 
     def leave(self) -> None:
         """The stream is over, however it came; safe to call twice."""
@@ -192,6 +191,7 @@ class Channel:
         self._unwatched = unwatched
         self._frame_start = view.version
         self._frame = Frame()
+        self._line = Line()
         self._older: dict[int, tuple[int, Frame]] = {}  # cursor → frame, for who missed some
         self._before: dict[str, Call | None] = {}
         self._snapshot: tuple[int, float, list[Frame]] | None = None
@@ -222,6 +222,7 @@ class Channel:
         targets: Iterable[Subscriber] = self.lagging
         if view.version != self.committed:
             self._frame = shared.wire.diff(view, self.committed, self._before)
+            self._line.add(self._frame)
             self._frame_start, self.committed = self.committed, view.version
             self._before = {}
             self._older.clear()
@@ -282,6 +283,7 @@ class Channel:
         """A heartbeat to every stream; with it the digest, so what is pending goes out first."""
         self.commit()
         self._beat_frame = None
+        self._line.add(self.heartbeat())
         for subscriber in tuple(self.subscribers):
             subscriber.heartbeat_due = True
             subscriber.offer()

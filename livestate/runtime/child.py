@@ -30,7 +30,7 @@ START_SECONDS = 15.0  # the slowest seen on a busy 2-core machine was 1.1 s
 STOP_SECONDS = 5.0  # then SIGKILL
 POLL_SECONDS = 0.01
 
-# What the child runs before it becomes the server: SIGKILL me when my parent ends, however it
+# What the child runs before it becomes the server: signal me when my parent ends, however it
 # ends. Done after exec, not in a preexec_fn, which may deadlock in a program with threads. The
 # parent may have ended before we asked: then our parent is already another. The request
 # outlives execv, see prctl(2).
@@ -38,10 +38,10 @@ _DIE_WITH_PARENT = """
 import ctypes, os, sys
 prctl = getattr(ctypes.CDLL(None), "prctl", None)
 if prctl is not None:
-    prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+    prctl(1, int(sys.argv[2]))  # PR_SET_PDEATHSIG
 if os.getppid() != int(sys.argv[1]):
     sys.exit("the parent ended first")
-os.execv(sys.argv[2], sys.argv[2:])
+os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
@@ -81,9 +81,10 @@ def free_port() -> int:
     raise ServerFailed("free_port", "found none in 100 tries")
 
 
-def bound(program: str, *arguments: str) -> list[str]:
-    """A command whose process ends with ours, however that ends. ``program`` is a path."""
-    shim = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
+def bound(program: str, *arguments: str, by: signal.Signals = signal.SIGKILL) -> list[str]:
+    """A command whose process ends with ours (gets the signal ``by``), however that ends.
+    ``program`` is a path."""
+    shim = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), str(int(by))]
     return [*shim, program, *arguments]
 
 
@@ -96,6 +97,7 @@ class Server(ABC):
     """
 
     name: ClassVar[str]
+    dies_by: ClassVar[signal.Signals] = signal.SIGKILL  # when we are dead
 
     def __init__(
         self,
@@ -149,7 +151,7 @@ class Server(ABC):
         self.data.mkdir(exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                bound(self.program, *self._command(), *self.arguments),
+                bound(self.program, *self._command(), *self.arguments, by=self.dies_by),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

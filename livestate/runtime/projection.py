@@ -95,6 +95,7 @@ class Projection:
         self._flush_seconds = flush_seconds
         self._cdr_position = cdr_position
         self._dirty: dict[str, None] = {}
+        self._writing: dict[str, None] = {}  # was dirty, is on its way
         self._live: set[str] = set()  # keys that Redis holds as live, as ended
         self._ended: set[str] = set()
         self._versions: dict[str, int] = {}  # fields of scopes as Redis holds them
@@ -111,7 +112,8 @@ class Projection:
 
     @property
     def dirty(self) -> int:
-        return len(self._dirty)
+        """Calls of which Redis may not have the last change yet."""
+        return len(self._dirty) + len(self._writing)
 
     def note(self, change: Change) -> None:
         """A call changed; coalesced, whatever happens to it before the next flush."""
@@ -173,10 +175,13 @@ class Projection:
         started = asyncio.get_running_loop().time()
         if self.standby and not await self._take_over():
             return
-        if self._whole:
-            await self._rewrite()
-        else:
-            await self._write_dirty()
+        try:
+            if self._whole:
+                await self._rewrite()
+            else:
+                await self._write_dirty()
+        finally:
+            self._writing = {}
         if not self._whole and not self.standby:
             self.stats.flushes += 1
             self.stats.last_flush_seconds = asyncio.get_running_loop().time() - started
@@ -201,6 +206,7 @@ class Projection:
 
     async def _write_dirty(self) -> None:
         dirty, self._dirty = self._dirty, {}
+        self._writing = dirty
         numbers, cdr = self._numbers(), self._cdr_position()
         parts = iter(dirty)
         written = False
@@ -270,7 +276,7 @@ class Projection:
     async def _rewrite(self) -> None:
         """The whole table, staged in slices beside the old one, then swapped in at once."""
         redis = self._redis
-        self._dirty.clear()  # what changes from here on is dirty again
+        self._writing, self._dirty = self._dirty, {}  # what changes from here on is dirty again
         numbers, cdr = self._numbers(), self._cdr_position()
         # Of this writer only: one that was stopped in the midst of this must not mix its own in.
         staged = [f"{{active_calls}}:new:{self.lease.fence}:{name}"

@@ -28,20 +28,26 @@ class SpoolUnusable(LivestateError):
 class Spool:
     """A bounded queue on disk, the oldest first. One process at a time: the directory is locked."""
 
-    def __init__(self, directory: Path, *, most_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, *, most_bytes: int, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
         self.lost = 0  # found no room, or the disk refused
         self.damaged = 0  # lines that could not be read back
         self.bytes = 0
         self._directory = directory
         self._most = most_bytes
+        self._segment_bytes = segment_bytes
         self._waiting: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
         self._delivered: OrderedDict[str, None] = OrderedDict()
         self._open: dict[int, int] = {}  # segment → CDRs of it that are not delivered
         self._size: dict[int, int] = {}
+        self._full: list[int] = []  # segments that are written, but not on the disk for certain
+        self._number = 0  # of the segment that is being written
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._names = os.open(directory, os.O_RDONLY)  # a new file's name must last, too
             for path in sorted(directory.glob("*.cdr")):
                 self._load(int(path.stem))
         except BlockingIOError:
@@ -72,11 +78,12 @@ class Spool:
         except OSError:
             self.lost += 1
             return False
-        self._waiting[name] = (self._number, data)
+        # A copy: what orjson gives lies in a block of 4 KB.
+        self._waiting[name] = (self._number, line[-1 - len(data) : -1])
         self._open[self._number] += 1
         self._grown(self._number, len(line))
-        if self._size[self._number] >= SEGMENT_BYTES:
-            self._end()
+        if self._size[self._number] >= self._segment_bytes:
+            self._full.append(self._segment)
             self._begin()
         return True
 
@@ -104,24 +111,29 @@ class Spool:
 
     def sync(self) -> None:
         """Make what was appended outlive the machine. Waits for the disk: call it in a thread."""
-        os.fsync(self._segment)
+        # In this order: a segment that gets full between these lines is in one of them.
+        now = os.dup(self._segment)
+        full, self._full = self._full, []
+        try:
+            for segment in (*full, now, self._names):
+                os.fsync(segment)
+        except OSError:
+            self._full += full
+            raise
+        finally:
+            os.close(now)
+        for segment in full:
+            os.close(segment)
 
     def close(self) -> None:
-        os.close(self._segment)
-        os.close(self._lock)
+        for file in (*self._full, self._segment, self._names, self._lock):
+            os.close(file)
 
     def _begin(self) -> None:
         self._number += 1
         self._open[self._number] = self._size[self._number] = 0
         path = self._directory / f"{self._number:012}.cdr"
         self._segment = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        at = os.open(self._directory, os.O_RDONLY)
-        os.fsync(at)  # the file's name, too
-        os.close(at)
-
-    def _end(self) -> None:
-        os.fsync(self._segment)
-        os.close(self._segment)
 
     def _grown(self, number: int, by: int) -> None:
         self._size[number] += by
@@ -153,7 +165,6 @@ class Spool:
                 self._waiting[name] = (number, data)
                 self._open[number] += 1
         if self._open[number] == 0:
-            self._number = -1
             self._forget(number)
 
     def _lines(self, path: Path) -> list[tuple[str, bytes]]:

@@ -37,6 +37,7 @@ from tests.faults.load import Load, Shown
 from tests.harness import Node, metrics, now_ms, snapshot
 
 WALLS: Final = int(os.environ.get("WALLS", "100"))
+DIRECT: Final = os.environ.get("DIRECT", "yes")  # no: every stream by a task of its own
 HEAL_SECONDS: Final = 5.0  # promise V, after a fault is over
 BLIND_SECONDS: Final = 10.0  # promise S
 REDIS_SECONDS: Final = 30.0  # promise R
@@ -119,7 +120,7 @@ class Rig:
         made = Instance(self.keys, {
             "NATS_URL": f"nats://{self._nats_login}127.0.0.1:{self.nats_line.port}",
             "REDIS_URL": f"redis://127.0.0.1:{self.redis_line.port}/0",
-            "HEARTBEAT_SECONDS": "1", **self.settings,
+            "HEARTBEAT_SECONDS": "1", "DIRECT": DIRECT, **self.settings,
         })  # fmt: skip
         made.environment = {**(made.environment or {}), **self._environment}
         return made

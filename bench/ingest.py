@@ -1,0 +1,94 @@
+"""A seeded day through a real NATS: a child process publishes it as fast as it is taken.
+
+The clock stops when every message was taken and what came of it is where it belongs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final, Self
+
+from api.compose import Livestate, calm_collector
+from bench.day import stream_of
+
+WINDOW: Final = 15_000  # sent but not taken yet: less than the consumer's buffer, so none is lost
+_AT_ONCE: Final = 5_000
+_PATIENCE_SECONDS: Final = 60
+
+
+def _publish(port: int, events: int, ready: Any, go: Any, taken: Any) -> None:
+    """The child. It makes the day itself: sent to it, the day would be in memory three times."""
+    messages = stream_of(events)
+    wire = [
+        b"".join(
+            b"PUB %b %d\r\n%b\r\n" % (s.encode(), len(d), d)
+            for s, d in messages[at : at + _AT_ONCE]
+        )
+        for at in range(0, events, _AT_ONCE)
+    ]
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.recv(4096)
+        sock.sendall(b'CONNECT {"verbose":false,"pedantic":false}\r\nPING\r\n')
+        sock.recv(4096)
+        ready.set()
+        go.wait()
+        for sent, piece in enumerate(wire, 1):
+            sock.sendall(piece)
+            while sent * _AT_ONCE - taken.value > WINDOW:
+                time.sleep(0.002)
+        sock.sendall(b"PING\r\n")
+        sock.recv(4096)
+
+
+class Feed:
+    """So many messages, ready to be published before whoever takes them starts: a service that
+    hears no node for a while connects anew."""
+
+    def __init__(self, port: int, events: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._events = events
+        self._ready, self._go = context.Event(), context.Event()
+        self._taken = context.Value("q", 0, lock=False)
+        self._process = context.Process(
+            target=_publish, args=(port, events, self._ready, self._go, self._taken), daemon=True
+        )
+
+    async def __aenter__(self) -> Self:
+        self._process.start()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while not self._ready.is_set():
+                await asyncio.sleep(0.05)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._taken.value = self._events  # it ends, however far we came
+        self._go.set()
+        await asyncio.to_thread(self._process.join)
+
+    async def through(
+        self, done: Callable[[], int], settled: Callable[[], bool]
+    ) -> tuple[float, float]:
+        """Seconds of wall and of this process's CPU from the first message until ``done()`` says
+        that all were taken and ``settled()`` that nothing of them is on its way any more."""
+        gc.collect()
+        cpu, began = time.process_time(), time.perf_counter()
+        self._go.set()
+        while self._taken.value < self._events or not settled():
+            if time.perf_counter() - began > _PATIENCE_SECONDS:
+                raise TimeoutError(f"{done()} of {self._events} after {_PATIENCE_SECONDS} s")
+            self._taken.value = done()
+            await asyncio.sleep(0.005)
+        return time.perf_counter() - began, time.process_time() - cpu
+
+    async def served(self, live: Livestate) -> tuple[float, float]:
+        """The same for a whole service, until Redis has every call."""
+        calm_collector()  # as `serve` does
+        while live.not_ready() is not None or live.projection.standby:
+            await asyncio.sleep(0.05)
+        tally = live.pipeline.tally
+        return await self.through(lambda: tally.received, lambda: live.projection.dirty == 0)

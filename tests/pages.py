@@ -1,0 +1,154 @@
+"""A Chromium for the tests of a module, and the page as they look at it.
+
+One browser, one set of servers a module: they share an event loop, so every fixture says so. What
+is killed in a test is the test's own (``world``); the rest share a ``desk``, where each test has a
+node of its own and leaves no call behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import nats
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from api.instance import Instance
+from livestate.runtime import embedded
+from tests.conftest import World
+from tests.harness import Node, snapshot
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--disable-dev-shm-usage"]  # fmt: skip
+TRACE_URL = "https://homer.example/search?callid={call_id}&from={begin}&to={end}"
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
+a_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
+a_test = pytest_asyncio.fixture(loop_scope="module")
+
+
+@a_module
+async def browser(program: Callable[[str], str]) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
+        yield started
+        await started.close()
+
+
+@a_test
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A page whose console stays free of errors of our own, and that asks our servers only."""
+    context = await browser.new_context(viewport={"width": 1600, "height": 900})
+    wrong: list[str] = []
+    context.on("weberror", lambda one: wrong.append(str(one.error)))
+    context.on("console", lambda said: wrong.append(said.text) if "Security" in said.text else None)
+    context.on("request", lambda one: None if _ours(one.url) else wrong.append(one.url))
+    yield await context.new_page()
+    await context.close()
+    assert wrong == []
+
+
+def _ours(url: str) -> bool:
+    return urlsplit(url).hostname == "127.0.0.1" or url.startswith(("blob:", "data:"))
+
+
+@a_test
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path / "keys")
+    async with world.nats, world.redis:
+        yield world
+
+
+class Desk:
+    """A running service, and the nodes that have spoken to it. They go on beating, or it would be
+    stale for the next test."""
+
+    def __init__(self, service: Instance, client: nats.NATS) -> None:
+        self.service = service
+        self._client = client
+        self._nodes: list[Node] = []
+
+    def node(self) -> Node:
+        self._nodes.append(Node(self._client))
+        return self._nodes[-1]
+
+    async def clear(self) -> None:
+        """Every node says that none of its calls is up."""
+        token = self.service.token()
+        async with asyncio.timeout(10):
+            while (await snapshot(self.service, token))["calls"]:
+                for node in self._nodes:
+                    await node.list()
+                await asyncio.sleep(0.05)
+
+    async def close(self) -> None:
+        for node in self._nodes:
+            await node.__aexit__()
+
+
+@a_module
+async def office(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    async with embedded.NatsServer() as queue, embedded.Valkey() as store:
+        addresses = {"NATS_URL": queue.url, "REDIS_URL": store.url, "READY_SECONDS": "1",
+                     "HEARTBEAT_SECONDS": "1", "TRACE_URL": TRACE_URL}  # fmt: skip
+        async with Instance(tmp_path_factory.mktemp("keys"), addresses) as service:
+            await service.until_ready()
+            client = await nats.connect(queue.url)
+            desk = Desk(service, client)
+            yield desk
+            await desk.close()
+
+
+@a_test
+async def desk(office: Desk) -> AsyncIterator[Desk]:
+    """The service without calls."""
+    yield office
+    await office.clear()
+
+
+@a_test
+async def node(desk: Desk) -> Node:
+    return desk.node()
+
+
+# -- what a test does and sees -----------------------------------------------------------------
+
+
+async def log_in(page: Page, service: Instance, role: str = "noc", **claims: Any) -> None:
+    await service.until_ready()
+    await page.goto(f"{service.url}/login#{service.token(role, **claims)}")
+    await page.wait_for_url(f"{service.url}/live-calls")
+
+
+async def truth(page: Page, word: str, seconds: float = 10) -> None:
+    await expect(page.locator("#truth-word")).to_have_text(word, timeout=seconds * 1000)
+
+
+async def rows(page: Page, number: int, seconds: float = 10) -> None:
+    live = page.locator('.call:not([data-state="over"])')
+    await expect(live).to_have_count(number, timeout=seconds * 1000)
+
+
+async def until(page: Page, expression: str, seconds: float = 10) -> None:
+    """Wait until JavaScript is true. Playwright's own way is an eval, which our policy forbids."""
+    async with asyncio.timeout(seconds):
+        while not await page.evaluate(expression):
+            await asyncio.sleep(0.05)
+
+
+async def agrees(page: Page, service: Instance, token: str) -> None:
+    """What the page holds is what the service has, field for field."""
+    async with asyncio.timeout(8):
+        while True:
+            told = await snapshot(service, token)
+            state = await page.evaluate("livestate.state()")
+            if state["id"] == told["id"]:
+                break
+            await asyncio.sleep(0.05)
+    assert await page.evaluate("livestate.calls()") == told["calls"]
+    assert state["divergences"] == 0
