@@ -23,7 +23,7 @@ from loadtest.profiles import profile
 from loadtest.run import run
 
 USERS: Final = 24
-SECONDS: Final = 8.0
+SECONDS: Final = 7.0
 RATE: Final = 200.0
 ATTEMPTS: Final = 5  # a run that is INVALID says nothing, and is made again
 
