@@ -6,6 +6,7 @@ With nothing planted a run must pass; each fault must break an objective that is
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import sys
 import tempfile
@@ -14,8 +15,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-import uvloop
 
 from api.instance import Instance
 from loadtest import planted, record
@@ -76,7 +75,7 @@ def proven(trial: Trial) -> tuple[bool, str]:
     for attempt in range(1, ATTEMPTS + 1):
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="livestate-planted-") as out:
-            outcome, done = uvloop.run(tried(trial, Path(out)))
+            outcome, done = asyncio.run(tried(trial, Path(out)))
         found = outcome.judgement
         if found.verdict != "INVALID" or attempt == ATTEMPTS:
             break

@@ -47,8 +47,8 @@ def plot(told: dict[str, Any], path: Path) -> None:
 def write(outcome: Outcome, options: str) -> None:
     """The section of the page that is this profile's, anew; and the picture, if it has steps."""
     told = outcome.told
-    command = f"livestate loadtest --profile {told['profile']}{options}"
-    section(told["profile"], [f"$ {command}    # {told['machine']}", report.report(outcome)])
+    command = f"$ livestate loadtest --profile {told['profile']}{options}"
+    section(told["profile"], [command, "", report.report(outcome)])
     if len(told["steps"]) > 1:
         plot(told, DOCS / PICTURE)
 

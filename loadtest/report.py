@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from loadtest.outcome import Outcome
-from loadtest.verdict import TIMED, Judgement
+from loadtest.verdict import NOBODY, TIMED, Judgement
 
 
 def table(judgement: Judgement) -> str:
@@ -48,7 +48,8 @@ def stairs(told: dict[str, Any]) -> str:
         )  # fmt: skip
         lines.append("".join(f"{one:>12}" for one in row))
     if len(told["steps"]) > 1:
-        lines.append(f"the knee: {told['knee']} users kept the objective; "
+        most = "" if told["gave_up"] != NOBODY else "at least "
+        lines.append(f"the knee: {most}{told['knee']} users kept the objective; "
                      f"who gave up first: {told['gave_up']}")  # fmt: skip
     return "\n".join(lines)
 

@@ -109,7 +109,7 @@ async def _process(log: Path, *command: str) -> AsyncIterator[asyncio.subprocess
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
             *bound(sys.executable, *command), cwd=ROOT, stdin=asyncio.subprocess.DEVNULL,
-            stdout=file, stderr=file, start_new_session=True,
+            stdout=file, stderr=file, process_group=0,
         )  # fmt: skip
     try:
         yield process

@@ -115,11 +115,12 @@ def gave_up(profile: Profile, step: dict[str, Any]) -> str:
         return f"the loader, with {step['loader_cpu']:.0%} of a core"
     if step.get("p99", limit + 1) <= limit:
         return NOBODY
+    service = f"the service, with {step.get('service_cpu', 0):.0%} of a core"
     if step.get("service_cpu", 0) > SATURATED:
-        return f"the service, with {step['service_cpu']:.0%} of a core"
+        return service
     if step.get("machine_cpu", 0) > SATURATED * cores:
         return (f"the machine: its {cores} cores were {step['machine_cpu'] / cores:.0%} busy, "
                 f"{step.get('service_cpu', 0):.0%} of one with the service")  # fmt: skip
     if step["loader_lag_ms"] > loader.lag_ms:
         return f"the loader, {step['loader_lag_ms']:.0f} ms late"
-    return "the service"
+    return service

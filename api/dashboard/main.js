@@ -184,9 +184,11 @@ const REASONS = {
 function truth() {
   const { state, goodbye, who } = connection;
   const live = state === "live";
-  const word = state.replace(" ", "-");
-  if (document.body.dataset.truth !== word) document.body.dataset.truth = word;
-  set(at("truth-word"), state);
+  const look = state.replace(" ", "-");
+  if (document.body.dataset.truth !== look) document.body.dataset.truth = look;
+  // There is something to see, but another view or a whole new snapshot is on its way.
+  const word = ["connecting", "resyncing"].includes(state) && heardAt > 0 ? "catching up" : state;
+  set(at("truth-word"), word);
   set(at("truth-why"), goodbye !== null && !live ? REASONS[goodbye] ?? goodbye : WHY[state]);
   set(at("truth-age"), live || signedOut || heardAt === 0 ? "" : asTheyWere());
   set(at("truth-heals"), HEALS[state] ?? "");
@@ -194,7 +196,7 @@ function truth() {
   at("login").hidden = state !== "signed out";
   if ((state === "signed out") !== signedOut) signOut(state === "signed out");
   if (who !== named) name(who);
-  attention.show(live ? tiles.alarms() : [], live || state === "connecting" ? null : state);
+  attention.show(live ? tiles.alarms() : [], live || state === "connecting" ? null : word);
 }
 
 function asTheyWere() {

@@ -56,7 +56,9 @@ export class Table {
     });
     // Letters grow with the window. The browser says so when it has laid the page out and before
     // anybody sees it, so there is never a picture without rows.
-    const measures = new Map([[scroller, "seen"], [ruler, "height"], [head, "headed"]]);
+    const measures = new Map(
+      [[scroller, "seen"], [ruler, "height"], [head.parentElement, "headed"]],
+    );
     const sizes = new ResizeObserver((entries) => {
       for (const { target, contentRect } of entries) this[measures.get(target)] = contentRect.height;
       this.paint();

@@ -107,6 +107,12 @@ def latency(results: list[Result]) -> list[str]:
     ]  # fmt: skip
 
 
+def write(results: list[Result], lines: list[str]) -> None:
+    draw(results, PICTURE)
+    picture = f"![What one piece of work costs as calls and clients grow]({PICTURE.name})"
+    PAGE.write_text("\n".join([*lines, "## As work grows", "", picture, ""]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="what each stage of an event's way costs")
     parser.add_argument("which", nargs="*", help=", ".join(STAGES))
@@ -120,9 +126,7 @@ def main() -> None:
     lines = page(results)
     print("\n".join(lines))
     if asked.write:
-        draw(results, PICTURE)
-        picture = f"![What one piece of work costs as calls and clients grow]({PICTURE.name})"
-        PAGE.write_text("\n".join([*lines, "## As work grows", "", picture, ""]))
+        write(results, lines)
 
 
 if __name__ == "__main__":

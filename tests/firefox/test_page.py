@@ -46,8 +46,9 @@ async def test_firefox_folds_what_is_packed_and_comes_back_after_a_kill(
             await service.kill()
             await other.until(WORD, "disconnected")
             await service.start()
+            await shows(other, 5 + turn, 15)
             await node.call(f"9{turn}.1", company_id="101")
-            await shows(other, 6 + turn, 15)
+            await shows(other, 6 + turn)
         told = await snapshot(service, service.token())
         await other.until("livestate.state().id", told["id"])
         assert await other.find("livestate.calls()") == told["calls"]
