@@ -1,7 +1,7 @@
 """What this machine does meanwhile: for us, for the service, and for somebody else (Linux).
 
-A run beside somebody else's work measures that work too. What is not ours is told with every run,
-and a slow run is no failure of the service when it was much.
+A run beside somebody else's work measures that work too, so what is not ours is told with every
+run. It excuses nothing: when it was too much, the loader was late too, and that makes it INVALID.
 """
 
 from __future__ import annotations

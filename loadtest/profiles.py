@@ -19,7 +19,6 @@ class Loader:
     cpu_share: float
     lag_ms: float
     publisher_late_ms: float
-    others_share: float
 
 
 @dataclass(frozen=True, slots=True)

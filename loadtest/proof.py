@@ -22,8 +22,8 @@ from loadtest.outcome import Outcome
 from loadtest.profiles import profile
 from loadtest.run import run
 
-USERS: Final = 40
-SECONDS: Final = 6.0
+USERS: Final = 24
+SECONDS: Final = 7.0
 RATE: Final = 200.0
 ATTEMPTS: Final = 5  # a run that is INVALID says nothing, and is made again
 

@@ -213,7 +213,6 @@ CALM = {
     "lag_ms": 20.0,
     "publisher_late_ms": 5.0,
     "before_time": 0.0,
-    "others": 0.0,
     "users": 1.0,
 }
 GOOD = {"gaps": 0.0, "duplicates": 0.0, "divergence": 0.0, "foreign": 0.0, "evictions": 0.0,
@@ -233,8 +232,6 @@ FAST = {"receive": {"p99": 20.0, "max": 90.0}, "snapshot": {"p99": 100.0}}
         ({}, {}, {"publisher_late_ms": 101}, "INVALID"),
         ({}, {}, {"before_time": 1}, "INVALID"),
         ({}, {}, {"users": 1.45}, "INVALID"),
-        ({}, {}, {"others": 1.5}, "PASSED"),
-        ({}, {"receive": {"p99": 300, "max": 400}}, {"others": 1.5}, "INVALID"),
         ({"evictions": 1}, {}, {}, "FAILED"),
         ({"evictions": 1}, {}, {"lag_ms": 3_000}, "INVALID"),
         ({"gaps": 1}, {}, {"cpu": 0.95}, "FAILED"),  # no loader makes up a gap
@@ -266,11 +263,16 @@ def test_who_gave_up_first(step: dict[str, float], expected: str) -> None:
     assert verdict.gave_up(profile("capacity"), calm | step).startswith(expected)
 
 
-def test_a_single_fault_is_planted_once_and_late() -> None:
-    fault = planted.Fault(planted.altered)
+def test_a_single_fault_is_planted_once_and_in_every_thousand_a_lost_one() -> None:
+    once = planted.Fault(planted.altered, warm_seconds=-1)
     whole = sse.event("diff", orjson.dumps({"calls": {"a": change(5, "sra")}}))
-    made = [fault.pass_on(whole, None).event for _ in range(planted.WARM_DIFFS + 10)]
-    assert fault.done == 1
-    (spoilt,) = {one for one in made if one != whole}
-    assert b'"state":"ringing"' in spoilt
-    assert fault.pass_on(b"event: heartbeat\ndata: {}\n\n", None).event.startswith(b"event: heart")
+    made = [once.pass_on(whole, None).event for _ in range(10)]
+    assert made[1:] == [whole] * 9
+    assert b'"state":"ringing"' in made[0]
+    lost = planted.Fault(planted.lost, every=1_000)
+    assert [lost.pass_on(whole, None).event for _ in range(3_000)].count(b"") == lost.done == 3
+
+
+def test_what_is_no_diff_is_never_spoilt() -> None:
+    beat = sse.event("heartbeat", b"{}")
+    assert planted.Fault(planted.lost, every=1).pass_on(beat, None) == (beat, 0.0)
