@@ -37,7 +37,7 @@ from livestate.runtime.embedded import NatsServer, Valkey
 from tests.e2e.calls import GATEWAY_A
 from tests.e2e.lab import BridgeProcess, Kamailio, Phones, Planned, rpc
 from tests.evapi import Peer
-from tests.harness import snapshot
+from tests.harness import UNACKED, snapshot
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "bridge-figures.md"
 CALLS_A_SECOND: Final = 20
@@ -325,7 +325,7 @@ async def _delivered(client: Any, wanted: int) -> list[str]:
         if time.monotonic() > deadline:
             break
         await asyncio.sleep(0.1)
-    reader = await streams.pull_subscribe("cdr.raw", stream=STREAM)
+    reader = await streams.pull_subscribe("cdr.raw", stream=STREAM, config=UNACKED)
     left = (await reader.consumer_info()).num_pending or 0
     found: list[str] = []
     while left:

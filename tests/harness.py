@@ -17,12 +17,15 @@ import nats
 import orjson
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig
 
 from api.instance import Instance
 from livestate.client import Dashboard, Parser, ServerEvent
 from livestate.runtime.ending import end
 
 STREAM = "/api/v1/live/calls"
+# To read a whole stream with: NATS stops at a thousand messages that nobody acknowledges.
+UNACKED = ConsumerConfig(ack_policy=AckPolicy.NONE)
 _names = itertools.count(1)
 
 

@@ -22,7 +22,7 @@ from livestate.runtime.cdrs import STREAM
 from livestate.runtime.embedded import NatsServer
 from livestate.runtime.ending import end
 from tests.evapi import Peer
-from tests.harness import now_ms
+from tests.harness import UNACKED, now_ms
 from tests.test_rights import Guarded
 
 LIVESTATE = str(Path(sysconfig.get_path("scripts")) / "livestate")
@@ -64,7 +64,9 @@ class Heard:
 
     async def cdrs(self) -> list[str]:
         """The calls of the CDRs that the stream holds."""
-        reader = await self.client.jetstream().pull_subscribe("cdr.raw", stream=STREAM)
+        reader = await self.client.jetstream().pull_subscribe(
+            "cdr.raw", stream=STREAM, config=UNACKED
+        )
         left = (await reader.consumer_info()).num_pending or 0
         found: list[str] = []
         while left:

@@ -20,7 +20,7 @@ from livestate.runtime.delivery import Delivery
 from livestate.runtime.embedded import NatsServer
 from livestate.runtime.ending import end
 from livestate.runtime.spool import Spool
-from tests.harness import now_ms
+from tests.harness import UNACKED, now_ms
 from tests.test_rights import Guarded
 
 
@@ -71,7 +71,7 @@ async def stored(url: str) -> list[str]:
     """The CDRs that the stream holds."""
     client = await connected(url)
     try:
-        reader = await client.jetstream().pull_subscribe("cdr.raw", stream=STREAM)
+        reader = await client.jetstream().pull_subscribe("cdr.raw", stream=STREAM, config=UNACKED)
         left = (await reader.consumer_info()).num_pending or 0
         found: list[str] = []
         while left:

@@ -26,7 +26,7 @@ from livestate.runtime.embedded import Valkey
 from livestate.runtime.redis_table import ACTIVE, load
 from tests.e2e.lab import BridgeProcess, Kamailio, Phones, Planned
 from tests.e2e.witness import Screen, Seen, on_stream, screen
-from tests.harness import Stream, snapshot
+from tests.harness import UNACKED, Stream, snapshot
 from tests.test_rights import Guarded
 
 RIGHT_SECONDS: Final = 5.0  # the live view, after a fault is over
@@ -106,7 +106,9 @@ class Rig:
         client = await nats.connect(self.nats.url_of("livestate"))
         try:
             try:
-                reader = await client.jetstream().pull_subscribe("cdr.raw", stream=STREAM)
+                reader = await client.jetstream().pull_subscribe(
+                    "cdr.raw", stream=STREAM, config=UNACKED
+                )
             except NotFoundError:  # the bridge makes it with the first CDR
                 return {}
             left = (await reader.consumer_info()).num_pending or 0
