@@ -43,6 +43,7 @@ from livestate.runtime.redis_table import Loaded, connect, load
 from livestate.runtime.watch import Watch
 
 log = logging.getLogger("livestate")
+LAST_FLUSH_SECONDS = 3.0  # who stops us gives us a few more before he kills
 IDLE_SECONDS = 7  # a proxy must let go of idle connections sooner, see deploy/Caddyfile
 
 
@@ -181,7 +182,9 @@ class Livestate:
             await end(feeding, reading, watching, sweeping)
             await self.consumer.stop()
             self.projection.stop()
-            await asyncio.gather(writing, return_exceptions=True)
+            # A Redis that hangs answers neither the flush that is under way nor the last one.
+            await asyncio.wait([writing], timeout=LAST_FLUSH_SECONDS)
+            await end(writing)
             with contextlib.suppress(RedisError, OSError):
                 await self._redis.aclose()
 

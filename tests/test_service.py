@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from collections import Counter
 from importlib.resources import files
@@ -318,3 +319,18 @@ async def test_a_change_is_encoded_once_a_scope_however_many_watch(world: World)
         assert before[snapshots] <= 10
         for stream in streams:
             await stream.close()
+
+
+async def test_a_redis_that_hangs_keeps_nobody_from_leaving(world: World) -> None:
+    """Promise E: whoever stops us waits a few seconds, then kills."""
+    service = world.service()
+    async with service, await Node.connect(world.nats.url) as node:
+        await service.until_ready()
+        await node.call("1.1")
+        world.redis.pause()
+        await node.call("2.2")
+        os.kill(service.pid, signal.SIGTERM)
+        async with asyncio.timeout(5):
+            while service.running:
+                await asyncio.sleep(0.05)
+        world.redis.resume()
