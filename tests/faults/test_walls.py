@@ -195,9 +195,10 @@ async def test_M_V_half_an_hour_with_churn_leaves_nothing_behind(rigs: Rigs, row
     async with rigs(traffic=steady, ENDED_SECONDS="30", STREAM_SECONDS="60") as rig:
         chance = Random(5)
         row.inject(f"{SOAK_MINUTES:g} minutes; walls come, go and are rotated; lines are cut")
+        await _come_and_go(rig, PLATEAU)
+        await rig.heals(10)
+        before = await _at_rest(rig)
         over = time.monotonic() + SOAK_MINUTES * 60
-        warm = time.monotonic() + min(120, SOAK_MINUTES * 20)
-        before = None
         while time.monotonic() < over:
             leaving = chance.sample(rig.walls, len(rig.walls) // 20)
             await rig.fleet.leave(leaving)
@@ -205,12 +206,8 @@ async def test_M_V_half_an_hour_with_churn_leaves_nothing_behind(rigs: Rigs, row
             await asyncio.sleep(2)
             if chance.random() < 0.03:
                 chance.choice((rig.nats_line, rig.redis_line)).cut()
-            if before is None and time.monotonic() > warm:
-                await rig.heals(10)
-                before = await Usage.of(rig.service)
         row.heals(await rig.heals(10))
-        assert before is not None
-        after = await Usage.of(rig.service)
+        after = await _at_rest(rig)
         row.tell(f"{before} → {after}")
         assert not after.grown_since(before)
         await rig.holds()
