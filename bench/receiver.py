@@ -126,11 +126,14 @@ class Loop:
     def run(self) -> None:
         while True:
             for number, event in self.poll.poll(self.patience(), 4096):
-                client = self.clients.get(number)
-                if client is None:
+                if number == self.pipe.fileno():
                     if not self.obey():
                         return
-                elif event & select.EPOLLOUT:
+                    continue
+                client = self.clients.get(number)
+                if client is None:
+                    continue  # cut by a command that came in the same batch
+                if event & select.EPOLLOUT:
                     self.connected(client)
                 else:
                     self.read(client)
