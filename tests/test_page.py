@@ -255,17 +255,21 @@ async def test_a_tab_that_is_frozen_hands_on_the_lead_and_comes_back(
 async def test_a_tab_whose_scripts_stood_still_is_right_when_they_run_again(
     desk: Desk, node: Node, page: Page
 ) -> None:
-    """The browser itself stops the tab: no timer fires and no event is delivered meanwhile."""
+    """The browser itself stops them: no timer fires and no event is delivered meanwhile."""
     await node.call("1.1")
     await log_in(page, desk.service)
     await truth(page, "live")
+    await page.evaluate("ticks = 0; void setInterval(() => { ticks += 1; }, 20)")
     browser = await page.context.new_cdp_session(page)
-    await browser.send("Page.setWebLifecycleState", {"state": "frozen"})
+    await browser.send("Debugger.enable")
+    await browser.send("Debugger.pause")  # at the next statement
     await node.say("ended", "1.1", outcome="answered")
     for number in range(2, 14):
         await node.call(f"{number}.{number}", "ringing")
     await asyncio.sleep(2)
-    await browser.send("Page.setWebLifecycleState", {"state": "active"})
+    await browser.send("Debugger.resume")
+    await browser.send("Debugger.disable")
+    assert await page.evaluate("ticks") < 50, "they ran on"
     await truth(page, "live", 15)
     await rows(page, 12)
     await agrees(page, desk.service, desk.service.token())
