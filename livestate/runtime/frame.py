@@ -5,8 +5,8 @@ is shared too: a client gets the header once, then every frame as raw deflate bl
 byte. There are two forms of them:
 
 * ``block`` refers to nothing before it, so it does not matter when the client joined;
-* ``linked`` refers to the frames before it in its :class:`Line`, so it is a third as long. It is
-  for whoever has had all of those: each client's :class:`Follower` knows.
+* ``linked`` refers to the frames before it in its :class:`Line`, so it costs only what is new. It
+  is for whoever has had all of those: each client's :class:`Follower` knows.
 
 There is no gzip trailer (RFC 1952 §2.3.1): its checksum would be of each client's own bytes, and
 nobody waits for the end of a stream.
@@ -23,9 +23,9 @@ from typing import Final
 GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"
 LEVEL: Final = 4  # 9 gains 3 % more for three times the work
 WORTH_COMPRESSING: Final = 160  # bytes; below that a block gains nothing
-LINKED_FRAMES: Final = 32  # 64 gain 3 % more, for clients that miss none for so long
+LINKED_FRAMES: Final = 32  # more gain little, for the few clients that miss none for so long
 LINKED_BYTES: Final = 8 * 1024  # a compressor reads them anew for each frame
-LINKED_LEVEL: Final = 6  # there is little of it, and 4 % to gain
+LINKED_LEVEL: Final = 6  # frames are short: the better search costs next to nothing
 _STORED_MOST: Final = 0xFFFF  # RFC 1951 §3.2.4
 
 
