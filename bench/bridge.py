@@ -8,18 +8,15 @@ Needs kamailio, its extra modules and sip-tester of Debian; ``make e2e`` install
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import multiprocessing
-import os
-import platform
 import random
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +27,7 @@ from nats.js.errors import NotFoundError
 
 from api.instance import Instance
 from bench.machine import cpu_seconds
+from bench.sheet import Figure, sheet
 from livestate.bridge.netstring import encode
 from livestate.client import Parser
 from livestate.runtime.cdrs import STREAM
@@ -39,7 +37,6 @@ from tests.e2e.lab import BridgeProcess, Kamailio, Phones, Planned, rpc
 from tests.evapi import Peer
 from tests.harness import UNACKED, snapshot
 
-PAGE: Final = Path(__file__).parents[1] / "docs" / "bridge-figures.md"
 CALLS_A_SECOND: Final = 20
 SECONDS: Final = 30
 STEADY_FRAMES: Final = 5_000  # a second
@@ -335,39 +332,20 @@ async def _delivered(client: Any, wanted: int) -> list[str]:
     return found
 
 
-FIGURES: Final[dict[str, Callable[[], Awaitable[list[str]]]]] = {
+FIGURES: Final[dict[str, Figure]] = {
     "latency": latency, "lists": lists, "frames": frames, "kills": kills,
 }  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("which", nargs="*", help=", ".join(FIGURES))
-    parser.add_argument("--write", action="store_true", help=f"all of them, into docs/{PAGE.name}")
-    told = parser.parse_args()
-    unknown = set(told.which) - set(FIGURES)
-    if unknown:
-        parser.error(f"no figure is called {sorted(unknown)[0]}")
+def version() -> str:
     said = subprocess.run([Kamailio().program, "-v"], capture_output=True, text=True, check=True)
-    version = said.stdout.split("(")[0].removeprefix("version: ").strip()
-    out = [
-        "<!-- made by `python -m bench.bridge --write` -->", "# Figures of the bridge", "",
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({platform.machine()}, "
-        f"{platform.system()}), Python {platform.python_version()}, {version}. Everything (SIP "
-        "phones, Kamailio, NATS, Redis, service, bridge, clients) shares these cores.", "",
-    ]  # fmt: skip
-    for name in told.which or FIGURES:
-        make = FIGURES[name]
-        lines = uvloop.run(_made(make))
-        out += [f"## {(make.__doc__ or '').rstrip('.')}", f"`python -m bench.bridge {name}`", "",
-                *lines, ""]  # fmt: skip
-        print("\n".join([f"{name}: {make.__doc__}", *lines, ""]), flush=True)
-    if told.write:
-        PAGE.write_text("\n".join(out))
+    return ", " + said.stdout.split("(")[0].removeprefix("version: ").strip()
 
 
-async def _made(make: Callable[[], Awaitable[list[str]]]) -> list[str]:
-    return await make()
+def main() -> None:
+    sheet(FIGURES, module="bench.bridge", command="python -m bench.bridge --write",
+          title="Figures of the bridge", page="bridge-figures.md", versions=version,
+          among="SIP phones, Kamailio, NATS, Redis, service, bridge, clients")  # fmt: skip
 
 
 if __name__ == "__main__":

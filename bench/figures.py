@@ -9,24 +9,21 @@ what stays are the ratios, which is why a floor is measured in the same run.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import gc
 import multiprocessing
 import os
-import platform
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import orjson
-import uvloop
 from nats.aio.client import Client
 
 from api.compose import Livestate
@@ -35,6 +32,7 @@ from api.settings import Settings
 from api.wire import SseWire
 from bench.day import full_table, stream_of
 from bench.ingest import Feed
+from bench.sheet import Figure, sheet
 from livestate.access import Scope
 from livestate.active_calls import ActiveCalls
 from livestate.bridge.kamailio import Outgoing, sync
@@ -356,39 +354,16 @@ async def _has(service: Instance, calls: int) -> dict[str, Any]:
 
 # -- all -----------------------------------------------------------------------------------
 
-FIGURES: Final[dict[str, Callable[[], Awaitable[list[str]]]]] = {
+FIGURES: Final[dict[str, Figure]] = {
     "throughput": throughput, "latency": latency, "memory": memory, "diffs": diffs,
     "start": start,
 }  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("which", nargs="*", help=", ".join(FIGURES))
-    parser.add_argument("--write", action="store_true", help="all of them, into docs/figures.md")
-    told = parser.parse_args()
-    unknown = set(told.which) - set(FIGURES)
-    if unknown:
-        parser.error(f"no figure is called {sorted(unknown)[0]}")
-    out = [
-        "<!-- made by `make figures` -->", "# Figures", "",
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({platform.machine()}, "
-        f"{platform.system()}), Python {platform.python_version()}. Everything (servers, loader, "
-        "clients, service) shares these cores.", "",
-    ]  # fmt: skip
-    for name in told.which or FIGURES:
-        make = FIGURES[name]
-        lines = uvloop.run(_made(make))
-        out += [f"## {(make.__doc__ or '').rstrip('.')}", f"`python -m bench.figures {name}`", "",
-                *lines, ""]  # fmt: skip
-        print("\n".join([f"{name}: {make.__doc__}", *lines, ""]), flush=True)
-    if told.write:
-        (Path(__file__).parent.parent / "docs" / "figures.md").write_text("\n".join(out))
+    sheet(FIGURES, module="bench.figures", command="make figures", title="Figures",
+          page="figures.md", among="servers, loader, clients, service")  # fmt: skip
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} kB")
-
-
-async def _made(make: Callable[[], Awaitable[list[str]]]) -> list[str]:
-    return await make()
 
 
 if __name__ == "__main__":
