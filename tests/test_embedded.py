@@ -268,3 +268,21 @@ async def test_a_fixture_server_that_a_test_killed_is_back_for_the_next(
 
 async def test_every_test_gets_a_nats_without_streams(nats_server: NatsServer) -> None:
     assert await read(nats_server) is None
+
+
+def test_no_two_processes_of_ours_are_given_one_port() -> None:
+    asking = (
+        "from livestate.runtime.child import free_port\n"
+        "print(*(free_port() for _ in range(150)), flush=True)\n"
+        "input()\n"  # a port is given until its holder ends
+    )
+    command = [sys.executable, "-c", asking]
+    askers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    given = [port for asker in askers for port in (asker.stdout or sys.stdin).readline().split()]
+    for asker in askers:
+        asker.communicate("\n", timeout=30)
+    assert len(given) == 600
+    assert len(set(given)) == 600  # by chance alone, of 6,000 ports, they would meet

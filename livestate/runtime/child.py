@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ from livestate.errors import LivestateError
 START_SECONDS = 15.0  # the slowest seen on a busy 2-core machine was 1.1 s
 STOP_SECONDS = 5.0  # then SIGKILL
 POLL_SECONDS = 0.01
+RESERVED_PORTS = 200  # each is a file descriptor; the servers of one test take a dozen
 
 # What the child runs before it becomes the server: signal me when my parent ends, however it
 # ends. Done after exec, not in a preexec_fn, which may deadlock in a program with threads. The
@@ -67,7 +69,8 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on.
+    """An even port of 127.0.0.1 that nobody listens on and that no other call of this was given,
+    in this process or a neighbour's. The odd one after it is never given: SIPp takes it too.
 
     Below the range of ports that the kernel gives to outgoing connections: one of those could
     take the port of a server that is down for a moment, and a client that reconnects to such
@@ -75,10 +78,32 @@ def free_port() -> int:
     """
     chance = random.SystemRandom()  # a seeded test must not choose what its neighbour chose
     for _ in range(100):
-        port = chance.randrange(20_000, 32_000)
-        if is_free(port):
+        port = chance.randrange(20_000, 32_000, 2)
+        if is_free(port) and _reserve(port):
             return port
     raise ServerFailed("free_port", "found none in 100 tries")
+
+
+_reserved: deque[int] = deque()  # file descriptors: nobody closes them, the end of the process does
+
+
+def _reserve(port: int) -> bool:
+    """Whether a port that is free is ours to give. It stays so between being given and being
+    listened on, and while its server is down: until this process ends or has asked for many
+    more. What holds it is a name in Linux's abstract socket namespace, which is seen by all
+    processes and ends with its holder; elsewhere there is none, and chance has to do."""
+    if sys.platform != "linux":
+        return True
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark.bind(f"\0livestate-port-{port}")
+    except OSError:
+        mark.close()
+        return False
+    _reserved.append(mark.detach())
+    if len(_reserved) > RESERVED_PORTS:
+        os.close(_reserved.popleft())
+    return True
 
 
 def bound(program: str, *arguments: str, by: signal.Signals = signal.SIGKILL) -> list[str]:
