@@ -103,6 +103,8 @@ async def _nats(settings: Settings) -> Finding:
                 settings.nats_url,
                 user_credentials=settings.nats_creds,
                 allow_reconnect=False,
+                max_reconnect_attempts=1,  # else it would try one that is not there until the end
+                reconnect_time_wait=0.1,  # type: ignore[arg-type]  # any number will do
                 connect_timeout=2,
                 error_cb=on_error,
             ),
