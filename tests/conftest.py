@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -17,6 +18,10 @@ from redis.asyncio import Redis as RedisClient
 from api.instance import Instance
 from livestate.runtime import child, embedded
 from tests.harness import Node
+
+# A shell that starts us with `&` has Ctrl-C ignored, and every child of ours would ignore it too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No promise here is about how long an example takes on a busy machine.
 settings.register_profile(
