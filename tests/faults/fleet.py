@@ -160,10 +160,7 @@ class Wall:
             self.wrong.append(f"{after['call_id']}: {before['state']}, then {after['state']}")
 
     def shows(self) -> Counter[Shown]:
-        return Counter(
-            (call["node"], call["call_id"], call["state"], call.get("company_id"))
-            for call in self.dashboard.calls.values()
-        )
+        return shown(self.dashboard)
 
     @property
     def says_live(self) -> bool:
@@ -174,6 +171,13 @@ class Wall:
     @property
     def sure(self) -> bool:
         return not any(call.get("unconfirmed") for call in self.dashboard.calls.values())
+
+
+def shown(dashboard: Dashboard) -> Counter[Shown]:
+    return Counter(
+        (call["node"], call["call_id"], call["state"], call.get("company_id"))
+        for call in dashboard.calls.values()
+    )
 
 
 def deafen(writer: asyncio.StreamWriter) -> None:
