@@ -26,11 +26,14 @@ from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import Event
 from quart import Request
 
+from api.stall import owed
 from livestate.runtime.frame import Follower, Frame
 
 BACKLOG: Final = 4096  # with Hypercorn's 100, 2,000 dashboards that come back wait 18 s
-# A peer that acknowledges nothing for this long is gone, however full its pipe is (RFC 5482).
-USER_TIMEOUT_MS: Final = 20_000
+# The kernel's own bound for a peer that acknowledges nothing (RFC 5482). It is a blunt one: it also
+# cuts who goes on reading, but little at a time, through a window smaller than a segment. So it is
+# not for streams, which ``Streams.sweep`` watches, only for all other answers.
+USER_TIMEOUT_MS: Final = 30_000
 # What the kernel may hold of a stream. More would be old frames that a slow client reads minutes
 # late, while we believe it is up to date.
 NOT_SENT_BYTES: Final = 32 * 1024
@@ -92,6 +95,22 @@ class Outlet(asyncio.Protocol):
     def closing(self) -> bool:
         return self._transport.is_closing()
 
+    @property
+    def owed(self) -> int | None:
+        """A mark of what the client has yet to acknowledge, see :func:`~api.stall.owed`. Asked of
+        a socket that is open for certain: the number of a closed one may be another's by now."""
+        if self.closing and self._lost is None:
+            return None
+        return owed(self._transport.get_extra_info("socket"), self.pending)
+
+    def spare(self, *, spared: bool = True) -> None:
+        """Whether the kernel leaves it to us to cut a client that takes nothing."""
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)
+        if option is not None and not self.closing:
+            bound = 0 if spared else USER_TIMEOUT_MS
+            line = self._transport.get_extra_info("socket")
+            line.setsockopt(socket.IPPROTO_TCP, option, bound)
+
     def take_over(self, lost: Callable[[], None]) -> None:
         """From now on this is all there is of the connection; ``lost`` is called when it ends."""
         connection, self._connection = self._connection, None
@@ -117,6 +136,7 @@ class Outlet(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
+        self.spare(spared=False)  # or what the kernel holds would stay for minutes
         self._transport.abort()
 
     def _form(self, frame: Frame) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -14,14 +14,14 @@ import orjson
 from api import sse
 from api.auth import Verifier
 from api.direct import Outlet
+from api.stall import Stalls
 from api.wheel import TURN_SECONDS, Wheel
 from livestate.access import Identity, Scope
 from livestate.runtime.channel import Goodbye, Subscriber
 from livestate.runtime.frame import GZIP_HEADER, Follower, Frame
 from livestate.runtime.hub import Hub
 
-STALL_SECONDS: Final = 30.0  # a client whose socket takes nothing for so long is gone
-SWEEP_SECONDS: Final = 5.0
+SWEEP_TURNS: Final = 5  # 3.5 µs a stream: all are looked at in so many turns, who lags in each
 # How long a client waits before it comes back (ms, from and to). After a drain, one more
 # millisecond for each stream there was, so that a thousand do not come in the same instant.
 RETRY_MS: Final[dict[Goodbye | None, tuple[int, int]]] = {
@@ -52,14 +52,6 @@ class Lease(NamedTuple):
     outlet: Outlet | None
 
 
-class Stall(NamedTuple):
-    """A client that lags: how much of its last frame is still here, and since when it is so
-    much."""
-
-    pending: int
-    since: float
-
-
 @dataclass(slots=True)
 class Streams:
     """The open streams: how many, whose, and which login each one rests on."""
@@ -79,7 +71,7 @@ class Streams:
     _leases: dict[Subscriber, Lease] = field(default_factory=dict)
     _of_user: Counter[str | None] = field(default_factory=Counter)
     _of_address: Counter[str | None] = field(default_factory=Counter)
-    _stalls: dict[Subscriber, Stall] = field(default_factory=dict)
+    _stalls: Stalls[Subscriber] = field(default_factory=Stalls)
     _held: tuple[int, frozenset[str]] | None = None
 
     def __post_init__(self) -> None:
@@ -155,6 +147,8 @@ class Streams:
         finally:
             if not handed_over:
                 self._end(subscriber)
+                if outlet is not None:
+                    outlet.spare(spared=False)
 
     def _hand_over(self, subscriber: Subscriber, outlet: Outlet) -> None:
         """The stream goes on without a task: the hub writes, and callbacks end it."""
@@ -170,6 +164,8 @@ class Streams:
     def _begin(self, subscriber: Subscriber, identity: Identity, lease: Lease) -> None:
         now = asyncio.get_running_loop().time()
         self._leases[subscriber] = lease
+        if lease.outlet is not None:
+            lease.outlet.spare()
         self._of_user[lease.subject] += 1
         self._of_address[lease.client] += 1
         self.expiries.put(subscriber, now + identity.expires_at - self.verifier.now())
@@ -180,7 +176,7 @@ class Streams:
         lease = self._leases.pop(subscriber)
         self.expiries.take(subscriber)
         self.renewals.take(subscriber)
-        self._stalls.pop(subscriber, None)
+        self._stalls.forget(subscriber)
         _one_less(self._of_user, lease.subject)
         _one_less(self._of_address, lease.client)
         self.ended[subscriber.ended or "gone"] += 1
@@ -207,33 +203,31 @@ class Streams:
             if lease.outlet is not None:
                 lease.outlet.abort()
 
-    def sweep(self, now: float) -> None:
-        """Cut off the clients whose sockets take nothing. Not on the way of a write, which would
-        wait with them."""
-        before, self._stalls = self._stalls, {}
-        for subscriber, lease in tuple(self._leases.items()):
-            pending = lease.outlet.pending if lease.outlet is not None else 0
-            if not pending or lease.outlet is None:
-                continue
-            known = before.get(subscriber)
-            stall = known if known and known.pending == pending else Stall(pending, now)
-            self._stalls[subscriber] = stall
-            if now - stall.since >= STALL_SECONDS:
+    def sweep(self, streams: Iterable[Subscriber], now: float) -> None:
+        """Cut off the clients among them that have taken nothing for too long. Who reads, however
+        little, stays. Not on the way of a write, which would wait with them."""
+        for subscriber in streams:
+            lease = self._leases.get(subscriber)
+            outlet = lease.outlet if lease is not None else None
+            if outlet is not None and self._stalls.stalled(subscriber, outlet.owed, now):
                 subscriber.end("stalled")
-                lease.outlet.abort()
+                outlet.abort()
 
     async def run(self) -> None:
         """Deadlines and stalls, until cancelled."""
         loop = asyncio.get_running_loop()
-        swept = loop.time()
+        rest: list[Subscriber] = []
+        share = 0
         while True:
             await asyncio.sleep(TURN_SECONDS)
             now = loop.time()
             self.expiries.turn(now)
             self.renewals.turn(now)
-            if now - swept >= SWEEP_SECONDS:
-                swept = now
-                self.sweep(now)
+            if not rest:
+                rest = list(self._leases)
+                share = len(rest) // SWEEP_TURNS + 1
+            self.sweep({*rest[:share], *self._stalls}, now)
+            del rest[:share]
 
 
 def _one_less(counter: Counter[str | None], name: str | None) -> None:

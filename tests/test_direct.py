@@ -40,7 +40,7 @@ def test_a_listener_bounds_what_the_kernel_holds_and_how_long_a_dead_peer_lives(
             accepted, _ = listener.accept()
             with accepted:
                 level = socket.IPPROTO_TCP
-                assert accepted.getsockopt(level, socket.TCP_USER_TIMEOUT) == 20_000
+                assert accepted.getsockopt(level, socket.TCP_USER_TIMEOUT) == 30_000
                 assert accepted.getsockopt(level, socket.TCP_NOTSENT_LOWAT) == 32 * 1024
                 assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 512 * 1024
 

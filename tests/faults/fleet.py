@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import struct
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Wall:
     company: str | None = None
     seed: int = 1
     receive_buffer: int | None = None
+    gzip: bool = False  # asked for, as every browser does
     on_change: Callable[[str, dict[str, Any]], None] | None = None
     dashboard: Dashboard = field(default_factory=Dashboard)
     connects: int = 0
@@ -87,6 +89,7 @@ class Wall:
             position = "" if self.fresh_start else self.dashboard.last_id
             told = f"GET {STREAM} HTTP/1.1\r\nHost: {host}:{port}\r\n"
             told += f"Authorization: Bearer {self.token}\r\n"
+            told += "Accept-Encoding: gzip\r\n" if self.gzip else ""
             told += f"Last-Event-ID: {position}\r\n" if position else ""
             writer.write((told + "\r\n").encode())
             async with asyncio.timeout(SILENCE_SECONDS):
@@ -95,11 +98,12 @@ class Wall:
             self.statuses[status] += 1
             if status != 200:
                 return 3.0  # the page's own supervisor: a native EventSource would be dead now
+            inflate = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress if self.gzip else bytes
             self.connected, self.heard_at = True, time.monotonic()
             while (size := int(await self._read(reader.readuntil(b"\r\n")), 16)) != 0:
                 piece = (await self._read(reader.readexactly(size + 2)))[:-2]
                 await self.reading.wait()
-                for event in parser.feed(piece):
+                for event in parser.feed(inflate(piece)):
                     self._take(event)
                     if not self.first_state_seconds and event.name != "goodbye":
                         self.first_state_seconds = time.monotonic() - started
@@ -160,10 +164,7 @@ class Wall:
             self.wrong.append(f"{after['call_id']}: {before['state']}, then {after['state']}")
 
     def shows(self) -> Counter[Shown]:
-        return Counter(
-            (call["node"], call["call_id"], call["state"], call.get("company_id"))
-            for call in self.dashboard.calls.values()
-        )
+        return shown(self.dashboard)
 
     @property
     def says_live(self) -> bool:
@@ -174,6 +175,13 @@ class Wall:
     @property
     def sure(self) -> bool:
         return not any(call.get("unconfirmed") for call in self.dashboard.calls.values())
+
+
+def shown(dashboard: Dashboard) -> Counter[Shown]:
+    return Counter(
+        (call["node"], call["call_id"], call["state"], call.get("company_id"))
+        for call in dashboard.calls.values()
+    )
 
 
 def deafen(writer: asyncio.StreamWriter) -> None:

@@ -4,22 +4,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import orjson
 import pytest
 
+from api.direct import NOT_SENT_BYTES
 from api.instance import Instance
+from api.stall import STALL_SECONDS
 from livestate.simulator import Traffic
 from tests.faults.conftest import Rigs, Row
-from tests.faults.fleet import Wall, deafen
-from tests.faults.line import Line
+from tests.faults.fleet import Wall, deafen, shown
+from tests.faults.line import SMALL_BUFFER, Line
 from tests.faults.probe import Probe
-from tests.faults.rig import Rig
-from tests.harness import Stream, metrics
+from tests.faults.rig import DIRECT, HEAL_SECONDS, Rig
+from tests.harness import Stream, metrics, snapshot
+from tests.straw import Straw
 
 SOAK_MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
 CONNECTS = int(os.environ.get("CONNECTS", "10000"))
@@ -27,6 +32,8 @@ CONNECTS = int(os.environ.get("CONNECTS", "10000"))
 # is still growing until then: 84 MB at first, 94 MB after 26,000 connects, and not a page more
 # after 34,000.
 PLATEAU = 27_000
+# On its way to a client behind a narrow Line: in our kernel, in the Line's reader and its kernel.
+IN_BUFFERS_BYTES = NOT_SENT_BYTES + 4 * SMALL_BUFFER
 BRISK = Traffic(cps=50, talk_seconds=4, ring_seconds=0.5)
 
 
@@ -78,6 +85,49 @@ async def test_M_a_hundred_half_open_clients_are_gone_in_45s(rigs: Rigs, row: Ro
         await rig.holds()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_M_who_reads_a_little_stays_and_who_reads_nothing_is_gone_in_45s(
+    rigs: Rigs, row: Row
+) -> None:
+    if DIRECT != "yes":
+        pytest.skip("without the seam the kernel judges, which cuts both: docs/promises.md")
+    async with rigs(traffic=BRISK, walls=10) as rig, contextlib.AsyncExitStack() as stack:
+        token = rig.service.token(subject="straw")
+        straws = [await Straw.open(rig.service.url, token) for _ in range(10)]
+        for straw in straws:
+            stack.enter_context(straw)
+        sipping, dry = straws[:5], straws[5:]
+        stalled = 'livestate_sse_ended_total{reason="stalled"}'
+        row.inject("windows smaller than a segment: 5 clients read 200 bytes a second, 5 nothing")
+        began = time.monotonic()
+        gone = None
+        while (passed := time.monotonic() - began) < 60:  # twice as long as nothing is suffered
+            for straw in sipping:
+                straw.sip(200)
+            assert not any(straw.cut for straw in sipping), f"cut after {passed:.0f} s"
+            if gone is None and (await metrics(rig.service)).get(stalled, 0) == len(dry):
+                gone = passed
+                assert gone > STALL_SECONDS
+            await asyncio.sleep(1)
+        assert gone is not None
+        assert gone < 45
+        row.tell(f"who read nothing was gone after {gone:.0f} s")
+        assert (await metrics(rig.service))[stalled] == len(dry), "who read was cut"
+        rig.load.hold()
+        truth = rig.load.truth()
+
+        def right(straw: Straw) -> bool:
+            while straw.sip(65536):
+                pass
+            return shown(straw.dashboard) == truth
+
+        row.heals(await rig.until(lambda: all(right(straw) for straw in sipping), 30,
+                                  lambda: [straw.taken for straw in sipping]))  # fmt: skip
+        assert not any(straw.dashboard.diverged for straw in sipping)
+        await rig.holds()
+
+
 @pytest.mark.timeout(180)
 async def test_J_V_five_hundred_join_during_1000_events_a_second(rigs: Rigs, row: Row) -> None:
     storm = Traffic(cps=220, talk_seconds=2, ring_seconds=0.4)
@@ -106,19 +156,29 @@ async def test_J_V_five_hundred_join_during_1000_events_a_second(rigs: Rigs, row
         await rig.holds()
 
 
-async def test_M_V_a_client_on_100_kbit_s_gets_the_newest_state(rigs: Rigs, row: Row) -> None:
+@pytest.mark.parametrize("form", ["gzip", "plain"])
+async def test_M_V_a_client_on_100_kbit_s_gets_the_newest_state(
+    rigs: Rigs, row: Row, form: str
+) -> None:
+    rate = 100_000 / 8
     async with rigs(traffic=BRISK, walls=10) as rig:
         async with Line(rig.service.port) as narrow:
-            narrow.bytes_a_second = 100_000 / 8
-            slow = rig.join(10, url=f"http://127.0.0.1:{narrow.port}")
+            narrow.bytes_a_second = rate
+            slow = rig.join(10, url=f"http://127.0.0.1:{narrow.port}", gzip=form == "gzip")
             await rig.until(lambda: all(wall.connected for wall in slow), 30, rig._not_live)
-            row.inject("10 clients behind lines of 100 kbit/s, 250 events/s")
+            row.inject(f"10 clients behind lines of 100 kbit/s, 250 events/s, {form}")
             await asyncio.sleep(6)
             quick = next(wall for wall in rig.walls if wall.company is None)
             theirs = max(wall.frames["diff"] for wall in slow if wall.company is None)
             row.tell(f"{theirs} frames for a slow one, {quick.frames['diff']} for a quick one")
-            # What is in the kernels' buffers has to come through the line first.
-            row.heals(await rig.heals(20))
+            state = len(orjson.dumps(await snapshot(rig.service, rig.service.token())))
+            bound = HEAL_SECONDS
+            if form == "plain":  # no browser asks for that
+                # What is on its way when the load stands still comes first, then what is new. No
+                # frame is much more than the state, which alone is about the line's five seconds.
+                bound = (IN_BUFFERS_BYTES + 2 * state) / rate
+                row.tell(f"a state of {state:,} bytes, bound {bound:.1f} s")
+            row.heals(await rig.heals(bound))
             assert theirs < quick.frames["diff"]
             await rig.fleet.leave(slow)
         await rig.holds()
