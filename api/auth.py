@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import jwt
-from quart import Request, Response
+from quart import Response
+from werkzeug.sansio.request import Request
 
 from api.keys import CHECK_SECONDS, KeySet, Revocations, Unauthenticated
 from api.problem import problem

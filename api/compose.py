@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config
 from quart import Quart
 from redis.exceptions import RedisError
 
@@ -22,6 +21,7 @@ from api import direct, http1
 from api.address import networks
 from api.app import create_app
 from api.auth import Verifier, kept_fresh
+from api.door import Door
 from api.health import create_admin
 from api.keys import KeySet, Revocations
 from api.metrics import Numbers
@@ -225,9 +225,10 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
     numbers = Numbers(live.table, live.nodes, live.pipeline.tally, live.hub, live.wire,
                       live.streams, live.projection, live.consumer, live.cdrs,
                       live.watch)  # fmt: skip
+    proxies = networks(settings.trusted_proxies)
     public = create_app(live.table, live.streams, live.verifier, clock=now_ms,
-                        trusted_proxies=networks(settings.trusted_proxies),
-                        trace_url=settings.trace_url)  # fmt: skip
+                        trusted_proxies=proxies, trace_url=settings.trace_url)  # fmt: skip
+    door = Door(live.streams, live.verifier, proxies)
     admin = create_admin(numbers, ready=live.not_ready, status=live.status)
     http1.install()
     if settings.direct == "yes":
@@ -248,13 +249,15 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
         if on_ready is not None:
             on_ready()
         await asyncio.gather(
-            _http(public, listeners[0], until_drained),
+            _http(public, listeners[0], until_drained, door),
             _http(admin, listeners[1], drained.wait),
         )
 
 
-async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any]) -> None:
-    config = Config()
+async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any],
+                door: Door | None = None) -> None:  # fmt: skip
+    config = direct.Config()
+    config.door = door
     config.bind = [f"fd://{listener.detach()}"]
     config.backlog = direct.BACKLOG
     config.graceful_timeout = 1

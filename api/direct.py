@@ -22,11 +22,12 @@ from contextvars import ContextVar
 from typing import Final
 
 from hypercorn.asyncio import run as hypercorn_run
-from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Event
+from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Event, RawData
 from quart import Request
 
-from livestate.runtime.frame import Follower, Frame
+from livestate.runtime.frame import GZIP_HEADER, Follower, Frame, chunk
 
 BACKLOG: Final = 4096  # with Hypercorn's 100, 2,000 dashboards that come back wait 18 s
 # A peer that acknowledges nothing for this long is gone, however full its pipe is (RFC 5482).
@@ -36,19 +37,49 @@ USER_TIMEOUT_MS: Final = 20_000
 NOT_SENT_BYTES: Final = 32 * 1024
 SEND_BUFFER_BYTES: Final = 128 * 1024
 
+# How long a connection's first bytes are waited for before Hypercorn is asked to, which waits its
+# own time: together less than ten seconds.
+FIRST_SECONDS: Final = 1.5
+
 _LAST_CHUNK: Final = b"0\r\n\r\n"  # RFC 9112 §7.1
 
 _connection: ContextVar[Connection | None] = ContextVar("connection", default=None)
 
 
+class Config(HypercornConfig):
+    """Hypercorn's, which every connection has: so it is how each learns of the door."""
+
+    door: Callable[[Connection, bytes], bool] | None = None
+
+
 class Connection(TCPServer):
     """Hypercorn's connection, which a request on it can take away."""
 
+    config: Config
     taken = False
+    _first = b""
 
     async def run(self) -> None:
+        """The door first: who is let in there needs nothing of what comes after."""
+        if self.config.door is not None:
+            self._first = await self._first_bytes()
+            if not self.reader.at_eof() and self.config.door(self, self._first):
+                return
         _connection.set(self)
         await super().run()
+
+    async def _first_bytes(self) -> bytes:
+        try:
+            async with asyncio.timeout(FIRST_SECONDS):
+                return await self.reader.read(MAX_RECV)
+        except (TimeoutError, OSError):  # who is lost or late is so for Hypercorn too
+            return b""
+
+    async def _read_data(self) -> None:
+        first, self._first = self._first, b""
+        if first:
+            await self.protocol.handle(RawData(first))
+        await super()._read_data()
 
     def take(self) -> None:
         """Let go of the transport, and end. What the app and Hypercorn still say (the end of the
@@ -102,6 +133,11 @@ class Outlet(asyncio.Protocol):
 
     def ready(self) -> bool:
         return self._rest is None and not self.pending and not self.closing
+
+    def begin(self, head: bytes, frames: Iterable[Frame]) -> None:
+        """The head of the response and its first frames."""
+        self._transport.write(head if self._follower is None else head + chunk(GZIP_HEADER))
+        self.write(frames)
 
     def write(self, frames: Iterable[Frame]) -> None:
         """Frames in their order, each as soon as the transport has room. Only when ``ready``."""
