@@ -256,9 +256,8 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
 
 async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any],
                 door: Door | None = None) -> None:  # fmt: skip
-    config = direct.Config()
-    config.door = door
-    config.bind = [f"fd://{listener.detach()}"]
+    config = direct.Config(door)
+    config.bind = [f"fd://{number}" for number in direct.handles(listener)]
     config.backlog = direct.BACKLOG
     config.graceful_timeout = 1
     # From the connection to a whole request's headers, and between two requests.
@@ -269,4 +268,9 @@ async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any],
     config.accesslog = None
     config.errorlog = logging.getLogger("livestate.http")
     config.loglevel = "WARNING"
-    await hypercorn_serve(app, config, shutdown_trigger=ended)
+
+    async def until_ended() -> None:
+        await ended()
+        config.close_door()
+
+    await hypercorn_serve(app, config, shutdown_trigger=until_ended)

@@ -16,20 +16,24 @@ stream's own task writes the same frames.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Final
 
 from hypercorn.asyncio import run as hypercorn_run
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.events import Event, RawData
+from hypercorn.events import Event, RawData, Updated
 from quart import Request
 
 from livestate.runtime.frame import GZIP_HEADER, Follower, Frame, chunk
 
 BACKLOG: Final = 4096  # with Hypercorn's 100, 2,000 dashboards that come back wait 18 s
+# libuv accepts one connection a round of the loop and handle. With one handle those who come back
+# overflow the backlog while others are served, and try again seconds later.
+HANDLES: Final = 32
 # A peer that acknowledges nothing for this long is gone, however full its pipe is (RFC 5482).
 USER_TIMEOUT_MS: Final = 20_000
 # What the kernel may hold of a stream. More would be old frames that a slow client reads minutes
@@ -37,9 +41,8 @@ USER_TIMEOUT_MS: Final = 20_000
 NOT_SENT_BYTES: Final = 32 * 1024
 SEND_BUFFER_BYTES: Final = 128 * 1024
 
-# How long a connection's first bytes are waited for before Hypercorn is asked to, which waits its
-# own time: together less than ten seconds.
-FIRST_SECONDS: Final = 1.5
+# A write is a call into the kernel, dearer than a copy of so much.
+ONE_WRITE_BYTES: Final = 16 * 1024
 
 _LAST_CHUNK: Final = b"0\r\n\r\n"  # RFC 9112 §7.1
 
@@ -49,7 +52,16 @@ _connection: ContextVar[Connection | None] = ContextVar("connection", default=No
 class Config(HypercornConfig):
     """Hypercorn's, which every connection has: so it is how each learns of the door."""
 
-    door: Callable[[Connection, bytes], bool] | None = None
+    def __init__(self, door: Callable[[Connection, bytes], bool] | None = None) -> None:
+        super().__init__()
+        self.door = door
+        self.silent: set[Connection] = set()  # have said nothing yet
+
+    def close_door(self) -> None:
+        """Before the end: Hypercorn closes the connections that it knows, these it does not."""
+        self.door = None
+        for connection in self.silent:
+            connection.writer.close()
 
 
 class Connection(TCPServer):
@@ -58,22 +70,29 @@ class Connection(TCPServer):
     config: Config
     taken = False
     _first = b""
+    _late: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """The door first: who is let in there needs nothing of what comes after."""
-        if self.config.door is not None:
+        door = self.config.door
+        if door is not None:
+            # Hypercorn's own time begins when it is asked; a slow head is not to have both.
+            self._late = self.loop.call_later(self.config.keep_alive_timeout, self.writer.close)
             self._first = await self._first_bytes()
-            if not self.reader.at_eof() and self.config.door(self, self._first):
+            if not self.reader.at_eof() and door(self, self._first):
+                self._late.cancel()
                 return
         _connection.set(self)
         await super().run()
 
     async def _first_bytes(self) -> bytes:
+        self.config.silent.add(self)
         try:
-            async with asyncio.timeout(FIRST_SECONDS):
-                return await self.reader.read(MAX_RECV)
-        except (TimeoutError, OSError):  # who is lost or late is so for Hypercorn too
+            return await self.reader.read(MAX_RECV)
+        except OSError:  # who is lost is so for Hypercorn too
             return b""
+        finally:
+            self.config.silent.discard(self)
 
     async def _read_data(self) -> None:
         first, self._first = self._first, b""
@@ -88,10 +107,14 @@ class Connection(TCPServer):
         self.loop.call_soon(self.reader.feed_eof)  # once the app is done
 
     async def protocol_send(self, event: Event) -> None:
+        if self._late is not None and isinstance(event, Updated):  # a whole head has come
+            self._late.cancel()
         if not self.taken:
             await super().protocol_send(event)
 
     async def _close(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
         if self.taken:
             await self.idle_task.stop()
         else:
@@ -134,10 +157,15 @@ class Outlet(asyncio.Protocol):
     def ready(self) -> bool:
         return self._rest is None and not self.pending and not self.closing
 
-    def begin(self, head: bytes, frames: Iterable[Frame]) -> None:
+    def begin(self, head: bytes, frames: Sequence[Frame]) -> None:
         """The head of the response and its first frames."""
-        self._transport.write(head if self._follower is None else head + chunk(GZIP_HEADER))
-        self.write(frames)
+        if self._follower is not None:
+            head += chunk(GZIP_HEADER)
+        if sum(map(len, frames)) <= ONE_WRITE_BYTES:
+            self._transport.write(head + b"".join(map(self._form, frames)))
+        else:
+            self._transport.write(head)
+            self.write(frames)
 
     def write(self, frames: Iterable[Frame]) -> None:
         """Frames in their order, each as soon as the transport has room. Only when ``ready``."""
@@ -217,3 +245,9 @@ def listen(address: str) -> socket.socket:
     listener.bind((host, int(port)))
     listener.listen(BACKLOG)
     return listener
+
+
+def handles(listener: socket.socket) -> list[int]:
+    """The listener as so many file descriptors; it is not used itself any more."""
+    more = [os.dup(listener.fileno()) for _ in range(HANDLES - 1)]
+    return [listener.detach(), *more]
