@@ -28,12 +28,14 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Event, RawData, Updated
 from quart import Request
 
+from api.turns import Turns
 from livestate.runtime.frame import GZIP_HEADER, Follower, Frame, chunk
 
 BACKLOG: Final = 4096  # with Hypercorn's 100, 2,000 dashboards that come back wait 18 s
 # libuv accepts one connection a round of the loop and handle. With one handle those who come back
 # overflow the backlog while others are served, and try again seconds later.
 HANDLES: Final = 32
+SERVED_AT_ONCE: Final = 8  # a round, so that accepting goes first
 # A peer that acknowledges nothing for this long is gone, however full its pipe is (RFC 5482).
 USER_TIMEOUT_MS: Final = 20_000
 # What the kernel may hold of a stream. More would be old frames that a slow client reads minutes
@@ -56,6 +58,7 @@ class Config(HypercornConfig):
         super().__init__()
         self.door = door
         self.silent: set[Connection] = set()  # have said nothing yet
+        self.turns = Turns(SERVED_AT_ONCE)
 
     def close_door(self) -> None:
         """Before the end: Hypercorn closes the connections that it knows, these it does not."""
@@ -79,6 +82,7 @@ class Connection(TCPServer):
             # Hypercorn's own time begins when it is asked; a slow head is not to have both.
             self._late = self.loop.call_later(self.config.keep_alive_timeout, self.writer.close)
             self._first = await self._first_bytes()
+            await self.config.turns.mine()
             if not self.reader.at_eof() and door(self, self._first):
                 self._late.cancel()
                 return
