@@ -90,7 +90,7 @@ class Livestate:
         self.verifier = Verifier(
             KeySet(settings.jwt_jwks), issuer=settings.jwt_issuer, audience=settings.jwt_audience,
             role_claim=settings.jwt_role_claim, company_claim=settings.jwt_company_claim,
-            revocations=Revocations(settings.revoked),
+            revocations=Revocations(settings.revoked), remembered=2 * settings.max_streams,
         )  # fmt: skip
         self.streams = Streams(
             self.hub, self.verifier, settings.stream_seconds, settings.max_streams,

@@ -1,6 +1,7 @@
 """The seam on Hypercorn: a stream takes its connection over, and finished bytes go straight out.
 
-Hypercorn accepts, parses, runs the app and sends the headers and the first state. Then the stream
+Hypercorn accepts, parses, runs the app and sends the headers and the first state; or, for most, the
+door (:mod:`api.door`) has done so from the first bytes, before Hypercorn was asked. Then the stream
 takes the connection: all of Hypercorn's and Quart's tasks, queues and contexts on it end, and what
 is left of it is a transport and its :class:`Outlet`. From then on a stream's frames are HTTP/1.1
 chunks that are the same for everybody, which the hub hands to the transport itself: no task, no
@@ -8,7 +9,8 @@ queue, no copy per client and frame (14 µs instead of 75 µs a delivery).
 
 It rests on what ``tests/test_direct.py`` holds fast against the pinned version:
 ``hypercorn.asyncio.run.worker_serve`` makes a ``TCPServer`` for each connection, which has
-``reader`` and ``writer``, awaits ``run``, sends by ``protocol_send`` and ends by ``_close``. Where
+``config``, ``reader`` and ``writer``, awaits ``run``, reads by ``_read_data``, sends by
+``protocol_send`` and ends by ``_close``. Where
 the seam is not there (HTTP/2, another ASGI server, HTTP/1.0) ``outlet`` gives None, and the
 stream's own task writes the same frames.
 """
