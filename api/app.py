@@ -10,13 +10,14 @@ import orjson
 from quart import Quart, Response, request, send_from_directory
 
 from api import direct, sse, trace
-from api.address import Networks, client_of
+from api.address import Networks
+from api.admission import STREAM_PATH, accepts_stream, admit, wanted
 from api.auth import Verifier, refusal, token_of
 from api.keys import Unauthenticated
 from api.problem import problem, register
 from api.session import MAX_BODY_BYTES, session_routes
 from api.stream import Streams
-from livestate.access import Forbidden, Identity, Scope, UnknownFilter, scope_for
+from livestate.access import Forbidden, UnknownFilter, scope_for
 from livestate.active_calls import ActiveCalls
 from livestate.call import Call
 from livestate.diff import ending, record
@@ -27,9 +28,9 @@ PAGES: Final = frozenset({"live-calls.html", "login.html"})  # they have address
 ASSETS: Final = frozenset(
     str(path.relative_to(DASHBOARD)) for path in DASHBOARD.rglob("*.*") if path.name not in PAGES
 )
-STREAM_PATH: Final = "/api/v1/live/calls"
 BODY_SECONDS: Final = 5  # Quart waits a minute for a body
-_SECURITY: Final = {
+# Of every answer, unless it says otherwise itself.
+SECURED: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'",
@@ -37,6 +38,7 @@ _SECURITY: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
 }
 
 
@@ -58,22 +60,6 @@ def create_app(
     register(app)
     app.register_blueprint(session_routes(verifier))
 
-    def admitted() -> tuple[Identity, str]:
-        token = token_of(request)
-        return verifier.verify(token), token
-
-    def wanted(identity: Identity) -> Scope:
-        return scope_for(
-            identity,
-            company_id=request.args.get("company_id"),
-            states=_listed("state"),
-            trunks=_listed("trunk"),
-        )
-
-    def _client() -> str | None:
-        peer, _ = request.scope["client"] or ("", 0)
-        return client_of(peer, request.headers.getlist("X-Forwarded-For"), trusted_proxies)
-
     @app.errorhandler(Unauthenticated)
     async def unauthenticated(error: Unauthenticated) -> Response:
         return refusal(error)
@@ -88,29 +74,22 @@ def create_app(
 
     @app.get(STREAM_PATH)
     async def live_calls() -> Response:
-        identity, token = admitted()
-        scope = wanted(identity)
-        if not _accepts(sse.MEDIA_TYPE):
+        peer, _ = request.scope["client"] or ("", 0)
+        admission = admit(request, peer, verifier, trusted_proxies)
+        if not accepts_stream(request):
             return problem(406, f"This is {sse.MEDIA_TYPE}; JSON is at {STREAM_PATH}/snapshot.")
         if request.method == "HEAD":
             return Response(b"", content_type=sse.MEDIA_TYPE)
-        gzip = request.accept_encodings.quality("gzip") > 0
-        follower = Follower() if gzip else None
-        body = streams.frames(identity, token, scope, _last_event_id(), _client(),
-                              direct.outlet(request, follower), follower)  # fmt: skip
-        response = Response(body, content_type=sse.MEDIA_TYPE)
-        response.headers["Vary"] = "Accept-Encoding"
-        if gzip:
-            response.headers["Content-Encoding"] = "gzip"
+        follower = Follower() if admission.gzip else None
+        body = streams.frames(admission, direct.outlet(request, follower), follower)
+        response = Response(body, headers=admission.headers)
         response.timeout = None  # Quart ends a response after 60 s otherwise, without a word
-        # nginx and its like must not collect a stream before they pass it on.
-        response.headers["X-Accel-Buffering"] = "no"
         return response
 
     @app.get(f"{STREAM_PATH}/snapshot")
     async def snapshot() -> Response:
-        identity, _ = admitted()
-        view = table.view(wanted(identity))
+        identity = verifier.verify(token_of(request))
+        view = table.view(wanted(request, identity))
         try:
             told: dict[str, Any] = {
                 "id": sse.write_id(sse.Position(view.tag, view.version)).decode(),
@@ -123,7 +102,7 @@ def create_app(
 
     @app.get(f"{STREAM_PATH}/<key>")
     async def one_call(key: str) -> Response:
-        identity, _ = admitted()
+        identity = verifier.verify(token_of(request))
         call = table.calls.get(key)
         if call is None or not scope_for(identity).admits(call):
             return problem(404, "No such call, or not one of yours.")
@@ -152,31 +131,13 @@ def create_app(
 
     @app.after_request
     async def secured(response: Response) -> Response:
-        response.headers.update(_SECURITY)
+        for name, value in SECURED.items():
+            response.headers.setdefault(name, value)
         if "Allow" in response.headers:
             response.headers["Allow"] = ", ".join(sorted(response.allow))
-        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     return app
-
-
-def _listed(name: str) -> list[str]:
-    """A filter's values: repeated, or separated by commas."""
-    return [part for value in request.args.getlist(name) for part in value.split(",") if part]
-
-
-def _last_event_id() -> sse.Position | None:
-    """Where the client is. A new EventSource sends no header, so the page puts it into the query
-    when it revives one; the header, being newer, wins."""
-    headers = request.headers.getlist("Last-Event-ID")
-    if headers:
-        return sse.read_id(headers[0]) if len(headers) == 1 else None
-    return sse.read_id(request.args.get("last_event_id"))
-
-
-def _accepts(media_type: str) -> bool:
-    return "Accept" not in request.headers or request.accept_mimetypes.quality(media_type) > 0
 
 
 def _story(call: Call) -> dict[str, Any]:

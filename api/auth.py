@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import jwt
-from quart import Request, Response
+from quart import Response
+from werkzeug.sansio.request import Request
 
 from api.keys import CHECK_SECONDS, KeySet, Revocations, Unauthenticated
 from api.problem import problem
@@ -26,12 +27,12 @@ from livestate.runtime.ending import end
 COOKIE: Final = "__Host-livestate"
 MAX_TOKEN_CHARS: Final = 8_192
 LEEWAY_SECONDS: Final = 5
-_CACHED_TOKENS: Final = 10_000
 
 
 class Verifier:
     """Tokens to identities. Verified ones are remembered, so that a thousand dashboards that
-    come back at once cost a thousand look-ups and not a thousand signatures."""
+    come back at once cost a thousand look-ups and not a thousand signatures: ``remembered`` must
+    not be less than there may be streams, or each pushes out one that comes after it."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Verifier:
         role_claim: str = "role",
         company_claim: str = "company_id",
         revocations: Revocations | None = None,
+        remembered: int = 10_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.keys = keys
@@ -51,6 +53,7 @@ class Verifier:
         self._role_claim = role_claim
         self._company_claim = company_claim
         self._clock = clock
+        self._remembered = remembered
         self._verified: OrderedDict[bytes, tuple[int, Identity]] = OrderedDict()
 
     def now(self) -> float:
@@ -67,7 +70,7 @@ class Verifier:
         if identity is None or version != self.keys.version:
             identity = self._verify(token)
             self._verified[digest] = (self.keys.version, identity)
-            if len(self._verified) > _CACHED_TOKENS:
+            if len(self._verified) > self._remembered:
                 self._verified.popitem(last=False)
         self.check(identity)
         return identity

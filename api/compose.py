@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config
 from quart import Quart
 from redis.exceptions import RedisError
 
@@ -22,6 +21,7 @@ from api import direct, http1
 from api.address import networks
 from api.app import create_app
 from api.auth import Verifier, kept_fresh
+from api.door import Door
 from api.health import create_admin
 from api.keys import KeySet, Revocations
 from api.metrics import Numbers
@@ -90,7 +90,7 @@ class Livestate:
         self.verifier = Verifier(
             KeySet(settings.jwt_jwks), issuer=settings.jwt_issuer, audience=settings.jwt_audience,
             role_claim=settings.jwt_role_claim, company_claim=settings.jwt_company_claim,
-            revocations=Revocations(settings.revoked),
+            revocations=Revocations(settings.revoked), remembered=2 * settings.max_streams,
         )  # fmt: skip
         self.streams = Streams(
             self.hub, self.verifier, settings.stream_seconds, settings.max_streams,
@@ -225,9 +225,10 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
     numbers = Numbers(live.table, live.nodes, live.pipeline.tally, live.hub, live.wire,
                       live.streams, live.projection, live.consumer, live.cdrs,
                       live.watch)  # fmt: skip
+    proxies = networks(settings.trusted_proxies)
     public = create_app(live.table, live.streams, live.verifier, clock=now_ms,
-                        trusted_proxies=networks(settings.trusted_proxies),
-                        trace_url=settings.trace_url)  # fmt: skip
+                        trusted_proxies=proxies, trace_url=settings.trace_url)  # fmt: skip
+    door = Door(live.streams, live.verifier, proxies)
     admin = create_admin(numbers, ready=live.not_ready, status=live.status)
     http1.install()
     if settings.direct == "yes":
@@ -248,14 +249,15 @@ async def run(settings: Settings, *, stopped: asyncio.Event | None = None,
         if on_ready is not None:
             on_ready()
         await asyncio.gather(
-            _http(public, listeners[0], until_drained),
+            _http(public, listeners[0], until_drained, door),
             _http(admin, listeners[1], drained.wait),
         )
 
 
-async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any]) -> None:
-    config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
+async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any],
+                door: Door | None = None) -> None:  # fmt: skip
+    config = direct.Config(door)
+    config.bind = [f"fd://{number}" for number in direct.handles(listener)]
     config.backlog = direct.BACKLOG
     config.graceful_timeout = 1
     # From the connection to a whole request's headers, and between two requests.
@@ -266,4 +268,9 @@ async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any]) -
     config.accesslog = None
     config.errorlog = logging.getLogger("livestate.http")
     config.loglevel = "WARNING"
-    await hypercorn_serve(app, config, shutdown_trigger=ended)
+
+    async def until_ended() -> None:
+        await ended()
+        config.close_door()
+
+    await hypercorn_serve(app, config, shutdown_trigger=until_ended)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from api import sse
-from api.app import STREAM_PATH
+from api.admission import STREAM_PATH
 from api.auth import COOKIE
 from livestate.access import LIVE_STATES, MAX_FILTER_VALUES, ROLES
 from livestate.events import SUBJECT_PREFIX, Facts

@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 import orjson
 
 from api import sse
+from api.admission import Admission
 from api.auth import Verifier
 from api.direct import Outlet
 from api.stall import Stalls
 from api.wheel import TURN_SECONDS, Wheel
-from livestate.access import Identity, Scope
+from livestate.access import Identity
 from livestate.runtime.channel import Goodbye, Subscriber
 from livestate.runtime.frame import GZIP_HEADER, Follower, Frame
 from livestate.runtime.hub import Hub
@@ -97,34 +98,23 @@ class Streams:
         return None
 
     async def frames(
-        self,
-        identity: Identity,
-        token: str,
-        scope: Scope,
-        position: sse.Position | None,
-        client: str | None,
-        outlet: Outlet | None,
-        follower: Follower | None,
+        self, admission: Admission, outlet: Outlet | None, follower: Follower | None
     ) -> AsyncIterator[bytes]:
-        """The bytes of one stream until it ends. A stream is a lease on its login: it ends when
-        that expires or is revoked, and after about ``seconds`` in any case.
+        """The bytes of one stream until it ends, or goes on without a task. A stream is a lease on
+        its login: it ends when that expires or is revoked, and after about ``seconds`` in any case.
 
-        With a ``follower`` they are gzip. It is counted on ``client`` where that is an address.
+        With a ``follower`` they are gzip. It is counted on the client where that is an address.
         Between the question whether it may be and the counting is no await: of many that come at
         once not one is too many.
         """
         form: Callable[[Frame], bytes] = bytes if follower is None else follower.block
         head = b"" if follower is None else GZIP_HEADER
-        reason = self.refusal(identity, client)
+        reason = self.refusal(admission.identity, admission.client)
         if reason is not None:
             self.ended[reason] += 1
             yield head + form(goodbye(reason))
             return
-        subscriber = self.hub.subscribe(scope, position)
-        resumed = subscriber.cursor is not None
-        self.opened["resumed" if resumed else "unknown_id" if position else "fresh"] += 1
-        self._begin(subscriber, identity, Lease(token, identity.subject, client, outlet))
-        subscriber.heartbeat_due = True  # says at once whether what follows is live
+        subscriber = self._begin(admission, outlet)
         awake = asyncio.Event()
         subscriber.wake = awake.set
         handed_over = False
@@ -139,6 +129,7 @@ class Streams:
                 else:
                     if outlet is not None and not outlet.closing:
                         self._hand_over(subscriber, outlet)
+                        subscriber.attach(outlet)
                         handed_over = True
                         return
                     await awake.wait()
@@ -150,6 +141,17 @@ class Streams:
                 if outlet is not None:
                     outlet.spare(spared=False)
 
+    def open(self, admission: Admission, outlet: Outlet, head: bytes) -> bool:
+        """The same without a task from the first byte, which is that of ``head``, where the stream
+        may be; else False, and nothing has happened."""
+        if outlet.closing or self.refusal(admission.identity, admission.client) is not None:
+            return False
+        subscriber = self._begin(admission, outlet)
+        self._hand_over(subscriber, outlet)
+        subscriber.outlet = outlet
+        outlet.begin(head, [Frame(sse.retry(retry_ms(None))), *subscriber.next_frames()])
+        return True
+
     def _hand_over(self, subscriber: Subscriber, outlet: Outlet) -> None:
         """The stream goes on without a task: the hub writes, and callbacks end it."""
 
@@ -159,17 +161,22 @@ class Streams:
 
         outlet.take_over(lost=lambda: self._end(subscriber))
         subscriber.wake = dismiss
-        subscriber.attach(outlet)
 
-    def _begin(self, subscriber: Subscriber, identity: Identity, lease: Lease) -> None:
+    def _begin(self, admission: Admission, outlet: Outlet | None) -> Subscriber:
+        identity, client, position = admission.identity, admission.client, admission.position
+        subscriber = self.hub.subscribe(admission.scope, position)
+        resumed = subscriber.cursor is not None
+        self.opened["resumed" if resumed else "unknown_id" if position else "fresh"] += 1
+        subscriber.heartbeat_due = True  # says at once whether what follows is live
+        self._leases[subscriber] = Lease(admission.token, identity.subject, client, outlet)
+        self._of_user[identity.subject] += 1
+        self._of_address[client] += 1
         now = asyncio.get_running_loop().time()
-        self._leases[subscriber] = lease
-        if lease.outlet is not None:
-            lease.outlet.spare()
-        self._of_user[lease.subject] += 1
-        self._of_address[lease.client] += 1
+        if outlet is not None:
+            outlet.spare()
         self.expiries.put(subscriber, now + identity.expires_at - self.verifier.now())
         self.renewals.put(subscriber, now + self.seconds * random.uniform(0.75, 1))
+        return subscriber
 
     def _end(self, subscriber: Subscriber) -> None:
         subscriber.leave()

@@ -22,7 +22,7 @@ from tests.harness import STREAM, Node, Stream, agrees
 def test_hypercorn_is_the_version_that_the_seam_was_seen_on() -> None:
     assert version("hypercorn") == "0.18.0"
     assert "TCPServer(" in inspect.getsource(hypercorn_run.worker_serve)
-    assert {"reader", "writer"} <= inspect.signature(TCPServer.__init__).parameters.keys()
+    assert {"config", "reader", "writer"} <= inspect.signature(TCPServer.__init__).parameters.keys()
     for name in ("run", "protocol_send", "_close", "_read_data"):
         assert inspect.iscoroutinefunction(getattr(TCPServer, name))
     assert "H11Protocol(" in inspect.getsource(ProtocolWrapper.__init__)

@@ -7,7 +7,7 @@ import json
 from random import Random
 
 from tests.conftest import World
-from tests.harness import Node, Stream, agrees, now_ms
+from tests.harness import Node, Stream, agrees, now_ms, snapshot
 
 COMPANIES = [f"company-{name}" for name in ("alpha", "beta", "gamma", "delta")]
 
@@ -85,8 +85,10 @@ async def test_a_quiet_company_sees_nothing_of_a_busy_one(world: World) -> None:
         await service.until_ready()
         await node.call("own.1", **texts(COMPANIES[0]))
         token = service.token("user", company_id=COMPANIES[0])
+        async with asyncio.timeout(5):  # or the first heartbeat is of a moment before
+            while "answered" not in json.dumps(await snapshot(service, token)):
+                await asyncio.sleep(0.02)
         async with await Stream.open(service.url, token) as stream:
-            await stream.until(lambda s: "answered" in s.states.values())
             await stream.until(lambda s: s.named("heartbeat"))
             before, numbers = len(stream.events), stream.named("heartbeat")[-1]
             for number in range(300):
