@@ -22,7 +22,7 @@ from livestate.runtime.channel import Goodbye, Subscriber
 from livestate.runtime.frame import GZIP_HEADER, Follower, Frame
 from livestate.runtime.hub import Hub
 
-SWEEP_TURNS: Final = 5  # 3.5 µs a stream: all are looked at in so many turns, who lags in each
+SWEEP_TURNS: Final = 5  # a system call a stream: all have had theirs in so many, who lags in each
 # How long a client waits before it comes back (ms, from and to). After a drain, one more
 # millisecond for each stream there was, so that a thousand do not come in the same instant.
 RETRY_MS: Final[dict[Goodbye | None, tuple[int, int]]] = {
