@@ -31,7 +31,7 @@ class Null:
     def ready(self) -> bool:
         return True
 
-    def write(self, frames: list[bytes]) -> None:
+    def write(self, frames: list[Any]) -> None:
         self.writes += 1
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 from PIL import Image
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 from api.instance import Instance
 from bench.page import FLAGS
@@ -25,9 +25,9 @@ from livestate.runtime.ending import end
 from livestate.runtime.publisher import Publisher
 from livestate.simulator import Network, Traffic
 
-DESK = {"width": 1600, "height": 900}
-WALL = {"width": 1920, "height": 1080}
-TELEPHONE = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1600, "height": 900}
+WALL: ViewportSize = {"width": 1920, "height": 1080}
+TELEPHONE: ViewportSize = {"width": 390, "height": 844}
 README = {"light": "live-calls", "call": "live-calls-one-call", "wall": "live-calls-wall",
           "stale": "live-calls-stale"}  # fmt: skip
 COLOURS = 96  # enough for what is text on plain ground, and a third of the bytes
@@ -106,7 +106,7 @@ async def _blind(browser: Browser, service: Instance, into: Path) -> None:
 
 
 async def _page(
-    browser: Browser, service: Instance, theme: str, size: dict[str, int], query: str = "",
+    browser: Browser, service: Instance, theme: str, size: ViewportSize, query: str = "",
     truth: str = "live", token: str = "",
 ) -> Page:  # fmt: skip
     context = await browser.new_context(

@@ -36,6 +36,15 @@ def percentiles(of: Any) -> dict[str, float]:
     return found | {"max": of.get_max_value() / 1000, "count": of.get_total_count()}
 
 
+def beyond(limit_ms: float, encoded: str) -> float:
+    """What the samples beyond a limit add up to, in ms."""
+    of = histogram()
+    of.decode_and_add(encoded)
+    steps = ((one.value_iterated_to / 1000, one.count_added_in_this_iter_step)
+             for one in of.get_recorded_iterator())  # fmt: skip
+    return float(sum(ms * count for ms, count in steps if ms > limit_ms))
+
+
 class Ledger:
     """Counters, histograms by name, and the same latency again by window of time."""
 

@@ -93,7 +93,7 @@ def compare_clocks(environment: Any, **_: Any) -> None:
         return
     somebody = FilteredDashboard(environment)
     found = []
-    for _ in range(CLOCK_PROBES):
+    for _probe in range(CLOCK_PROBES):
         began = time.time_ns() // 1000
         table = somebody.get("/snapshot")
         ended = time.time_ns() // 1000
@@ -150,15 +150,15 @@ _SAID = {
 def _end(plan: shapes.Planned | None, path: str) -> None:
     merged.merge(loader.ledger.take())
     if path:
-        told = {} if plan is None else {
+        told: dict[str, Any] = {} if plan is None else {
             "steps": plan.steps, "gave_up": plan.gave_up, "ending": plan.ending,
             "measured": plan.measured,
         }  # fmt: skip
         save(merged, Path(path), **told)
     if plan is None:  # nobody judges it: a person looks
         for name, one in sorted(merged.histograms.items()):
-            told = percentiles(one)
-            print(f"{name:24}", *(f"{k} {v:,.1f}" for k, v in told.items()))
+            cuts = percentiles(one)
+            print(f"{name:24}", *(f"{k} {v:,.1f}" for k, v in cuts.items()))
         for name, number in sorted(merged.counts.items()):
             print(f"{name:34}{number:>12,}")
         print("\n".join(merged.complaints))

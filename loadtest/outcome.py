@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from loadtest import machine, verdict
+from loadtest.ledger import beyond
 from loadtest.profiles import Profile
 
 _ZERO: Final = ("gaps", "duplicates", "divergence", "foreign", "unequal", "compared", "evictions")
@@ -36,18 +37,31 @@ def judged(
     good = [step["users"] for step in steps if step.get("p99", limit + 1) <= limit]
     numbers["knee"] = max(good, default=0)
     began, ended = told["measured"]
+    full_at = samples[0]["at"] + profile.settle_seconds if samples else began
     samples = [one for one in samples if began <= one["at"] <= ended]
-    late = told["published"]["late_ms"].items()  # by second
-    for name, what in (("memory growth", "rss"), ("descriptor growth", "fds")):
-        numbers[name] = _growth([one[what] for one in samples])
+    plateau = [one for one in samples if one["at"] >= full_at]
+    flat_seconds = plateau[-1]["at"] - plateau[0]["at"] if plateau else 0.0
+    late = [ms for at, ms in told["published"]["late_ms"].items() if began <= int(at) <= ended]
+    lost_ms = sum(ms for ms in late if ms > profile.loader.publisher_late_ms)  # a second's worst
+    if "loader lag" in told["histograms"]:
+        lost_ms += beyond(profile.loader.lag_ms, told["histograms"]["loader lag"])
+    if plateau and flat_seconds >= profile.plateau_seconds:
+        for name, what in (("memory growth", "rss"), ("descriptor growth", "fds")):
+            numbers[name] = _growth([one[what] for one in plateau])
     pressure = {
         "cpu": counts.get("worst loader cpu thousandths", 0) / 1000,
         "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
-        "publisher_late_ms": max((ms for at, ms in late if began <= int(at) <= ended), default=0),
+        "publisher_late_ms": max(late, default=0),
+        "late_share": lost_ms / 1000 / max(1.0, ended - began),
         "before_time": counts.get("before its time", 0),
         "users": numbers["compared"],
+        "plateau_seconds": flat_seconds,
     } | machine.shares(samples)
     judgement = verdict.judge(profile, numbers, told["percentiles"], pressure)
+    for name, looks in (("measuring began", samples), ("it was full", plateau)):
+        if looks:
+            told["service"][f"MB when {name}"] = looks[0]["rss"] / 1e6
+            told["service"]["MB at the end"] = looks[-1]["rss"] / 1e6
     told |= {
         "profile": profile.name, "users": profile.users, "rate": profile.rate,
         "verdict": judgement.verdict, "invalid_because": list(judgement.reasons),
@@ -63,9 +77,7 @@ def judged(
 
 
 def _growth(values: list[float]) -> float:
-    """From the first tenth of what was measured to the last, as a share."""
-    if not values:
-        return 0.0
+    """From the first tenth to the last, as a share."""
     part = max(1, len(values) // 10)
     early, late = sum(values[:part]), sum(values[-part:])
     return late / early - 1

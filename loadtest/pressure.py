@@ -15,6 +15,7 @@ import gevent
 from loadtest.ledger import Ledger
 
 LOOK_SECONDS: Final = 0.02
+SETTLE_SECONDS: Final = 0.1  # of half a second there would be so much that everybody waits for it
 CPU_SECONDS: Final = 5.0  # over which a share of a core is taken
 
 
@@ -30,17 +31,17 @@ class Pressure:
         # would stop the loop for longer than what is measured.
         gc.freeze()
         gc.set_threshold(100_000, 50, 1_000)
-        settle_at = 0.0
+        now = settle_at = time.perf_counter()
         while True:
-            before = time.perf_counter()
+            due = now + LOOK_SECONDS  # our own work below is a part of how late the loop is
             gevent.sleep(LOOK_SECONDS)
             now = time.perf_counter()
-            late = max(0.0, now - before - LOOK_SECONDS)
+            late = max(0.0, now - due)
             if self.ledger.measuring:
                 self.ledger.sample("loader lag", late * 1e6)
                 self.ledger.worst("loader lag µs", int(late * 1e6))
             if now > settle_at:
-                settle_at = now + 0.5
+                settle_at = now + SETTLE_SECONDS
                 self.ledger.settle()
                 self._cpu(now)
 

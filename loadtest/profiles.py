@@ -24,7 +24,9 @@ class Loader:
 @dataclass(frozen=True, slots=True)
 class Profile:
     """``users`` in all, spread by ``mix``; ``seconds`` of measuring (of each step, for steps);
-    ``rate`` in events a second; ``step`` is how many users each step adds."""
+    ``rate`` in events a second; ``step`` is how many users each step adds. Growth is judged after
+    ``settle_seconds`` of the service, over at least ``plateau_seconds``. ``late_share`` of the time
+    the loader may be later than it may be; 0: never."""
 
     name: str
     shape: Shape
@@ -38,6 +40,9 @@ class Profile:
     objectives: dict[str, float]
     loader: Loader
     step: int = 0
+    settle_seconds: float = 0.0
+    plateau_seconds: float = 0.0
+    late_share: float = 0.0
 
     def scaled(self, users: int | None, seconds: float | None, rate: float | None) -> Profile:
         """The same, larger or smaller, with the same objectives."""

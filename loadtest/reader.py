@@ -15,7 +15,9 @@ from typing import Any, Final
 from gevent import get_hub
 from gevent.event import Event
 
-READ_BYTES: Final = 256 * 1024
+# Python makes room for all of it before it knows how little comes. From 256 KB on the C library
+# asks the kernel for that room each time: a small frame then costs several times as much.
+READ_BYTES: Final = 64 * 1024
 _READABLE: Final = 1  # libev's EV_READ
 
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import httpx
 from redis.asyncio import Redis
@@ -185,10 +185,12 @@ async def _redis_differs(service: Instance, url: str) -> list[str]:
             answer = await client.get(f"{service.url}/api/v1/live/calls/snapshot", headers=headers)
             shown = answer.json()["calls"]
             stored: dict[str, Any] = {}
-            for key, data in (await redis.hgetall(CALLS)).items():
+            calls = cast("dict[bytes, bytes]", await redis.hgetall(CALLS))
+            for key, data in calls.items():
                 call, versions = decode(key.decode(), data)
                 stored[key.decode()] = record(call) | {"v": versions[""]}
-            members = {key.decode() for key in await redis.zrange(ACTIVE, 0, -1)}
+            active = cast("list[bytes]", await redis.zrange(ACTIVE, 0, -1))
+            members = {key.decode() for key in active}
             wrong = differences(stored, shown)
             wrong += [f"{key} is not in both of Redis' keys" for key in members ^ stored.keys()]
             if not wrong or time.monotonic() > deadline:

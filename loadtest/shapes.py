@@ -42,7 +42,7 @@ class Planned(LoadTestShape):
     def __init__(
         self, profile: Profile, ledger: Ledger, quiet: Path | None, admin: str | None
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.profile = profile
         self.ledger = ledger
         self.steps: list[dict[str, Any]] = []

@@ -2,7 +2,8 @@
 
 A divergence, a gap or a foreign call is a failure whatever the loader was like: no loader makes
 up a call. What is slow in a run that is not valid says nothing, and is not called a failure; nor
-are evictions, for a loader that stands still looks like a client that has gone.
+are evictions, for a loader that stands still looks like a client that has gone. Growth that a run
+was too short to see is INVALID too; what was seen of it is a failure.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ class Row:
 
     @property
     def of_the_loader_too(self) -> bool:
-        return self.timed or self.objective == "evictions"
+        return self.timed or self.objective == "evictions" or self.unseen
+
+    @property
+    def unseen(self) -> bool:
+        return self.found is None and self.objective.endswith(" growth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +88,24 @@ def invalid(profile: Profile, pressure: dict[str, float]) -> list[str]:
     """Why what was measured is about the loader."""
     loader = profile.loader
     reasons = []
-    if profile.shape != "steps":  # steps end where the loader gives up, and say so
-        if pressure["cpu"] > loader.cpu_share:
-            reasons.append(f"a process of the loader used {pressure['cpu']:.0%} of a core for 5 s "
-                           f"(more than {loader.cpu_share:.0%})")  # fmt: skip
-        if pressure["lag_ms"] > loader.lag_ms:
+    steps = profile.shape == "steps"  # they end where the loader gives up, and say so
+    if not steps and pressure["cpu"] > loader.cpu_share:
+        reasons.append(f"a process of the loader used {pressure['cpu']:.0%} of a core for 5 s "
+                       f"(more than {loader.cpu_share:.0%})")  # fmt: skip
+    if profile.late_share:
+        if pressure["late_share"] > profile.late_share:
+            reasons.append(f"{pressure['late_share']:.1%} of the time was lost to a late loader or "
+                           f"publisher (more than {profile.late_share:.0%})")  # fmt: skip
+    else:
+        if not steps and pressure["lag_ms"] > loader.lag_ms:
             reasons.append(f"the loader's loop was {pressure['lag_ms']:.0f} ms late "
                            f"(more than {loader.lag_ms:.0f} ms)")  # fmt: skip
-    if pressure["publisher_late_ms"] > loader.publisher_late_ms:
-        reasons.append(f"an event was published {pressure['publisher_late_ms']:.0f} ms after its "
-                       f"time (more than {loader.publisher_late_ms:.0f} ms)")  # fmt: skip
+        if pressure["publisher_late_ms"] > loader.publisher_late_ms:
+            reasons.append(f"an event was published {pressure['publisher_late_ms']:.0f} ms after "
+                           f"its time (more than {loader.publisher_late_ms:.0f} ms)")  # fmt: skip
+    if pressure["plateau_seconds"] < profile.plateau_seconds:
+        reasons.append(f"too short: {pressure['plateau_seconds']:.0f} s with all full that is "
+                       f"bounded (less than {profile.plateau_seconds:.0f} s)")  # fmt: skip
     if pressure["users"] > MOST_USERS:
         reasons.append(f"there were {pressure['users']:.0%} of the users that were wanted")
     if pressure["before_time"]:

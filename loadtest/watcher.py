@@ -49,6 +49,8 @@ class Watcher:
         self.worst_us = 0  # of what was received since somebody asked
         self._apart = f".{kind}" if kind == SLOW else ""
         self._between, self._receive = f"between frames{self._apart}", f"receive{self._apart}"
+        self._begun = False  # an event whose end has not come
+        self._seen_at = 0
         self._restart(0)
 
     @property
@@ -103,7 +105,7 @@ class Watcher:
         self._parser = Parser()
         self._began = now
         self._joining = True
-        self._begun = False  # an event whose end has not come
+        self._begun = False
         self._seen_at = 0
         self._resuming = bool(self.dashboard.last_id)
 

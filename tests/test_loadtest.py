@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from hypothesis import strategies as st
 from api import sse
 from livestate.access import Scope
 from loadtest import planted, report, tale, verdict
-from loadtest.ledger import Ledger, percentiles
+from loadtest.ledger import Ledger, beyond, percentiles
+from loadtest.outcome import judged
 from loadtest.profiles import profile
 from loadtest.watcher import Watcher, differences
 from loadtest.wire import Answer, BadAnswer
@@ -214,6 +217,8 @@ CALM = {
     "publisher_late_ms": 5.0,
     "before_time": 0.0,
     "users": 1.0,
+    "plateau_seconds": 0.0,
+    "late_share": 0.0,
 }
 GOOD = {"gaps": 0.0, "duplicates": 0.0, "divergence": 0.0, "foreign": 0.0, "evictions": 0.0,
         "unequal": 0.0, "redis": 0.0, "compared": 1.0}  # fmt: skip
@@ -244,6 +249,59 @@ def test_a_verdict(
     assert found.verdict == expected
     assert (expected == "INVALID") == bool(found.reasons) or expected == "FAILED"
     assert report.table(found).endswith(expected)
+
+
+FLAT = {"memory growth": 0.01, "descriptor growth": 0.0}
+LONG = {"plateau_seconds": 900.0}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "pressure", "expected"),
+    [
+        (FLAT, LONG, "PASSED"),
+        (FLAT | {"memory growth": 0.06}, LONG, "FAILED"),
+        ({}, {"plateau_seconds": 20.0}, "INVALID"),  # too short to see any growth
+        ({"gaps": 1}, {"plateau_seconds": 20.0}, "FAILED"),
+        (FLAT, LONG | {"lag_ms": 300, "late_share": 0.001}, "PASSED"),  # its objective is a p99
+        (FLAT, LONG | {"lag_ms": 300, "late_share": 0.02}, "INVALID"),
+    ],
+)
+def test_a_verdict_on_a_soak(
+    numbers: dict[str, float], pressure: dict[str, float], expected: str
+) -> None:
+    found = verdict.judge(profile("soak"), GOOD | numbers, FAST, CALM | pressure)
+    assert found.verdict == expected
+
+
+def looks(*megabytes: float) -> list[dict[str, float]]:
+    """At the service, ten seconds apart."""
+    calm = {"busy_seconds": 0.0, "our_seconds": 0.0, "fds": 9.0}
+    return [calm | {"at": 10.0 * n, "rss": mb * 1e6} for n, mb in enumerate(megabytes)]
+
+
+def test_growth_counts_from_where_what_is_bounded_is_full() -> None:
+    soak = replace(profile("soak"), settle_seconds=40, plateau_seconds=50)
+    grown = [50.0, 60.0, 70.0, 80.0]
+    told = {
+        "counts": {}, "histograms": {}, "percentiles": {}, "steps": [], "service": {},
+        "ending": 1, "measured": (0.0, 1e3), "published": {"late_ms": {}},
+    }  # fmt: skip
+
+    def growth(*then: float) -> float | None:
+        rows = judged(soak, deepcopy(told), looks(*grown, *then), 0).judgement.rows
+        return next(row.found for row in rows if row.objective == "memory growth")
+
+    assert growth(*[80.0] * 10) == 0
+    assert growth(*range(80, 90)) == pytest.approx(9 / 80)
+    assert growth(*[80.0] * 4) is None
+
+
+def test_what_is_lost_to_late_moments_adds_up() -> None:
+    ledger = Ledger()
+    for ms in [1] * 100 + [90, 150, 250]:
+        ledger.sample("loader lag", ms * 1000)
+    lost = beyond(100, ledger.take()["histograms"]["loader lag"])
+    assert lost == pytest.approx(400, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ def _entry(entry: dict[str, Any]) -> Accepted | str:
         one = Accepted(**entry)
     except TypeError as error:
         return f"an entry is not measure, at_most, reason, until: {error}"
-    if not isinstance(one.reason, str) or len(one.reason) < 10:
+    if not isinstance(entry["reason"], str) or len(one.reason) < 10:
         return f"{one.measure}: a reason is a sentence"
-    if not isinstance(one.until, date) or not isinstance(one.at_most, int | float):
+    if not isinstance(entry["until"], date) or not isinstance(entry["at_most"], int | float):
         return f"{one.measure}: at_most is a number, until a date (2026-12-31)"
     return one
