@@ -60,7 +60,7 @@ class Pipeline:
             self._reject(rejected, now)
             return
         tally.phases[event.phase] += 1
-        # By the phase, for pydantic makes ``isinstance`` cost as much as a step of the fold.
+        # By the phase: an ``isinstance`` of a pydantic model runs Python code for each question.
         if event.phase == "heartbeat":
             self._hear(event, now, numbered=False)
             self._nodes.by_name[event.node].dialogs = event.dialogs
