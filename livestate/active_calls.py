@@ -102,12 +102,13 @@ class ActiveCalls:
             after = unconfirm(after)  # a late word from before the node's restart
         return self._change(before, after, now)
 
-    def apply_listed(self, node: str, item: SyncedCall, stamp: Stamp, now: int) -> Change | None:
-        """Fold in one dialog of a node's list taken at ``stamp``; None also for a list from before
-        the last complete one."""
+    def apply_listed(
+        self, node: str, key: str, item: SyncedCall, stamp: Stamp, now: int
+    ) -> Change | None:
+        """Fold in one dialog of a node's list taken at ``stamp``, ``key`` being its name; None
+        also for a list from before the last complete one."""
         if stamp < self._listed.get(node, -1):
             return None
-        key = self.key_of(node, item.dialog, item.call_id)
         before = self.calls.get(key)
         if before is None and self.live >= self.most:
             self.refused += 1

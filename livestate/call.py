@@ -119,7 +119,9 @@ class Call(NamedTuple):
     @property
     def lost(self) -> bool:
         """Gone from its node's list, and nobody said how it ended."""
-        return not self.live and all(mark.phase not in _FINAL for mark in self.marks)
+        if self.state not in _FINAL or self.marks[-1].phase in _FINAL:
+            return False
+        return all(mark.phase not in _FINAL for mark in self.marks)
 
     @property
     def conclusion(self) -> str:
@@ -185,7 +187,7 @@ def confirm(call: Call, item: SyncedCall, stamp: Stamp, at: int) -> Call:
     if stamp < call.stamp:  # events after the list are newer than the list
         return _merged(call, stamp, call.marks, facts)
     if call.unconfirmed:
-        call = call._replace(unconfirmed=False)
+        call = _marked(call, False)
     if call.lost:  # by a list before this one
         marks = tuple(mark for mark in call.marks if mark.phase != "lost")
         call = refold(call[:4], call.stamp, marks, call.older, _sure(call), call[_HEAD:])
@@ -199,8 +201,7 @@ def confirm(call: Call, item: SyncedCall, stamp: Stamp, at: int) -> Call:
         phase = "reroute" if item.state == "trying" else _PHASE_OF_LISTED[item.state]
     if phase is not None:
         return _merged(call, stamp, _with_mark(call.marks, Mark(stamp, phase, at)), facts)
-    known = call[_HEAD:]
-    if all(new is None or new == old for new, old in zip(facts, known, strict=True)):
+    if _laid_into(call[_HEAD:], facts) == call[_HEAD:]:
         return call
     return _merged(call, stamp, call.marks, facts)
 
@@ -216,7 +217,12 @@ def lose(call: Call, stamp: Stamp, at: int) -> Call:
 
 def unconfirm(call: Call) -> Call:
     """``call`` while its node has restarted, or we have: shown, but marked as not sure."""
-    return call if call.unconfirmed else call._replace(unconfirmed=True)
+    return call if call.unconfirmed else _marked(call, True)
+
+
+def _marked(call: Call, unconfirmed: bool) -> Call:
+    # ``call._replace`` costs ten times this, and a restart of ours marks all calls twice.
+    return _new(Call, (*call[:_VISIBLE], unconfirmed, *call[_HEAD:]))
 
 
 def _sure(call: Call) -> bool | None:
@@ -252,7 +258,7 @@ def _merged(call: Call, stamp: Stamp, marks: tuple[Mark, ...], facts: tuple[Any,
     """``facts`` of an event at ``stamp`` laid into ``call``: for each field the latest wins."""
     known = call[_HEAD:]
     if stamp > call.stamp:
-        merged = tuple([old if new is None else new for new, old in zip(facts, known, strict=True)])
+        merged = _laid_into(known, facts)
         older = None
         if merged != facts:  # rare, for events are cumulative: some fields stay from before
             before = call.older or {}
@@ -263,6 +269,10 @@ def _merged(call: Call, stamp: Stamp, marks: tuple[Mark, ...], facts: tuple[Any,
             }
         return refold(call[:4], stamp, marks, older, _sure(call), merged)
     return _merged_late(call, stamp, marks, facts)
+
+
+def _laid_into(known: tuple[Any, ...], facts: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([old if new is None else new for new, old in zip(facts, known, strict=True)])
 
 
 def _merged_late(call: Call, stamp: Stamp, marks: tuple[Mark, ...], facts: tuple[Any, ...]) -> Call:

@@ -175,8 +175,9 @@ class Day(RuleBasedStateMachine):
         keys = set()
         for call in listed:
             item = SyncedCall(call_id=f"c{call}", dialog=f"{call}.{call}", state=state)  # type: ignore[arg-type]
-            keys.add(self.table.key_of("n1", item.dialog, item.call_id))
-            self.note(self.table.apply_listed("n1", item, stamp, self.now))
+            key = self.table.key_of("n1", item.dialog, item.call_id)
+            keys.add(key)
+            self.note(self.table.apply_listed("n1", key, item, stamp, self.now))
         for change in self.table.close_missing("n1", stamp, keys, self.now):
             self.note(change)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 import orjson
@@ -63,15 +63,21 @@ class Audit:
             (call, encode(call, self._table.versions_of(call)))
             for key in keys if (call := calls.get(key)) is not None and not self._dirty(key)
         ]  # fmt: skip
+        live = [call.key for call, _ in expected if call.live]
+        ended = [call.key for call, _ in expected if not call.live]
+        # Three commands for all: one a call would cost more than to encode them.
         async with self._redis.pipeline(transaction=False) as pipe:
-            for call, _ in expected:
-                pipe.hget(CALLS if call.live else ENDED, call.key)
-                if call.live:
-                    pipe.zscore(ACTIVE, call.key)
-            told: Iterator[Any] = iter(await pipe.execute() if expected else ())
+            if live:
+                pipe.hmget(CALLS, live)
+                pipe.zmscore(ACTIVE, live)
+            if ended:
+                pipe.hmget(ENDED, ended)
+            told: list[Any] = await pipe.execute() if expected else []
+        scores = dict(zip(live, told.pop(1), strict=True)) if live else {}
+        stored = dict(zip((*live, *ended), chain.from_iterable(told), strict=True))
         for call, wanted in expected:
-            stored = next(told)
-            if not _same(stored, wanted) or (call.live and next(told) != score(call)):
+            moved = call.live and scores[call.key] != score(call)
+            if moved or not _same(stored[call.key], wanted):
                 return f"the call {call.key} was edited"
         return None
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from livestate.active_calls import ActiveCalls, Change
 from livestate.call import TRANSITIONS, Stamp, stamp_of
 from livestate.errors import Rejected, UnknownPhase
-from livestate.events import CallEvent, Envelope, Heartbeat, Lost, Sync, parse, parse_cdr
+from livestate.events import Envelope, Lost, Sync, parse, parse_cdr
 from livestate.nodes import IN_ORDER, Nodes
 from livestate.runtime.tally import Tally
 
@@ -60,7 +60,19 @@ class Pipeline:
             self._reject(rejected, now)
             return
         tally.phases[event.phase] += 1
-        if isinstance(event, CallEvent):
+        # By the phase: an ``isinstance`` of a pydantic model runs Python code for each question.
+        if event.phase == "heartbeat":
+            self._hear(event, now, numbered=False)
+            self._nodes.by_name[event.node].dialogs = event.dialogs
+        elif event.phase == "sync":
+            self._hear(event, now, numbered=False)
+            self._sync(event, now)
+        elif event.phase == "lost":
+            # Not the node's word, so the node is not heard by it.
+            if not self._give_up(event, now):
+                tally.stale += 1
+                return
+        else:
             heard = self._nodes.hear(event.node, event.epoch, event.seq, now, numbered=True)
             if heard is not IN_ORDER:
                 if heard.new_epoch:
@@ -80,21 +92,11 @@ class Pipeline:
                 else:
                     tally.stale += 1
                 return
-            if change.before is not None and event.phase not in TRANSITIONS[change.before.state]:
+            before = change.before
+            if before is not None and event.phase not in TRANSITIONS[before.state]:
                 tally.irregular += 1
             for note in self._notes:
                 note(change)
-        elif isinstance(event, Heartbeat):
-            self._hear(event, now, numbered=False)
-            self._nodes.by_name[event.node].dialogs = event.dialogs
-        elif isinstance(event, Lost):
-            # Not the node's word, so the node is not heard by it.
-            if not self._give_up(event, now):
-                tally.stale += 1
-                return
-        else:
-            self._hear(event, now, numbered=False)
-            self._sync(event, now)
         tally.applied += 1
 
     def dropped(self, messages: int) -> None:
@@ -164,8 +166,9 @@ class Pipeline:
         stamp = stamp_of(part.epoch, part.seq, listed=True)
         keys = set()
         for item in part.calls:
-            keys.add(self._table.key_of(part.node, item.dialog, item.call_id))
-            change = self._table.apply_listed(part.node, item, stamp, now)
+            key = self._table.key_of(part.node, item.dialog, item.call_id)
+            keys.add(key)
+            change = self._table.apply_listed(part.node, key, item, stamp, now)
             if change is not None:
                 self._note(change)
         listed = self._nodes.collect(part, keys, now)
