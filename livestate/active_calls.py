@@ -204,16 +204,24 @@ class ActiveCalls:
         views = seeing[None]
         if company is not None:
             views = views + (seeing.get(company) or self._company(company))
-        if before is not None and before.company_id != company and before.company_id is not None:
+        moved = before is not None and before.company_id != company
+        if moved and before is not None and before.company_id is not None:
             views = views + seeing.get(before.company_id, [])
             self._left.setdefault(key, set()).add(before.company_id)
+        if not was_live and not is_live:
+            return Change(before, after, ())
         touched = []
         for view in views:
-            was = before is not None and was_live and view.admits(before)
-            now_in = is_live and view.admits(after)
-            if was or now_in:
-                view.touch(key, was, now_in, now)
-                touched.append(view)
+            was, now_in = was_live, is_live
+            if moved or view.filtered:  # else it is one that this call is always in
+                was = before is not None and was_live and view.admits(before)
+                now_in = is_live and view.admits(after)
+                if not was and not now_in:
+                    continue
+            if before is None:
+                view.anew(key)
+            view.touch(key, was, now_in, now)
+            touched.append(view)
         return Change(before, after, tuple(touched))
 
     def _count(self, after: Call, now: int) -> None:

@@ -29,6 +29,7 @@ class View:
         "_gone",
         "admits",
         "digest",
+        "filtered",
         "floor",
         "live",
         "predecessor",
@@ -49,8 +50,7 @@ class View:
         self.live = 0
         self.digest = 0
         self.predecessor: tuple[str, int] | None = None  # tag and version before our restart
-        # Of every call, every view that may show it is asked, twice: without filters it is a
-        # comparison.
+        self.filtered = scope.filtered
         self.admits = scope.admits if scope.filtered else _of_company(scope.company_id)
         self._calls = calls
         self._gone: deque[tuple[int, str, int]] = deque()  # (when, key, version), oldest first
@@ -70,6 +70,11 @@ class View:
         else:
             self._gone.append((now, key, version))
         self.digest = digest % DIGEST_MODULUS
+
+    def anew(self, key: str) -> None:
+        """A new call begins under the name of one that was forgotten. Who has not seen the old one
+        go would lay the new one over it: he gets no diff."""
+        self.floor = max(self.floor, self.rows.get(key, 0))
 
     def since(self, version: int) -> Iterator[tuple[str, Call | None, int]]:
         """(key, call or None if it left, version) of all that changed after ``version``, newest

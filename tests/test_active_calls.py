@@ -239,6 +239,21 @@ def tell(table: ActiveCalls, seq: int, call: int, phase: str, **facts: str | Non
     first=Scope("101", states=frozenset({"held"})),
     kept=0,
 )
+@example(  # a forgotten call's name begins a new one, of which less is known
+    happens=[
+        (2, "setup", None, None, "go on"),
+        (1, "setup", None, None, "restart"),
+        (1, "ended", None, None, "go on"),
+        (1, "setup", None, None, "go on"),
+        (1, "setup", None, None, "join"),  # by a client of all calls, who is away from now on
+        (1, "setup", None, None, "go on"),
+        (2, "ended", None, None, "restart"),
+        (1, "setup", None, None, "trim"),
+        (2, "setup", None, None, "go on"),
+    ],
+    first=Scope(),
+    kept=1,
+)
 @settings(max_examples=400, deadline=None)
 def test_a_client_is_right_after_any_restarts_of_ours(
     happens: list[tuple[int, str, str | None, str | None, str]], first: Scope, kept: int
