@@ -4,11 +4,11 @@ three in the morning; checked on the way back, because somebody may have edited 
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 import orjson
 
-from livestate.call import FACTS, PHASES, Call, Mark, Stamp, refold
+from livestate.call import FACTS, Call, Mark, Phase, Stamp, refold
 from livestate.errors import SnapshotUnusable
 
 _WIRE: Final = tuple({"caller": "from", "callee": "to"}.get(name, name) for name in FACTS)
@@ -16,6 +16,11 @@ _NUMBERS: Final = frozenset(
     {"attempt", "setup_at", "progress_at", "answered_at", "ended_at", "sip_code"}
 )
 _SHARED: Final = frozenset({"company_id", "direction", "trunk", "by", "outcome", "sip_reason"})
+_NUMBERS_AT: Final = tuple(at for at, name in enumerate(_WIRE) if name in _NUMBERS)
+_SHARED_AT: Final = tuple(at for at, name in enumerate(_WIRE) if name in _SHARED)
+_GOOD_KINDS: Final[set[tuple[type, ...]]] = set()
+_FACTS: Final = {name: name for name in FACTS}
+_PHASES: Final[dict[str, Phase]] = {phase: phase for phase in get_args(Phase)}
 _SEQ: Final = (1 << 54) - 1
 
 
@@ -54,22 +59,21 @@ def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
     """
     try:
         stored = orjson.loads(data)
-        facts = tuple(_fact(name, stored.get(name)) for name in _WIRE)
-        marks = tuple(
-            Mark(_joined(stamp), sys.intern(phase), _whole(at))  # type: ignore[arg-type]
-            for stamp, phase, at in stored["marks"]
-        )
-        older = {name: _joined(stamp) for name, stamp in stored.get("older", {}).items()}
-        if not all(mark.phase in PHASES for mark in marks):
-            raise ValueError("a mark of an unknown phase")
-        if not marks or not older.keys() <= set(FACTS):
-            raise ValueError("no marks, or stamps of unknown facts")
+        facts = _facts(list(map(stored.get, _WIRE)))
+        marks = tuple([_mark(*told) for told in stored["marks"]])
+        older = stored.get("older")
+        if older is not None:
+            older = {_FACTS[name]: _joined(*stamp) for name, stamp in older.items()}
+        if not marks:
+            raise ValueError("no marks")
+        versions = stored["v"]
+        for version in versions.values():
+            _whole(version)
         call = refold(
             (key, sys.intern(stored["node"]), _text(stored["dialog"]), _text(stored["call_id"])),
-            _joined(stored["stamp"]), marks, older or None,
+            _joined(*stored["stamp"]), marks, older or None,
             _flag(stored.get("unconfirmed")), facts,
         )  # fmt: skip
-        versions = {_text(scope): _whole(v) for scope, v in stored["v"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnapshotUnusable(key, f"{type(error).__name__}: {error}"[:200]) from None
     return call, versions
@@ -80,9 +84,15 @@ def _split(stamp: Stamp) -> tuple[int, int, int]:
     return stamp >> 54, (stamp & _SEQ) >> 1, stamp & 1
 
 
-def _joined(parts: Any) -> Stamp:
-    epoch, seq, listed = parts
-    return _whole(epoch) << 54 | _whole(seq) << 1 | _whole(listed)
+def _joined(epoch: Any, seq: Any, listed: Any) -> Stamp:
+    if not type(epoch) is type(seq) is type(listed) is int or epoch | seq | listed < 0:
+        raise ValueError(f"{[epoch, seq, listed]} is no stamp")
+    stamp: Stamp = epoch << 54 | seq << 1 | listed
+    return stamp
+
+
+def _mark(stamp: Any, phase: Any, at: Any) -> Mark:
+    return Mark(_joined(*stamp), _PHASES[phase], _whole(at))
 
 
 def _whole(value: Any) -> int:
@@ -103,9 +113,18 @@ def _flag(value: Any) -> bool | None:
     return cast("bool | None", value)
 
 
-def _fact(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name in _NUMBERS:
-        return _whole(value)
-    return sys.intern(_text(value)) if name in _SHARED else _text(value)
+def _facts(told: list[Any]) -> tuple[Any, ...]:
+    """What was told of each of :data:`FACTS`, if it may be so: None, or a number or text."""
+    kinds = tuple(map(type, told))
+    if kinds not in _GOOD_KINDS:
+        for name, value in zip(_WIRE, told, strict=True):
+            if value is not None:
+                (_whole if name in _NUMBERS else _text)(value)
+        _GOOD_KINDS.add(kinds)  # fifty thousand calls have a few dozen of them
+    for at in _NUMBERS_AT:
+        if (number := told[at]) is not None and number < 0:
+            raise ValueError(f"{number} is not a whole number")
+    for at in _SHARED_AT:
+        if (text := told[at]) is not None:
+            told[at] = sys.intern(text)
+    return tuple(told)
