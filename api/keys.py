@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import httpx
 import jwt
 import orjson
 from jwt import PyJWK
@@ -58,7 +57,7 @@ class KeySet:
         return self._source is not None and urlsplit(self._source).scheme in ("http", "https")
 
     async def refresh(self) -> None:
-        """Read the source once. Raises OSError, ValueError or httpx.HTTPError."""
+        """Read the source once. Raises OSError or ValueError."""
         if self._source is None:
             return
         if self.remote:
@@ -82,7 +81,7 @@ class KeySet:
         while True:
             try:
                 await self.refresh()
-            except (OSError, ValueError, httpx.HTTPError) as error:
+            except (OSError, ValueError) as error:
                 self.failures += 1
                 if self.failures in (1, 10) or self.failures % 100 == 0:
                     log.error("JWKS: %s; keeping the %d keys we have", error, len(self.keys))
@@ -101,8 +100,13 @@ class KeySet:
 
     @staticmethod
     async def _fetch(url: str) -> bytes:
-        async with httpx.AsyncClient(timeout=5, follow_redirects=False) as client:
-            async with client.stream("GET", url) as response:
+        import httpx  # a tenth of all that a start imports, and most have a file
+
+        try:
+            async with (
+                httpx.AsyncClient(timeout=5, follow_redirects=False) as client,
+                client.stream("GET", url) as response,
+            ):
                 response.raise_for_status()
                 body = b""
                 async for piece in response.aiter_bytes():
@@ -110,6 +114,8 @@ class KeySet:
                     if len(body) > MAX_JWKS_BYTES:
                         raise ValueError("the JWKS is too large")
                 return body
+        except httpx.HTTPError as error:
+            raise OSError(f"{type(error).__name__} {error}") from error
 
 
 class Revocations:

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from typing import Final, NamedTuple, cast
 
 import click
-import httpx
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -196,7 +195,7 @@ async def _keys(settings: Settings) -> Finding:
     keys = KeySet(settings.jwt_jwks)
     try:
         await keys.refresh()
-    except (OSError, ValueError, httpx.HTTPError) as error:
+    except (OSError, ValueError) as error:
         return Finding(
             "bad",
             f"JWKS {settings.jwt_jwks}: {_said(error)}",
