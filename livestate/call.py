@@ -201,7 +201,7 @@ def confirm(call: Call, item: SyncedCall, stamp: Stamp, at: int) -> Call:
         phase = "reroute" if item.state == "trying" else _PHASE_OF_LISTED[item.state]
     if phase is not None:
         return _merged(call, stamp, _with_mark(call.marks, Mark(stamp, phase, at)), facts)
-    if _laid_into(call[_HEAD:], facts) == call[_HEAD:]:
+    if facts == (known := call[_HEAD:]) or _laid_into(known, facts) == known:
         return call
     return _merged(call, stamp, call.marks, facts)
 
