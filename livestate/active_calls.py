@@ -327,21 +327,22 @@ class ActiveCalls:
         """Fill an empty table from what was stored: calls with their versions, and for each
         unfiltered scope (version, floor). Then every live call is unconfirmed: its changes come
         out, for they are news to a client that resumes."""
-        rows: dict[str, list[tuple[int, str]]] = {}
+        rows: dict[str, list[tuple[int, str, bool]]] = {}  # scope → version, key, whether it holds
         for call, versions in calls:
-            self.calls[call.key] = call
+            key, live = call.key, call.live
+            self.calls[key] = call
             self._count(call, now)
             for company, version in versions.items():
-                rows.setdefault(company, []).append((version, call.key))
-                if company not in ("", call.company_id):
-                    self._left.setdefault(call.key, set()).add(company)
+                mine = company in ("", call.company_id)
+                rows.setdefault(company, []).append((version, key, live and mine))
+                if not mine:
+                    self._left.setdefault(key, set()).add(company)
         for company in {*scopes, *rows}:
             view = self.view(Scope(company_id=company or None))
             stored, view.floor = scopes.get(company, (0, 0))
             view.stored_floor = view.floor
             view.version = stored
-            for version, key in sorted(rows.get(company, ())):
-                holds = view.holds(self.calls[key])
+            for version, key, holds in sorted(rows.get(company, ())):
                 if not holds and version <= view.floor:
                     continue  # a tombstone that was trimmed after its call was last written
                 view.rows[key] = version
