@@ -268,7 +268,7 @@ async def _http(app: Quart, listener: socket.socket, ended: Callable[[], Any],
     config.include_server_header = False
     config.accesslog = None
     config.errorlog = logging.getLogger("livestate.http")
-    config.loglevel = "WARNING"
+    config.errorlog.setLevel(logging.WARNING)  # it tells of each handle that it listens
 
     async def until_ended() -> None:
         await ended()

@@ -22,7 +22,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, cast
 
 from hypercorn.asyncio import run as hypercorn_run
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
@@ -84,10 +84,17 @@ class Connection(TCPServer):
         """The door first: who is let in there needs nothing of what comes after."""
         door = self.config.door
         if door is not None:
-            # Hypercorn's own time begins when it is asked; a slow head is not to have both.
-            self._late = self.loop.call_later(self.config.keep_alive_timeout, self.writer.close)
+            # Hypercorn's own time begins when it is asked; a slow head is not to have both. But who
+            # waits for his turn is not slow: we are.
+            last = self.loop.time() + self.config.keep_alive_timeout
+            self._late = self.loop.call_at(last, self.writer.close)
             self._first = await self._first_bytes()
+            self._late.cancel()
+            left = last - self.loop.time()
             await self.config.turns.mine()
+            if self.writer.is_closing():  # lost or too late; Hypercorn would ask for its address
+                return
+            self._late = self.loop.call_later(max(0.0, left), self.writer.close)
             if not self.reader.at_eof() and door(self, self._first):
                 self._late.cancel()
                 return
@@ -140,7 +147,7 @@ class Outlet(asyncio.Protocol):
         self._connection: Connection | None = connection
         # Held because a StreamWriter that is forgotten closes its transport.
         self._writer = connection.writer
-        self._transport = connection.writer.transport
+        self._transport = cast("asyncio.Transport", connection.writer.transport)
         self._follower = follower  # None: no gzip
         self._lost: Callable[[], None] | None = None
         self._rest: Iterator[Frame] | None = None  # written, but the transport is full
@@ -178,6 +185,8 @@ class Outlet(asyncio.Protocol):
             connection.take()
         self._lost = lost
         self._transport.set_protocol(self)
+        # Who said more than a reader keeps, while he waited, is still to be seen to leave.
+        self._transport.resume_reading()
 
     def ready(self) -> bool:
         return self._rest is None and not self.pending and not self.closing

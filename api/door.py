@@ -45,7 +45,10 @@ class Door:
         """Whether the connection is a stream now."""
         if not said.startswith(_BEGINS):
             return False
-        asked = _whole_request(said, connection.config.h11_max_incomplete_size)
+        parser = PlainRequests(
+            h11.SERVER, max_incomplete_event_size=connection.config.h11_max_incomplete_size
+        )
+        asked = _whole_request(parser, said)
         if asked is None:
             return False
         path, _, query = asked.target.partition(b"?")
@@ -61,14 +64,15 @@ class Door:
         if not accepts_stream(request):
             return False
         outlet = Outlet(connection, Follower() if admission.gzip else None)
-        date = connection.config.response_headers("h11")
-        head = _head((*SECURED.items(), *admission.headers.items()), date)
+        more = connection.config.response_headers("h11")
+        if parser.their_state is h11.MUST_CLOSE:  # as he asked, and RFC 9112 §9.6 answers him so
+            more.append((b"Connection", b"close"))
+        head = _head((*SECURED.items(), *admission.headers.items()), more)
         return self._streams.open(admission, outlet, head)
 
 
-def _whole_request(said: bytes, most: int) -> h11.Request | None:
+def _whole_request(parser: PlainRequests, said: bytes) -> h11.Request | None:
     """The request that ``said`` is, if it is one and nothing else: no body, nothing behind it."""
-    parser = PlainRequests(h11.SERVER, max_incomplete_event_size=most)
     try:
         parser.receive_data(said)
         request, end = parser.next_event(), parser.next_event()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,12 +22,14 @@ from tests.harness import STREAM, Node, Stream, bearer, snapshot
 PIECES = (1, 9, 40)  # bytes of the head that come first
 
 
-@pytest.mark.parametrize("encoding", ["identity", "gzip"])
-async def test_the_head_is_the_same_by_every_way(world: World, encoding: str) -> None:
+@pytest.mark.parametrize(
+    "line", ["Accept-Encoding: identity", "Accept-Encoding: gzip", "Connection: close"]
+)
+async def test_the_head_is_the_same_by_every_way(world: World, line: str) -> None:
     async with world.service() as short, world.service(DIRECT="no") as long:
         heads = []
         for service in (short, long):
-            asked = get(STREAM, as_(service.token()), f"Accept-Encoding: {encoding}")
+            asked = get(STREAM, as_(service.token()), line)
             async with connection(service.port) as (reader, writer):
                 writer.write(asked)
                 async with asyncio.timeout(5):
@@ -73,6 +77,23 @@ async def test_who_hung_up_his_side_before_he_was_let_in_leaves_no_stream(world:
                     if stream.dashboard.goodbye is None:
                         return
                 await asyncio.sleep(0.05)
+
+
+async def test_who_is_lost_before_he_said_a_word_is_no_line_in_the_log(world: World) -> None:
+    reset = struct.pack("ii", 1, 0)  # to linger for no time is to be reset
+    async with world.service() as service:
+        lines = service._log.read_text().splitlines()
+        assert sum(f":{service.port}" in line for line in lines) == 1  # where it is served, once
+        for said in (b"", b"GET /live", get(STREAM, as_(service.token()))):
+            with socket.create_connection(("127.0.0.1", service.port)) as client:
+                client.sendall(said)
+                await asyncio.sleep(0.1)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        async with connection(service.port) as (reader, writer), asyncio.timeout(5):
+            writer.write(get(STREAM, as_(service.token())))
+            await reader.readuntil(b"event: snapshot")
+        more = service._log.read_text().splitlines()[len(lines) :]
+        assert not [line for line in more if "Error" in line or "ERROR" in line], more
 
 
 async def test_ninety_come_back_at_once_and_all_are_current(world: World) -> None:
@@ -189,6 +210,39 @@ async def test_who_says_nothing_or_half_a_head_is_closed_in_time(
         async with connection(port) as (reader, writer), asyncio.timeout(5):
             writer.write(said)
             assert await reader.read() == b""
+
+
+async def test_who_said_all_in_time_is_answered_however_many_go_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The time to say something is the client's; the time in the queue is ours."""
+
+    class Crowd(Turns):
+        async def mine(self) -> None:
+            await asyncio.sleep(1.5)  # longer than a connection may say nothing
+
+    monkeypatch.setattr(direct, "Turns", Crowd)
+    async with served(lambda *_: False, monkeypatch) as port:
+        async with connection(port) as (reader, writer), asyncio.timeout(5):
+            writer.write(get("/first"))
+            assert Answer.of(await reader.readuntil(b"\r\n\r\n")).status == 200
+
+
+async def test_who_said_too_much_before_he_was_taken_is_seen_to_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost = asyncio.Event()
+
+    def door(connection: direct.Connection, said: bytes) -> bool:
+        connection.writer.transport.pause_reading()  # as the reader does when it is full
+        direct.Outlet(connection, None).take_over(lost.set)
+        return True
+
+    async with served(door, monkeypatch) as port:
+        async with connection(port) as (_, writer):
+            writer.write(b"anything")
+            await asyncio.sleep(0.1)
+        await asyncio.wait_for(lost.wait(), 5)
 
 
 async def test_the_end_does_not_wait_for_those_who_say_nothing(
