@@ -62,6 +62,7 @@ class Node:
     wants_list: bool = True
     loss: Loss | None = None  # which only a list can mend
     doubted_at: int | None = None  # since when its calls are marked as unconfirmed
+    silent_since: int | None = None  # its last word when they all were marked for its silence
     asked_at: int = 0
     listed_at: int | None = None
     dialogs: int | None = None
@@ -210,11 +211,14 @@ class Nodes:
         (ms): a silent one, all of them (None); one that does not send the list that would mend a
         loss, those last heard of up to a number."""
         for node in self.by_name.values():
-            if node.doubted_at is not None:
-                continue
             if now - max(node.heard_at, since) >= DOUBT_AFTER_MS:
-                node.doubted_at, node.wants_list = now, True
-                yield node, None
+                # Once for each silence: a late word makes one call look sure again.
+                if node.silent_since != node.heard_at:
+                    node.silent_since = node.heard_at
+                    node.doubted_at, node.wants_list = now, True
+                    yield node, None
+            elif node.doubted_at is not None:
+                continue
             elif node.loss and now - max(node.loss.since, since) >= DOUBT_AFTER_MS:
                 node.doubted_at = now
                 yield node, node.loss.highest

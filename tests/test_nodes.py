@@ -141,3 +141,13 @@ def test_a_node_whose_clock_was_set_back_is_silent_then_believed() -> None:
     assert nodes.by_name["n"].epoch == 3
     assert not nodes.stale(20_000)
     assert list(nodes.to_ask(20_000)) == ["n"]
+
+
+def test_a_late_word_of_a_silent_node_vouches_for_no_call_for_ever() -> None:
+    nodes = make()
+    assert [up_to for _, up_to in nodes.to_doubt(15_000, 0)] == [None]
+    assert not list(nodes.to_doubt(16_000, 0))
+    nodes.hear("n", 1, 2, 16_500, numbered=True)  # of one call, which looks sure again
+    assert not list(nodes.to_doubt(31_000, 0))
+    assert [up_to for _, up_to in nodes.to_doubt(31_500, 0)] == [None]
+    assert not list(nodes.to_doubt(32_000, 0))
