@@ -100,7 +100,7 @@ class KeySet:
 
     @staticmethod
     async def _fetch(url: str) -> bytes:
-        import httpx  # a tenth of all that a start imports, and most have a file
+        import httpx  # pages wait for what a start imports, and most keys are in a file
 
         try:
             async with (

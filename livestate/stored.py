@@ -120,7 +120,7 @@ def _facts(told: list[Any]) -> tuple[Any, ...]:
         for name, value in zip(_WIRE, told, strict=True):
             if value is not None:
                 (_whole if name in _NUMBERS else _text)(value)
-        _GOOD_KINDS.add(kinds)  # fifty thousand calls have a few dozen of them
+        _GOOD_KINDS.add(kinds)  # most calls share theirs with many others
     for at in _NUMBERS_AT:
         if (number := told[at]) is not None and number < 0:
             raise ValueError(f"{number} is not a whole number")
