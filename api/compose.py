@@ -191,8 +191,8 @@ class Livestate:
 
 def calm_collector() -> None:
     """Calls are plain tuples that die by their reference count: the cycle collector would walk
-    all of them again and again, a fifth of the time at 40,000 events a second. What is here by
-    now stays for good: it is not even walked once, which would hold the start up."""
+    all of them again and again. What is here by now stays for good: it is not even walked once,
+    which would hold the start up."""
     gc.freeze()
     gc.enable()
     gc.set_threshold(50_000, 20, 100)
