@@ -153,7 +153,7 @@ class Livestate:
                             "silent_ms": now - node.heard_at, "missing": len(node.missing),
                             "stale": now - node.heard_at >= self.nodes.stale_after,
                             "waiting_for_list": node.wants_list, "dialogs": node.dialogs,
-                            "doubted_ms": node.doubted_at and now - node.doubted_at,
+                            "doubted_ms": now - node.doubts[0].at if node.doubts else None,
                             "calls": self.table.calls_of(node.name)}
                 for node in self.nodes.by_name.values()
             },

@@ -92,7 +92,7 @@ class Numbers(Collector):
         yield _gauge("livestate_loop_lag_worst_seconds", "The worst since the start.",
                      self.watch.worst_lag_seconds)  # fmt: skip
         yield _gauge("livestate_nodes_doubted", "SIP nodes whose calls are marked unconfirmed.",
-                     sum(node.doubted_at is not None
+                     sum(bool(node.doubts)
                          for node in self.nodes.by_name.values()))  # fmt: skip
         yield _gauge("livestate_sse_subscribers", "Open streams.", len(self.streams))
         yield _counters("livestate_sse_resumes", "How streams began.", "result",

@@ -142,11 +142,11 @@ class ActiveCalls:
             return None
         return self._change(before, lose(before, stamp, now), now)
 
-    def unconfirmed(self, node: str) -> Iterator[Call]:
-        """A node's live calls that are in doubt."""
+    def unconfirmed(self, node: str, up_to: Stamp) -> Iterator[Call]:
+        """A node's live calls that are in doubt and were not heard of after ``up_to``."""
         for key in self._of_node.get(node, ()):
             call = self.calls[key]
-            if call.unconfirmed:
+            if call.unconfirmed and call.stamp <= up_to:
                 yield call
 
     def restarted(self, node: str, now: int, since: Stamp = -1) -> Iterator[Change]:

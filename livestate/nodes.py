@@ -6,6 +6,7 @@ a complete list of dialogs (``sync``) mends what was lost. Pure: ``now`` comes i
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -23,9 +24,20 @@ DOUBT_AFTER_MS: Final = 15_000
 
 
 class Loss(NamedTuple):
-    """Something of a node was lost: since when we know (ms), and the last number before that."""
+    """Something of a node was lost: since when we know (ms), and up to which number."""
 
     since: int
+    highest: int
+
+
+class Doubt(NamedTuple):
+    """Since when (ms) nobody vouches for a node's calls that were last heard of up to a number.
+
+    Each has its own time: a call is given up a stated time after it was marked, neither earlier
+    for a doubt that was there before its own, nor never for one that came after."""
+
+    at: int
+    epoch: int
     highest: int
 
 
@@ -60,9 +72,9 @@ class Node:
     missing: dict[int, int] = field(default_factory=dict)  # number → since when (ms)
     given_up: set[int] = field(default_factory=set)  # numbers that are not waited for any more
     wants_list: bool = True
-    loss: Loss | None = None  # which only a list can mend
-    doubted_at: int | None = None  # since when its calls are marked as unconfirmed
-    silent_since: int | None = None  # its last word when they all were marked for its silence
+    loss: Loss | None = None  # which only a list can mend, and which has put no call in doubt yet
+    doubts: deque[Doubt] = field(default_factory=deque)  # which only a list can end; oldest first
+    silent_since: int | None = None  # its last word when all calls were marked for its silence
     asked_at: int = 0
     listed_at: int | None = None
     dialogs: int | None = None
@@ -92,18 +104,36 @@ class Node:
         if last - self.highest > MAX_MISSING:
             self.missing.clear()
             self.first = last + 1
-            self.lose(now)
+            self.lose(now, last)
         else:
             for number in range(self.highest + 1, last + 1):
                 self.missing[number] = now
             if len(self.missing) > MAX_MISSING:
                 self.give_up(last)
-                self.lose(now)
+                self.lose(now, last)
 
-    def lose(self, now: int) -> None:
-        """Something is lost for good: only a list can tell what is live."""
+    def lose(self, now: int, last: int = 0) -> None:
+        """Something up to ``last``, or up to now, is lost for good: only a list can tell what is
+        live."""
         self.wants_list = True
-        self.loss = Loss(self.loss.since if self.loss else now, self.highest)
+        self.loss = Loss(self.loss.since if self.loss else now, max(self.highest, last))
+
+    def doubt(self, now: int) -> None:
+        """What was heard of up to now is in doubt from now on."""
+        self.doubts.append(Doubt(now, self.epoch, self.loss.highest if self.loss else self.highest))
+        self.loss = None
+
+    def listed(self, seq: int, now: int) -> None:
+        """A list of this epoch, true at ``seq``, is complete. One that was taken before the last
+        loss cannot have mended that."""
+        self.listed_at = now
+        while self.doubts and (self.doubts[0].epoch, self.doubts[0].highest) <= (self.epoch, seq):
+            self.doubts.popleft()
+        if self.loss and self.loss.highest > seq:
+            self.loss = Loss(now, self.loss.highest)
+        else:
+            self.loss = None
+        self.wants_list = self.loss is not None or bool(self.doubts)
 
     def give_up(self, up_to: int) -> None:
         """Stop waiting for numbers up to ``up_to``. One that comes all the same is no duplicate:
@@ -146,13 +176,15 @@ class Nodes:
             node.heard_at = now
             return IN_ORDER
         if node is None or epoch > node.epoch:
-            restarted = node is not None
+            before = node
             # A heartbeat may overtake the event whose number it repeats.
             first = seq if numbered else seq + 1
             node = self.by_name[name] = Node(name, epoch, first, highest=seq, heard_at=now)
-            if restarted:
+            if before is not None:
+                # A node that restarts again and again without a list puts nothing off by that.
+                node.doubts, node.loss = before.doubts, before.loss
                 node.lose(now)
-            return Heard(True, restarted)
+            return Heard(True, before is not None)
         if epoch < node.epoch:
             # Late, from before the restart: its fold knows what to do. But it is no sign of life;
             # and where nothing else is heard, the node restarted with its clock set back.
@@ -183,9 +215,7 @@ class Nodes:
         if len(node.listing.parts) < part.parts:
             return None
         complete, node.listing = node.listing.keys, None
-        node.wants_list = False
-        node.loss = node.doubted_at = None
-        node.listed_at = now
+        node.listed(part.seq, now)
         node.give_up(part.seq)
         return complete
 
@@ -215,10 +245,19 @@ class Nodes:
                 # Once for each silence: a late word makes one call look sure again.
                 if node.silent_since != node.heard_at:
                     node.silent_since = node.heard_at
-                    node.doubted_at, node.wants_list = now, True
+                    node.loss, node.wants_list = None, True
+                    node.doubt(now)
                     yield node, None
-            elif node.doubted_at is not None:
-                continue
             elif node.loss and now - max(node.loss.since, since) >= DOUBT_AFTER_MS:
-                node.doubted_at = now
-                yield node, node.loss.highest
+                node.doubt(now)
+                yield node, node.doubts[-1].highest
+
+    def to_give_up(self, now: int, after: int) -> Iterator[tuple[Node, Doubt]]:
+        """Nodes with a doubt that no list has ended for ``after`` ms: what is still marked, and
+        was last heard of up to there, is over."""
+        for node in self.by_name.values():
+            doubts = node.doubts
+            while len(doubts) > 1 and now - doubts[1].at >= after:
+                doubts.popleft()  # the later one is of more calls
+            if doubts and now - doubts[0].at >= after:
+                yield node, doubts[0]

@@ -151,3 +151,67 @@ def test_a_late_word_of_a_silent_node_vouches_for_no_call_for_ever() -> None:
     assert not list(nodes.to_doubt(31_000, 0))
     assert [up_to for _, up_to in nodes.to_doubt(31_500, 0)] == [None]
     assert not list(nodes.to_doubt(32_000, 0))
+
+
+def doubted(nodes: Nodes, now: int) -> list[int | None]:
+    return [up_to for _, up_to in nodes.to_doubt(now, 0)]
+
+
+def given_up(nodes: Nodes, now: int, after: int = 100_000) -> list[int]:
+    return [doubt.highest for _, doubt in nodes.to_give_up(now, after)]
+
+
+def test_a_node_that_never_lists_is_doubted_for_each_loss_and_each_doubt_has_its_own_time() -> None:
+    nodes = make()
+    seq = 1
+    for now in range(0, 200_000, 1_000):
+        seq += 2 if now in (10_000, 50_000) else 1  # two losses, and a word every second
+        nodes.hear("n", 1, seq, now, numbered=True)
+        asked(nodes, now)
+        if told := doubted(nodes, now):
+            # Known a second after it came about, when one more had been heard.
+            assert told == [{26_000: 14, 66_000: 55}[now]]
+        if now < 126_000:
+            assert not given_up(nodes, now)
+        elif now < 166_000:
+            assert given_up(nodes, now) == [14]
+        else:
+            assert given_up(nodes, now) == [55]
+    listed(nodes, seq)
+    assert not given_up(nodes, 400_000)
+
+
+def test_a_node_that_restarts_again_and_again_puts_nothing_off_by_that() -> None:
+    nodes = make()
+    for epoch in range(2, 80):
+        now = epoch * 2_000
+        nodes.hear("n", epoch, 0, now, numbered=False)
+        asked(nodes, now)
+        doubted(nodes, now)
+    assert [doubt.epoch for _, doubt in nodes.to_give_up(156_000, 120_000)]
+    assert len(nodes.by_name["n"].doubts) < 12
+    listed(nodes, 0, epoch=79)
+    assert not given_up(nodes, 400_000)
+
+
+def test_a_list_from_before_a_loss_does_not_mend_it() -> None:
+    nodes = make()
+    nodes.hear("n", 1, 9, 10, numbered=True)
+    assert asked(nodes, 2_000) == ["n"]
+    listed(nodes, 5)  # on its way when 6 to 8 were lost
+    assert asked(nodes, 4_000) == ["n"]
+    listed(nodes, 9)
+    assert asked(nodes, 6_000) == []
+    assert not doubted(nodes, 14_000)
+
+
+def test_a_list_from_before_a_doubt_does_not_end_it() -> None:
+    nodes = make()
+    nodes.hear("n", 1, 9, 10, numbered=True)
+    asked(nodes, 2_000)
+    nodes.hear("n", 1, 10, 10_000, numbered=True)
+    assert doubted(nodes, 17_000) == [9]
+    listed(nodes, 5)
+    assert given_up(nodes, 117_000) == [9]
+    listed(nodes, 9)
+    assert not given_up(nodes, 117_000)

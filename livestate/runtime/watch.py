@@ -117,13 +117,12 @@ class Watch:
 
     async def _give_up(self, now: int) -> None:
         """Say of calls in doubt for too long that they are lost; again until it comes back."""
-        for node in tuple(self._nodes.by_name.values()):
-            if node.doubted_at is None or now - node.doubted_at < self._reap_ms:
-                continue
+        for node, doubt in list(self._nodes.to_give_up(now, self._reap_ms)):
             if now - self._gave_up.get(node.name, -GIVE_UP_AGAIN_MS) < GIVE_UP_AGAIN_MS:
                 continue
             self._gave_up[node.name] = now
-            for call in tuple(islice(self._table.unconfirmed(node.name), GIVE_UP_AT_ONCE)):
+            up_to = stamp_of(doubt.epoch, doubt.highest, listed=True)
+            for call in tuple(islice(self._table.unconfirmed(node.name, up_to), GIVE_UP_AT_ONCE)):
                 await self._feed.give_up(call, node.highest, node.epoch, now)
 
     def _listen_anew(self, now: int, since: int) -> None:

@@ -21,6 +21,7 @@ class Load:
     def __init__(self, traffic: Traffic, start: int) -> None:
         self.network = Network(traffic, start)
         self.dead: set[str] = set()
+        self.mute: set[str] = set()  # nodes whose lists never arrive
         self.dropped = 0
         self.done = False
         self._held_at: int | None = None
@@ -46,11 +47,11 @@ class Load:
             self._behind += self._now - self._held_at
             self._held_at = None
 
-    def drop(self, phase: str, company: str | None = None) -> None:
+    def drop(self, phase: str, company: str | None = None, node: str | None = None) -> None:
         """Lose the next event of this phase that is of a call with a dialog."""
         self._drop.append(
             lambda said: said.get("phase") == phase and "dialog" in said
-            and company in (None, said.get("company_id"))
+            and company in (None, said.get("company_id")) and node in (None, said["node"])
         )  # fmt: skip
 
     def die(self, node: str) -> None:
@@ -89,7 +90,7 @@ class Load:
                 yield outgoing
 
     def listing(self, node: str, now: int) -> Iterator[Outgoing]:
-        if node not in self.dead:
+        if node not in self.dead | self.mute:
             yield from self.network.listing(node, now)
 
     def _beats(self, now: int) -> Iterator[Outgoing]:
@@ -101,6 +102,8 @@ class Load:
                     yield Outgoing(SUBJECT_PREFIX + "heartbeat", told)
 
     def _lost(self, message: dict[str, Any]) -> bool:
+        if message["phase"] == "sync" and message["node"] in self.mute:
+            return True
         for wanted in self._drop:
             if wanted(message):
                 self._drop.remove(wanted)

@@ -88,6 +88,32 @@ async def test_S_G_a_node_comes_back_with_its_clock_an_hour_behind(rigs: Rigs, r
 
 
 @pytest.mark.slow
+async def test_G_a_node_beats_and_never_lists_while_two_ends_are_lost(rigs: Rigs, row: Row) -> None:
+    """What nobody mends is given up: the second ghost as the first, each in its own time."""
+    busy = Traffic(cps=10, talk_seconds=3, ring_seconds=0.5)
+    async with rigs(traffic=busy, walls=20, cdrs=False, REAP_SECONDS="2") as rig:
+
+        def ghosts() -> bool:
+            return any(wall.shows() - rig.load.truth(wall.company) for wall in rig.walls)
+
+        row.inject("sim-1 answers for no list; twice an end is lost, and no CDR tells it")
+        rig.load.mute.add("sim-1")
+        for lost in (1, 2):
+            rig.load.drop("ended", node="sim-1")
+            await rig.until(lambda n=lost: rig.load.dropped == n, 20, lambda: "nothing is lost")  # type: ignore[misc]
+            await asyncio.sleep(2)  # its gap is known, by what comes after it
+            rig.load.hold()
+            assert ghosts()
+            gone = await rig.until(lambda: not ghosts(), 25, lambda: "a ghost is shown")
+            row.tell(f"ghost {lost} gone after {gone:.1f} s")
+            rig.load.go_on()
+            await asyncio.sleep(2)
+        rig.load.mute.clear()
+        row.heals(await rig.heals())
+        await rig.holds(revived=True)
+
+
+@pytest.mark.slow
 async def test_G_the_stream_of_cdrs_is_deleted_and_made_anew(rigs: Rigs, row: Row) -> None:
     async with rigs(traffic=Traffic(cps=10, talk_seconds=1, ring_seconds=0.3), walls=20) as rig:
         before = await rig.risen("livestate_cdrs_received_total", await metrics(rig.service), 20)
