@@ -223,25 +223,29 @@ async def compresses(contestant: Livestate) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """One slow client among 1,000: the others without it, and with it."""
+    """One slow client among 1,000: p99 of the others without it, and with it, a round each."""
 
-    p99_alone: float
-    p99_beside: float
+    alone: list[float]
+    beside: list[float]
     behind: int
     skipped: int
     caught_up: bool
 
 
 async def one_slow(clients: int = CLIENTS, rate: float = 20, seconds: float = 5) -> Slow:
-    """One that never reads, its pipe full; A B B A, and the smaller of each. At the end it reads
-    on: it must be current, and have skipped the middle."""
+    """One that never reads, its pipe full; A B B A twice. At the end it reads on: it must be
+    current, and have skipped the middle.
+
+    The smallest of each counts: a round has 100 frames, so that one moment in which the machine did
+    something else is its p99, and rounds without a slow client differ as much as those with one.
+    """
     async with Livestate() as contestant, Receiver() as receiver, Receiver() as other:
         await joined(contestant, receiver, clients)
         alone: list[float] = []
         beside: list[float] = []
         behind = 0
         skipped, caught_up = 0, True
-        for with_slow in (False, True, True, False):
+        for with_slow in (False, True, True, False) * 2:
             if with_slow:
                 await other.connect(contestant.address, contestant.requests(1), reads=False)
                 # More than its pipe holds, to everybody: from here on it lags.
@@ -262,7 +266,7 @@ async def one_slow(clients: int = CLIENTS, rate: float = 20, seconds: float = 5)
                 caught_up &= not late
                 skipped += frames - (await other.report()).deliveries
                 await other.close_all()
-        return Slow(min(alone), min(beside), behind, skipped, caught_up)
+        return Slow(alone, beside, behind, skipped, caught_up)
 
 
 @dataclass(frozen=True, slots=True)
