@@ -103,8 +103,7 @@ class Livestate:
             self._restore(loaded)
 
     def _restore(self, loaded: Loaded) -> None:
-        for change in self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, steady_ms()):
-            self.projection.note(change)
+        self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, steady_ms())
         self.kpis.take_back(self.table.calls.values())
         for node, stamp in self.table.positions().items():
             epoch, seq = stamp >> 54, (stamp & (1 << 54) - 1) >> 1

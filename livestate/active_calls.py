@@ -28,7 +28,7 @@ from livestate.call import (
 )
 from livestate.errors import Rejected
 from livestate.events import CallPhase, SyncedCall
-from livestate.view import DIGEST_MODULUS, View
+from livestate.view import View
 
 ALL_CALLS: Final = Scope()
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
@@ -323,14 +323,14 @@ class ActiveCalls:
         scopes: dict[str, tuple[int, int]],
         predecessor: str,
         now: int,
-    ) -> Iterator[Change]:
+    ) -> None:
         """Fill an empty table from what was stored: calls with their versions, and for each
-        unfiltered scope (version, floor). Then every live call is unconfirmed: its changes come
-        out, for they are news to a client that resumes."""
+        unfiltered scope (version, floor). Whether its calls live, only a node's next list can tell:
+        all are unconfirmed, which is news to a client that resumes."""
         rows: dict[str, list[tuple[int, str, bool]]] = {}  # scope → version, key, whether it holds
         for call, versions in calls:
             key, live = call.key, call.live
-            self.calls[key] = call
+            self.calls[key] = unconfirm(call) if live else call
             self._count(call, now)
             for company, version in versions.items():
                 mine = company in ("", call.company_id)
@@ -339,21 +339,6 @@ class ActiveCalls:
                     self._left.setdefault(key, set()).add(company)
         for company in {*scopes, *rows}:
             view = self.view(Scope(company_id=company or None))
-            stored, view.floor = scopes.get(company, (0, 0))
-            view.stored_floor = view.floor
-            view.version = stored
-            for version, key, holds in sorted(rows.get(company, ())):
-                if not holds and version <= view.floor:
-                    continue  # a tombstone that was trimmed after its call was last written
-                view.rows[key] = version
-                view.version = max(view.version, version)
-                if holds:
-                    view.live += 1
-                    view.digest = (view.digest + version) % DIGEST_MODULUS
-                else:
-                    view._gone.append((now, key, version))
-            # A row may be newer than the stored version (a flush in parts that was cut off); who
-            # resumes from that version gets it, because its own version is higher.
-            view.predecessor = (self.tag_of(view.scope, predecessor), stored)
-        for node in tuple(self._of_node):
-            yield from self.restarted(node, now)
+            version, view.floor = scopes.get(company, (0, 0))
+            view.predecessor = (self.tag_of(view.scope, predecessor), version)
+            view.take_back(sorted(rows.get(company, ())), version, now)

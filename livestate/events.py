@@ -43,7 +43,12 @@ LiveState: TypeAlias = Literal["trying", "ringing", "early", "answered", "held"]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(
-        frozen=True, strict=True, extra="ignore", validate_by_name=True, validate_by_alias=True
+        frozen=True,
+        strict=True,
+        extra="ignore",
+        validate_by_name=True,
+        validate_by_alias=True,
+        defer_build=True,  # only the adapters below are used, and they build what they need
     )
 
 

@@ -22,6 +22,7 @@ _GOOD_KINDS: Final[set[tuple[type, ...]]] = set()
 _FACTS: Final = {name: name for name in FACTS}
 _PHASES: Final[dict[str, Phase]] = {phase: phase for phase in get_args(Phase)}
 _SEQ: Final = (1 << 54) - 1
+_new: Final = tuple.__new__
 
 
 def score(call: Call) -> int:
@@ -60,7 +61,7 @@ def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
     try:
         stored = orjson.loads(data)
         facts = _facts(list(map(stored.get, _WIRE)))
-        marks = tuple([_mark(*told) for told in stored["marks"]])
+        marks = _marks(stored["marks"])
         older = stored.get("older")
         if older is not None:
             older = {_FACTS[name]: _joined(*stamp) for name, stamp in older.items()}
@@ -68,7 +69,8 @@ def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
             raise ValueError("no marks")
         versions = stored["v"]
         for version in versions.values():
-            _whole(version)
+            if type(version) is not int or version < 0:
+                raise ValueError(f"{version!r} is no version")
         call = refold(
             (key, sys.intern(stored["node"]), _text(stored["dialog"]), _text(stored["call_id"])),
             _joined(*stored["stamp"]), marks, older or None,
@@ -91,8 +93,17 @@ def _joined(epoch: Any, seq: Any, listed: Any) -> Stamp:
     return stamp
 
 
-def _mark(stamp: Any, phase: Any, at: Any) -> Mark:
-    return Mark(_joined(*stamp), _PHASES[phase], _whole(at))
+def _marks(told: Any) -> tuple[Mark, ...]:
+    # Spelled out: a call has several, and tens of thousands of calls hold up a start.
+    marks = []
+    for (epoch, seq, listed), phase, at in told:
+        if (
+            not type(epoch) is type(seq) is type(listed) is type(at) is int
+            or (epoch | seq | listed | at) < 0
+        ):
+            raise ValueError(f"{[epoch, seq, listed, at]} is no mark")
+        marks.append(_new(Mark, (epoch << 54 | seq << 1 | listed, _PHASES[phase], at)))
+    return tuple(marks)
 
 
 def _whole(value: Any) -> int:

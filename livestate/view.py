@@ -7,7 +7,7 @@ only: a number for all would tell every company how busy the others are.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from livestate.access import Scope
@@ -70,6 +70,27 @@ class View:
         else:
             self._gone.append((now, key, version))
         self.digest = digest % DIGEST_MODULUS
+
+    def take_back(self, stored: Iterable[tuple[int, str, bool]], version: int, now: int) -> None:
+        """Fill an empty view that was at ``version`` with (version, key, whether the call is in
+        it), oldest first. All calls in it have changed since: they come behind all that is gone.
+
+        A row may be newer than ``version`` (a flush in parts that was cut off); who resumes from
+        there gets it, because its own version is higher.
+        """
+        self.stored_floor = self.floor
+        up = []
+        for at, key, holds in stored:
+            version = max(version, at)
+            if holds:
+                up.append(key)
+            elif at > self.floor:  # else it was trimmed after its call was last written
+                self.rows[key] = at
+                self._gone.append((now, key, at))
+        self.rows |= zip(up, range(version + 1, version + 1 + len(up)), strict=True)
+        self.live = len(up)
+        self.version = version + self.live
+        self.digest = sum(range(version + 1, self.version + 1)) % DIGEST_MODULUS
 
     def anew(self, key: str) -> None:
         """A new call begins under the name of one that was forgotten. Who has not seen the old one

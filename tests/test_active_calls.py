@@ -188,7 +188,7 @@ def restarted(old: ActiveCalls, epoch: str) -> ActiveCalls:
         view.scope.company_id or "": (view.version, view.stored_floor)
         for view in old.views() if not view.scope.filtered
     }  # fmt: skip
-    list(table.restore([decode(*one) for one in stored], scopes, old.epoch, 1))
+    table.restore([decode(*one) for one in stored], scopes, old.epoch, 1)
     return table
 
 

@@ -48,8 +48,7 @@ class World:
         self.chance = Random(epoch)
         self.seq = 0
         if loaded is not None:
-            for change in self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, 1):
-                self.note(change)
+            self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, 1)
             self.seq = max((s >> 1 & 2**53 - 1 for s in self.table.positions().values()), default=0)
 
     def note(self, change: Change | None) -> None:
