@@ -17,6 +17,9 @@ GAP_MATURES_MS: Final = 1_000  # arrivals swap by a few numbers; a gap is a loss
 GAP_MATURES_NUMBERS: Final = 64
 MAX_MISSING: Final = 10_000  # more is not a gap but a node we have not heard for long
 ASK_AGAIN_MS: Final = 2_000
+# A list that begins to come in so soon after a loss may have been taken before it. After that it is
+# the node's last word, also where somebody told a number that the node has never reached.
+ON_ITS_WAY_MS: Final = 5_000
 LIST_OVERDUE_MS: Final = 90_000  # nodes send their list every 30 to 60 s
 # Without a word, or without the list that would mend a loss: longer than our own NATS connection
 # needs to notice that it is half-open, or all calls of all nodes would be marked for a moment.
@@ -24,9 +27,11 @@ DOUBT_AFTER_MS: Final = 15_000
 
 
 class Loss(NamedTuple):
-    """Something of a node was lost: since when we know (ms), and up to which number."""
+    """Something of a node was lost: since when we know (ms), when we last learned of more, and up
+    to which number."""
 
     since: int
+    again: int
     highest: int
 
 
@@ -56,6 +61,7 @@ class Listing:
     """Parts of one list of dialogs as they come in."""
 
     sync_id: str
+    began: int  # when its first part came (ms)
     parts: set[int] = field(default_factory=set)
     keys: set[str] = field(default_factory=set)
 
@@ -116,24 +122,23 @@ class Node:
         """Something up to ``last``, or up to now, is lost for good: only a list can tell what is
         live."""
         self.wants_list = True
-        self.loss = Loss(self.loss.since if self.loss else now, max(self.highest, last))
+        since = self.loss.since if self.loss else now
+        self.loss = Loss(since, now, max(self.highest, last))
 
     def doubt(self, now: int) -> None:
         """What was heard of up to now is in doubt from now on."""
         self.doubts.append(Doubt(now, self.epoch, self.loss.highest if self.loss else self.highest))
         self.loss = None
 
-    def listed(self, seq: int, now: int) -> None:
-        """A list of this epoch, true at ``seq``, is complete. One that was taken before the last
-        loss cannot have mended that."""
+    def listed(self, seq: int, began: int, now: int) -> None:
+        """A list of this epoch, true at ``seq``, is complete. It ends all doubt, but one that was
+        taken before a loss has not mended that."""
         self.listed_at = now
-        while self.doubts and (self.doubts[0].epoch, self.doubts[0].highest) <= (self.epoch, seq):
-            self.doubts.popleft()
-        if self.loss and self.loss.highest > seq:
-            self.loss = Loss(now, self.loss.highest)
-        else:
+        self.doubts.clear()
+        loss = self.loss
+        if loss and (seq >= loss.highest or began - loss.again >= ON_ITS_WAY_MS):
             self.loss = None
-        self.wants_list = self.loss is not None or bool(self.doubts)
+        self.wants_list = self.loss is not None
 
     def give_up(self, up_to: int) -> None:
         """Stop waiting for numbers up to ``up_to``. One that comes all the same is no duplicate:
@@ -209,15 +214,15 @@ class Nodes:
         if part.epoch != node.epoch or part.part > part.parts:
             return None
         if node.listing is None or node.listing.sync_id != part.sync_id:
-            node.listing = Listing(part.sync_id)
+            node.listing = Listing(part.sync_id, now)
         node.listing.parts.add(part.part)
         node.listing.keys |= keys
         if len(node.listing.parts) < part.parts:
             return None
-        complete, node.listing = node.listing.keys, None
-        node.listed(part.seq, now)
+        listing, node.listing = node.listing, None
+        node.listed(part.seq, listing.began, now)
         node.give_up(part.seq)
-        return complete
+        return listing.keys
 
     def to_ask(self, now: int) -> Iterator[str]:
         """Nodes that must send their list: new to us, restarted, or with a loss."""

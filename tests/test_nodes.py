@@ -18,10 +18,10 @@ def make() -> Nodes:
     return nodes
 
 
-def listed(nodes: Nodes, seq: int, **told: Any) -> set[str] | None:
+def listed(nodes: Nodes, seq: int, at: int = 0, **told: Any) -> set[str] | None:
     facts = {"epoch": 1, "sync_id": f"s{seq}", "part": 1, "parts": 1, "calls": ()} | told
     part = Sync(v=1, phase="sync", node="n", seq=seq, ts=1_795_000_000_000, **facts)
-    return nodes.collect(part, set(), 0)
+    return nodes.collect(part, set(), at)
 
 
 def asked(nodes: Nodes, now: int) -> list[str]:
@@ -198,20 +198,30 @@ def test_a_list_from_before_a_loss_does_not_mend_it() -> None:
     nodes = make()
     nodes.hear("n", 1, 9, 10, numbered=True)
     assert asked(nodes, 2_000) == ["n"]
-    listed(nodes, 5)  # on its way when 6 to 8 were lost
+    listed(nodes, 5, at=2_100)  # on its way when 6 to 8 were lost
     assert asked(nodes, 4_000) == ["n"]
-    listed(nodes, 9)
+    listed(nodes, 9, at=4_100)
     assert asked(nodes, 6_000) == []
     assert not doubted(nodes, 14_000)
 
 
-def test_a_list_from_before_a_doubt_does_not_end_it() -> None:
+def test_who_lists_is_believed_though_a_number_was_told_that_it_never_reached() -> None:
+    nodes = make()
+    nodes.hear("n", 1, 10**9, 10, numbered=False)  # forged, or broken
+    for now in range(2_000, 100_000, 2_000):
+        if asked(nodes, now):
+            listed(nodes, 1, at=now + 10)
+        nodes.hear("n", 1, 1, now, numbered=False)
+        assert not doubted(nodes, now)
+    assert asked(nodes, 100_000) == []
+
+
+def test_a_list_ends_all_doubt() -> None:
     nodes = make()
     nodes.hear("n", 1, 9, 10, numbered=True)
     asked(nodes, 2_000)
     nodes.hear("n", 1, 10, 10_000, numbered=True)
     assert doubted(nodes, 17_000) == [9]
-    listed(nodes, 5)
     assert given_up(nodes, 117_000) == [9]
-    listed(nodes, 9)
+    listed(nodes, 10, at=117_000)
     assert not given_up(nodes, 117_000)
