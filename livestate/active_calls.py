@@ -332,6 +332,8 @@ class ActiveCalls:
             key, live = call.key, call.live
             self.calls[key] = unconfirm(call) if live else call
             self._count(call, now)
+            if live:  # whatever somebody did to its versions, it is in these
+                versions = dict.fromkeys(("", call.company_id or ""), 0) | versions
             for company, version in versions.items():
                 mine = company in ("", call.company_id)
                 rows.setdefault(company, []).append((version, key, live and mine))

@@ -553,3 +553,65 @@ async def test_a_record_that_is_none_loses_only_itself(make: Make) -> None:
     assert loaded is not None
     assert loaded.unusable == 1
     assert len(loaded.calls) == len(world.table.calls) - 1
+
+
+@pytest.mark.parametrize("edit", [
+    {"secret": "z" * 32}, {"secret": "0"}, {"secret": b"\xff" * 32}, {"epoch": b"\xff"},
+    {"epoch": ""},
+])  # fmt: skip
+async def test_an_edited_name_of_the_table_is_a_start_without_it(
+    make: Make, edit: dict[str, str | bytes]
+) -> None:
+    world = make()
+    world.churn(100)
+    await world.projection.flush()
+    await world.redis.hset("{active_calls}:meta", mapping=edit)
+    assert await load(world.redis) is None
+
+
+async def test_an_edited_version_of_a_scope_is_none(make: Make) -> None:
+    world = make()
+    world.churn(100)
+    await world.projection.flush()
+    await world.redis.hset("{active_calls}:scopes", "version:", "9" * 5_000)
+    loaded = await load(world.redis)
+    assert loaded is not None
+    assert loaded.scopes[""][0] == 0
+
+
+async def test_a_call_that_ends_while_we_load_is_taken_back_once(make: Make) -> None:
+    writer = make()
+    writer.churn(100)
+    await writer.projection.flush()
+    up = [call for call in writer.table.calls.values() if call.live]
+    calls = await writer.redis.hgetall("{active_calls}:calls")
+    for call in up[:3]:
+        told = event("ended", 10_000, dialog=call.dialog, call_id=call.call_id)
+        writer.note(writer.table.apply(told, 10_000))
+    await writer.projection.flush()
+    # As a scan shows it that began before this flush and ended after it.
+    await writer.redis.hset("{active_calls}:calls", mapping=calls)
+    loaded = await load(writer.redis)
+    assert loaded is not None
+    proves_itself(make(epoch="b" * 16, loaded=loaded).table, live=len(up) - 3)
+
+
+async def test_a_call_whose_versions_were_edited_is_still_seen(make: Make) -> None:
+    writer = make()
+    writer.churn(100)
+    await writer.projection.flush()
+    up = [call for call in writer.table.calls.values() if call.live]
+    for call, versions in ((up[0], {}), (up[1], {"elsewhere": 7}), (up[2], {"": 3})):
+        await writer.redis.hset("{active_calls}:calls", call.key, encode(call, versions))
+    loaded = await load(writer.redis)
+    assert loaded is not None
+    proves_itself(make(epoch="b" * 16, loaded=loaded).table, live=len(up))
+
+
+def proves_itself(table: ActiveCalls, live: int) -> None:
+    """What a heartbeat tells of each scope is what its snapshot holds."""
+    assert table.live == live == len(shown(table, None))
+    for view in table.views():
+        held = shown(table, view.scope.company_id)
+        assert (view.live, view.digest) == (len(held), sum(held.values()))
+        assert set(held) == {key for key, call in table.calls.items() if view.holds(call)}

@@ -52,10 +52,25 @@ async def load(redis: Redis) -> Loaded | None:
     if await cast("Awaitable[bytes]", redis.type(META)) != b"hash":
         return None
     meta = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(META))
-    if not meta.get(b"epoch") or len(meta.get(b"secret", b"")) != 32:
+    try:
+        epoch, secret = meta[b"epoch"].decode(), bytes.fromhex(meta[b"secret"].decode())
+    except (KeyError, ValueError):
+        epoch, secret = "", b""
+    if not epoch or len(secret) != 16:
         log.warning("what Redis holds has no epoch or secret: starting empty")
         return None
-    calls = []
+    # Before the calls: another instance may be writing, and who resumes from a version must get
+    # all that came after it.
+    scopes: dict[str, tuple[int, int]] = {}
+    if await cast("Awaitable[bytes]", redis.type(SCOPES)) == b"hash":
+        numbers = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(SCOPES))
+        for name_, value in numbers.items():
+            kind, _, company = name_.decode("utf-8", "replace").partition(":")
+            version, floor = scopes.get(company, (0, 0))
+            number = int(value) if value.isdigit() and len(value) < 16 else 0
+            scopes[company] = (number, floor) if kind == "version" else (version, number)
+    # A scan may show a call twice; and one that ended meanwhile is in both, the later one counts.
+    calls: dict[bytes, tuple[Call, dict[str, int]]] = {}
     unusable = 0
     for name in (CALLS, ENDED):
         if await cast("Awaitable[bytes]", redis.type(name)) not in (b"hash", b"none"):
@@ -63,17 +78,9 @@ async def load(redis: Redis) -> Loaded | None:
             return None
         async for key, data in redis.hscan_iter(name, count=2_000):
             try:
-                calls.append(decode(key.decode(), data))
+                calls[key] = decode(key.decode(), data)
             except (SnapshotUnusable, UnicodeDecodeError) as error:
                 unusable += 1
                 log.warning("a stored call cannot be used: %s", error)
-    scopes: dict[str, tuple[int, int]] = {}
-    if await cast("Awaitable[bytes]", redis.type(SCOPES)) == b"hash":
-        numbers = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(SCOPES))
-        for name_, value in numbers.items():
-            kind, _, company = name_.decode("utf-8", "replace").partition(":")
-            version, floor = scopes.get(company, (0, 0))
-            number = int(value) if value.isdigit() else 0
-            scopes[company] = (number, floor) if kind == "version" else (version, number)
-    return Loaded(meta[b"epoch"].decode(), bytes.fromhex(meta[b"secret"].decode()), calls, scopes,
-                  unusable, meta.get(b"cdr", b"").decode("utf-8", "replace"))  # fmt: skip
+    return Loaded(epoch, secret, list(calls.values()), scopes, unusable,
+                  meta.get(b"cdr", b"").decode("utf-8", "replace"))  # fmt: skip
