@@ -7,11 +7,13 @@ import asyncio
 import json
 
 import orjson
+import pytest
 from nats.js.api import StreamConfig
 
 from livestate.events import CDR_SUBJECT
-from livestate.runtime.cdrs import DEAD_SUBJECT, STREAM, connected
+from livestate.runtime.cdrs import DEAD_SUBJECT, LETTER_BYTES, STREAM, CdrReader, connected
 from livestate.runtime.embedded import NatsServer
+from livestate.runtime.ending import end
 from tests.conftest import World
 from tests.harness import Node, Stream, agrees, cdr, metrics, now_ms
 
@@ -95,6 +97,51 @@ async def test_a_poison_cdr_is_put_aside_and_holds_nobody_up(world: World) -> No
         results = sum(told[f'livestate_cdrs_total{{result="{r}"}}']
                       for r in ("applied", "stale", "rejected"))  # fmt: skip
         assert told["livestate_cdrs_received_total"] == results
+
+
+@pytest.mark.parametrize("size", [LETTER_BYTES + 1, 64 * 1024 - 8, 512 * 1024])
+async def test_a_poison_cdr_as_long_as_may_be_holds_nobody_up(world: World, size: int) -> None:
+    await keep(world.nats)
+    client = await connected(world.nats.url, "test", None)
+    streams = client.jetstream()
+    poison = b"x" * size
+    for data in (poison, b"[]"):
+        await streams.publish(CDR_SUBJECT, data)
+    reader = CdrReader(world.nats.url, lambda data: "bad", back_seconds=60)
+    reading = asyncio.create_task(reader.run())
+    async with asyncio.timeout(20):
+        while reader.dead_letters < 2:
+            await asyncio.sleep(0.05)
+    letters = await (await streams.pull_subscribe(DEAD_SUBJECT)).fetch(2, timeout=5)
+    assert letters[0].data == poison[:LETTER_BYTES]
+    assert letters[0].headers is not None
+    assert letters[0].headers["Livestate-Bytes"] == str(size)
+    assert letters[1].data == b"[]"
+    await end(reading)
+    await client.close()
+
+
+@pytest.mark.parametrize("edited", ["nonsense", "[]", "7", '{"stream":%s}',
+                                    '{"stream":%s,"seq":"7"}', '{"stream":%s,"seq":-7}'])  # fmt: skip
+async def test_from_an_edited_position_cdrs_are_read_as_far_back_as_calls_are_remembered(
+    world: World, edited: str
+) -> None:
+    await keep(world.nats)
+    client = await connected(world.nats.url, "test", None)
+    streams = client.jetstream()
+    born = orjson.dumps(str((await streams.stream_info(STREAM)).created)).decode()
+    read: list[bytes] = []
+    position = edited.replace("%s", born)
+    reader = CdrReader(world.nats.url, read.append, position=position, back_seconds=60)
+    reading = asyncio.create_task(reader.run())
+    await streams.publish(CDR_SUBJECT, b"one")
+    async with asyncio.timeout(20):
+        while not read:
+            await asyncio.sleep(0.05)
+            assert not reading.done()
+    assert read == [b"one"]
+    await end(reading)
+    await client.close()
 
 
 async def test_a_hundred_thousand_cdrs_do_not_delay_what_is_live(world: World) -> None:

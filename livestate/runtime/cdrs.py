@@ -45,6 +45,7 @@ WAIT_SECONDS: Final = 2.0  # for news, before it is asked whether our consumer s
 AGAIN_SECONDS: Final = 2.0
 ACK_SECONDS: Final = 5.0
 IN_FLIGHT: Final = 256
+LETTER_BYTES: Final = 32 * 1024  # of a bad CDR: with its headers it must fit where CDRs fit
 _AWAY: Final = (NatsError, OSError, asyncio.TimeoutError)
 
 
@@ -145,11 +146,11 @@ class CdrReader:
     def _from(self, born: str, last: int) -> ConsumerConfig:
         """Where to begin: after what the state has, if this is still that stream; else as far back
         as ended calls are remembered."""
-        known = orjson.loads(self.position) if self.position else {}
         begin: dict[str, Any]
-        if known.get("stream") == born and known.get("seq", 0) <= last:
+        read = _place(self.position, born)
+        if read is not None and read <= last:
             begin = {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE,
-                     "opt_start_seq": known["seq"] + 1}  # fmt: skip
+                     "opt_start_seq": read + 1}  # fmt: skip
         else:
             since = (datetime.now(UTC) - self._back).isoformat()
             begin = {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": since}
@@ -160,15 +161,16 @@ class CdrReader:
     async def _put_aside(
         self, streams: JetStreamContext, stream: str, message: Msg, reason: str
     ) -> None:
-        """One bad CDR holds nobody up, and is not thrown away. Raises if NATS is away: then it is
-        read again."""
-        headers = {"Livestate-Reason": reason,
+        """One bad CDR holds nobody up, and is not thrown away; of a long one the beginning. Raises
+        if NATS is away: then it is read again."""
+        headers = {"Livestate-Reason": reason, "Livestate-Bytes": str(len(message.data)),
                    "Nats-Msg-Id": f"{stream}-{message.metadata.sequence.stream}"}  # fmt: skip
+        letter = message.data[:LETTER_BYTES]
         try:
-            await streams.publish(DEAD_SUBJECT, message.data, headers=headers)
+            await streams.publish(DEAD_SUBJECT, letter, headers=headers)
         except NoStreamResponseError:
             await ensure(streams, DEAD_STREAM, DEAD_SUBJECT, days=30)
-            await streams.publish(DEAD_SUBJECT, message.data, headers=headers)
+            await streams.publish(DEAD_SUBJECT, letter, headers=headers)
         self.dead_letters += 1
         log.warning("CDR %d of %s was put aside on %s: %s", message.metadata.sequence.stream,
                     stream, DEAD_SUBJECT, reason)  # fmt: skip
@@ -177,6 +179,17 @@ class CdrReader:
         if trouble != self.trouble:
             log.warning("CDRs cannot be read: %s; trying again", trouble)
         self.trouble = trouble
+
+
+def _place(position: str, born: str) -> int | None:
+    """The number in the stream that was ``born`` then up to which CDRs were read, if the position
+    is of that one; it lay in Redis, where somebody may have edited it."""
+    try:
+        known = orjson.loads(position)
+        stream, seq = known["stream"], known["seq"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return seq if stream == born and type(seq) is int and seq >= 0 else None
 
 
 class CdrWriter:
