@@ -132,12 +132,14 @@ class Node:
 
     def listed(self, seq: int, began: int, now: int) -> None:
         """A list of this epoch, true at ``seq``, is complete. It ends all doubt, but one that was
-        taken before a loss has not mended that."""
+        taken before a loss has not mended that: what is left then is known since that loss."""
         self.listed_at = now
         self.doubts.clear()
         loss = self.loss
         if loss and (seq >= loss.highest or began - loss.again >= ON_ITS_WAY_MS):
             self.loss = None
+        elif loss:
+            self.loss = loss._replace(since=loss.again)
         self.wants_list = self.loss is not None
 
     def give_up(self, up_to: int) -> None:

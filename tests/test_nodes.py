@@ -216,6 +216,18 @@ def test_who_lists_is_believed_though_a_number_was_told_that_it_never_reached() 
     assert asked(nodes, 100_000) == []
 
 
+def test_a_node_that_loses_again_and_again_but_lists_is_not_doubted() -> None:
+    nodes = make()
+    seq = 1
+    for now in range(0, 60_000, 1_000):
+        before, seq = seq, seq + 2
+        nodes.hear("n", 1, seq, now, numbered=True)
+        asked(nodes, now)
+        if now % 4_000 == 3_000:
+            listed(nodes, before, at=now)  # it was on its way when there was one more loss
+        assert not doubted(nodes, now)
+
+
 def test_a_list_ends_all_doubt() -> None:
     nodes = make()
     nodes.hear("n", 1, 9, 10, numbered=True)
