@@ -241,6 +241,29 @@ async def test_a_killed_redis_goes_on_where_it_was(make: Make, redis_server: Red
     await asyncio.wait_for(running, 3)
 
 
+async def test_calls_that_come_and_are_forgotten_while_redis_is_away_do_not_wait_for_it(
+    make: Make, redis_server: Redis
+) -> None:
+    world = make()
+    world.churn(50)
+    await world.projection.flush()
+    written = len(world.table.calls)
+    await redis_server.kill()
+    for _ in range(20):
+        world.churn(300)
+        everything = world.table.close_missing("n1", stamp_of(1, world.seq, True), set(), 1)
+        for change in everything:
+            world.note(change)
+        world.projection.forget(world.table.trim(0, 10))
+        with pytest.raises(Exception, match=r"(?i)connect|closed|reset"):
+            await world.projection.flush()
+    assert world.projection.dirty <= written + len(world.table.calls)
+    await redis_server.start()
+    for _ in range(3):
+        await world.projection.flush()
+    await world.agrees()
+
+
 async def test_what_is_on_its_way_to_redis_is_not_yet_there(
     make: Make, redis_server: Redis
 ) -> None:

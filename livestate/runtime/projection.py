@@ -205,7 +205,13 @@ class Projection:
         return key in self._dirty
 
     async def _write_dirty(self) -> None:
-        dirty, self._dirty = self._dirty, {}
+        # What came and was forgotten while Redis was away is not there: or every call of a long
+        # outage would wait here. (Where only the reply was lost, the script's counts will tell.)
+        here, live, ended = self._table.calls, self._live, self._ended
+        dirty = dict.fromkeys(
+            key for key in self._dirty if key in here or key in live or key in ended
+        )
+        self._dirty = {}
         self._writing = dirty
         numbers, cdr = self._numbers(), self._cdr_position()
         parts = iter(dirty)
