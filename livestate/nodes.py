@@ -259,9 +259,12 @@ class Nodes:
                 node.doubt(now)
                 yield node, node.doubts[-1].highest
 
-    def to_give_up(self, now: int, after: int) -> Iterator[tuple[Node, Doubt]]:
+    def to_give_up(self, now: int, since: int, after: int) -> Iterator[tuple[Node, Doubt]]:
         """Nodes with a doubt that no list has ended for ``after`` ms: what is still marked, and
-        was last heard of up to there, is over."""
+        was last heard of up to there, is over. None when we have been connected ``since`` a moment
+        only: while we were not, no list could reach us."""
+        if now - since < DOUBT_AFTER_MS:
+            return
         for node in self.by_name.values():
             doubts = node.doubts
             while len(doubts) > 1 and now - doubts[1].at >= after:

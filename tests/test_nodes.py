@@ -157,8 +157,8 @@ def doubted(nodes: Nodes, now: int) -> list[int | None]:
     return [up_to for _, up_to in nodes.to_doubt(now, 0)]
 
 
-def given_up(nodes: Nodes, now: int, after: int = 100_000) -> list[int]:
-    return [doubt.highest for _, doubt in nodes.to_give_up(now, after)]
+def given_up(nodes: Nodes, now: int, since: int = 0) -> list[int]:
+    return [doubt.highest for _, doubt in nodes.to_give_up(now, since, 100_000)]
 
 
 def test_a_node_that_never_lists_is_doubted_for_each_loss_and_each_doubt_has_its_own_time() -> None:
@@ -188,7 +188,7 @@ def test_a_node_that_restarts_again_and_again_puts_nothing_off_by_that() -> None
         nodes.hear("n", epoch, 0, now, numbered=False)
         asked(nodes, now)
         doubted(nodes, now)
-    assert [doubt.epoch for _, doubt in nodes.to_give_up(156_000, 120_000)]
+    assert [doubt.epoch for _, doubt in nodes.to_give_up(156_000, 0, 120_000)]
     assert len(nodes.by_name["n"].doubts) < 12
     listed(nodes, 0, epoch=79)
     assert not given_up(nodes, 400_000)
@@ -237,3 +237,11 @@ def test_a_list_ends_all_doubt() -> None:
     assert given_up(nodes, 117_000) == [9]
     listed(nodes, 10, at=117_000)
     assert not given_up(nodes, 117_000)
+
+
+def test_who_is_connected_again_gives_a_node_time_to_list_before_its_calls_are_given_up() -> None:
+    nodes = make()
+    assert doubted(nodes, 15_000) == [None]
+    assert not given_up(nodes, 200_000, since=199_000)
+    assert not given_up(nodes, 213_999, since=199_000)
+    assert given_up(nodes, 214_000, since=199_000) == [1]

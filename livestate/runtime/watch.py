@@ -104,7 +104,7 @@ class Watch:
             for node, up_to in list(self._nodes.to_doubt(now, self._connected_since)):
                 stamp = None if up_to is None else stamp_of(node.epoch, up_to, listed=True)
                 self._doubt(node.name, stamp)
-            await self._give_up(now)
+            await self._give_up(now, self._connected_since)
             self._listen_anew(now, self._connected_since)
         if now - self._rested >= REST_MS:
             self._rested = now
@@ -115,9 +115,9 @@ class Watch:
                 del self._nodes.by_name[silent.name]
                 self._table.forget_node(silent.name)
 
-    async def _give_up(self, now: int) -> None:
+    async def _give_up(self, now: int, since: int) -> None:
         """Say of calls in doubt for too long that they are lost; again until it comes back."""
-        for node, doubt in list(self._nodes.to_give_up(now, self._reap_ms)):
+        for node, doubt in list(self._nodes.to_give_up(now, since, self._reap_ms)):
             if now - self._gave_up.get(node.name, -GIVE_UP_AGAIN_MS) < GIVE_UP_AGAIN_MS:
                 continue
             self._gave_up[node.name] = now
