@@ -8,7 +8,7 @@ Nothing here waits, reads a clock or logs: times come in as arguments (``now``, 
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -62,6 +62,7 @@ class ActiveCalls:
         self._listed: dict[str, Stamp] = {}  # node → where its last complete list was true
         self._restarted: dict[str, Stamp] = {}  # node → where its epoch of now begins
         self._ended: deque[tuple[int, str]] = deque()
+        self._risen: Counter[str] = Counter()  # key → how many of its ends there were none
         self._left: dict[str, set[str]] = {}  # key → companies it was moved away from
         self._filters = 0
         self.view(ALL_CALLS)
@@ -198,6 +199,8 @@ class ActiveCalls:
         is_live = after.live
         if before is None or was_live != is_live:
             self._count(after, now)
+            if before is not None and is_live:
+                self._risen[key] += 1
         if before is not None and looks_the_same(before, after):
             return Change(before, after, ())
         seeing, company = self._seeing, after.company_id
@@ -293,6 +296,10 @@ class ActiveCalls:
         ended = self._ended
         while ended and (ended[0][0] < older_than or len(ended) > at_most):
             _, key = ended.popleft()
+            if risen := self._risen.pop(key, 0):  # it was found to live after that
+                if risen > 1:
+                    self._risen[key] = risen - 1
+                continue
             call = self.calls.get(key)
             if call is not None and not call.live:
                 del self.calls[key]

@@ -91,6 +91,20 @@ def test_an_event_numbered_after_the_list_shows_that_a_lost_call_lives() -> None
     assert table.live == 1
 
 
+def test_a_call_that_was_lost_before_it_ended_is_remembered_from_its_end_on() -> None:
+    table = make()
+    for turn in range(3):
+        table.apply(event("resume", 10 * turn + 1), turn)
+        list(table.close_missing("n1", stamp_of(1, 10 * turn + 2, listed=True), set(), turn))
+    table.apply(event("hold", 90), 10)
+    table.apply(event("ended", 91), 300)
+    assert table.trim(290, 100) == []
+    table.apply(event("ringing", 95), 301)
+    assert table.live == 0
+    assert len(table.trim(301, 100)) == 1
+    assert table.calls == {}
+
+
 def test_an_event_from_before_the_list_cannot_create_a_live_call() -> None:
     table = make()
     list(table.close_missing("n1", stamp_of(1, 9, listed=True), set(), 1))
