@@ -121,8 +121,9 @@ async def test_a_poison_cdr_as_long_as_may_be_holds_nobody_up(world: World, size
     await client.close()
 
 
-@pytest.mark.parametrize("edited", ["nonsense", "[]", "7", '{"stream":%s}',
-                                    '{"stream":%s,"seq":"7"}', '{"stream":%s,"seq":-7}'])  # fmt: skip
+@pytest.mark.parametrize("edited", [
+    "nonsense", "[]", "7", '{"stream":%s}', '{"stream":%s,"seq":"7"}', '{"stream":%s,"seq":-7}',
+])  # fmt: skip
 async def test_from_an_edited_position_cdrs_are_read_as_far_back_as_calls_are_remembered(
     world: World, edited: str
 ) -> None:
