@@ -99,8 +99,10 @@ class ActiveCalls:
                     raise Rejected("too_many_calls", f"{self.live} are live")
         else:
             after = evolve(before, event, state_counts=current)
-        if self._restarted and after.stamp < self._restarted.get(event.node, -1) and after.live:
-            after = unconfirm(after)  # a late word from before the node's restart
+        if self._restarted and after.live:
+            restarted = self._restarted.get(event.node, -1)
+            if after.stamp < restarted and listed < restarted:
+                after = unconfirm(after)  # a late word from before the node's restart
         return self._change(before, after, now)
 
     def apply_listed(

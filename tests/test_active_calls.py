@@ -12,6 +12,7 @@ from livestate.access import Scope
 from livestate.active_calls import ActiveCalls
 from livestate.call import stamp_of
 from livestate.diff import record
+from livestate.events import SyncedCall
 from livestate.stored import decode, encode
 from livestate.view import View
 from tests.calls import event
@@ -103,6 +104,22 @@ def test_a_call_that_was_lost_before_it_ended_is_remembered_from_its_end_on() ->
     assert table.live == 0
     assert len(table.trim(301, 100)) == 1
     assert table.calls == {}
+
+
+def test_a_late_word_from_before_a_restart_takes_nothing_back_that_the_list_has_told() -> None:
+    table = make()
+    table.apply(event("answered", 5), 1)
+    (key,) = table.calls
+    list(table.restarted("n1", 2, stamp_of(2, 0)))
+    table.apply(event("ringing", 3), 3)
+    assert table.calls[key].unconfirmed
+    call = table.calls[key]
+    item = SyncedCall(call_id=call.call_id, dialog=call.dialog, state="answered")
+    stamp = stamp_of(2, 3, listed=True)
+    table.apply_listed("n1", key, item, stamp, 4)
+    list(table.close_missing("n1", stamp, {key}, 4))
+    table.apply(event("ringing", 4), 5)
+    assert not table.calls[key].unconfirmed
 
 
 def test_an_event_from_before_the_list_cannot_create_a_live_call() -> None:
