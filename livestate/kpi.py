@@ -213,6 +213,7 @@ class Kpis:
             before.state == after.state and before.trunk == after.trunk
             and before.company_id == after.company_id and before.outcome == after.outcome
             and before.attempt == after.attempt and before.answered_at == after.answered_at
+            and (before.state in LIVE_STATES or before.lost == after.lost)
         ):  # fmt: skip
             return
         is_live = after.live

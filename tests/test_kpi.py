@@ -125,14 +125,15 @@ def test_what_the_proxy_refused_was_never_offered() -> None:
     assert room.of()["offered"] == 0
 
 
-def test_a_lost_call_counts_once_somebody_tells_how_it_ended() -> None:
+@pytest.mark.parametrize("told", [{"outcome": "busy"}, {}])
+def test_a_lost_call_counts_once_somebody_tells_how_it_ended(told: dict[str, str]) -> None:
     room = Room()
     room.say("setup", "1", setup_at=START)
     for change in room.table.close_missing("n1", 1 << 54 | 5 << 1, set(), room.now):
         room.kpis.note(change)
     assert (room.of()["offered"], room.of()["lost"], room.of()["concurrent"]) == (0, 1, 0)
     for _ in range(2):
-        room.say("failed", "1", outcome="busy")
+        room.say("failed", "1", **told)
         assert (room.of()["offered"], room.of()["lost"], room.of()["concurrent"]) == (1, 1, 0)
 
 
