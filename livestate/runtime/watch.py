@@ -120,9 +120,11 @@ class Watch:
         for node, doubt in list(self._nodes.to_give_up(now, since, self._reap_ms)):
             if now - self._gave_up.get(node.name, -GIVE_UP_AGAIN_MS) < GIVE_UP_AGAIN_MS:
                 continue
-            self._gave_up[node.name] = now
             up_to = stamp_of(doubt.epoch, doubt.highest, listed=True)
-            for call in tuple(islice(self._table.unconfirmed(node.name, up_to), GIVE_UP_AT_ONCE)):
+            calls = tuple(islice(self._table.unconfirmed(node.name, up_to), GIVE_UP_AT_ONCE))
+            if len(calls) < GIVE_UP_AT_ONCE:  # else the next turn says it of more
+                self._gave_up[node.name] = now
+            for call in calls:
                 await self._feed.give_up(call, node.highest, node.epoch, now)
 
     def _listen_anew(self, now: int, since: int) -> None:
