@@ -212,7 +212,10 @@ function signOut(out) {
   at("signed-out").hidden = !out;
   at("logout").hidden = out;
   at("who").hidden = out;
-  if (!out) return;
+  if (out) forget();
+}
+
+function forget() {
   fold.clear();
   told = {};
   resume();
@@ -366,9 +369,10 @@ async function logout() {
   connection.probe();
 }
 
-// Logged in or out in another tab: the cookie is the same for all of them.
+// Logged in or out in another tab: the cookie is the same for all of them. What is here, also in a
+// still picture, may not be the next one's to see.
 logins.addEventListener("message", () => {
-  fold.doubt();
+  forget();
   connection.reopen(connection.query);
   connection.probe();
 });
