@@ -180,7 +180,7 @@ _WHY: Final = {
     404: "No such call, or not one of yours: the two look the same.",
     406: "Something else than a stream is wanted.",
     408: "The body did not come within 5 s.",
-    413: "At most 16 KB, with a Content-Length.",
+    413: "At most 16 KB, with a Content-Length; of a token no more than a cookie holds.",
     415: "Send application/json.",
     503: "Starting, or draining.",
 }

@@ -18,6 +18,7 @@ from api.problem import problem
 from livestate.access import Forbidden, Identity
 
 MAX_BODY_BYTES = 16 * 1024
+MAX_COOKIE_BYTES = 4096  # name and value; a browser drops a longer one (RFC 6265bis §5.6)
 
 
 def session_routes(verifier: Verifier) -> Blueprint:
@@ -42,6 +43,8 @@ def session_routes(verifier: Verifier) -> Blueprint:
             identity = verifier.verify(token)
         except (Unauthenticated, Forbidden) as error:
             return refusal(error)
+        if len(COOKIE) + len(token.encode()) > MAX_COOKIE_BYTES:
+            return problem(413, "This token is good, but too long for a browser's cookie.")
         response = _told(identity)
         response.set_cookie(
             COOKIE, token, max_age=max(0, int(identity.expires_at - time.time())), path="/",

@@ -270,9 +270,17 @@ class ActiveCalls:
         return view
 
     def drop(self, view: View) -> None:
-        """Forget a filtered view that nobody watches any more."""
-        if view.scope.filtered and self._views.pop(view.scope, None) is not None:
-            self._seeing[view.scope.company_id].remove(view)
+        """Forget a view that nobody watches any more, if it is a filtered one, or one of a company
+        of which nothing was ever heard: whoever may see all calls may ask for any name."""
+        scope = view.scope
+        seeing = self._seeing.get(scope.company_id, [])
+        needed = scope == ALL_CALLS or view.version > 0 or len(seeing) > 1  # its filtered ones
+        if self._views.get(scope) is not view or (needed and not scope.filtered):
+            return
+        del self._views[scope]
+        seeing.remove(view)
+        if not seeing:
+            del self._seeing[scope.company_id]
 
     def views(self) -> Iterable[View]:
         return self._views.values()

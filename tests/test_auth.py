@@ -90,3 +90,17 @@ async def test_a_bad_login_is_told_why(
         assert answer.status_code == status
         assert answer.json()["detail"]
         assert "set-cookie" not in answer.headers
+
+
+async def test_a_token_that_no_browser_would_keep_is_refused_and_not_forgotten(
+    service: Instance,
+) -> None:
+    """What fits into a header may be too long for a cookie, which a browser drops silently."""
+    token = service.token(subject="s" * 3_000)
+    async with httpx.AsyncClient(base_url=service.url) as client:
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert (await client.get("/api/v1/session", headers=bearer)).status_code == 200
+        answer = await client.post("/api/v1/session", json={"token": token})
+        assert answer.status_code == 413
+        assert "cookie" in answer.json()["detail"]
+        assert "set-cookie" not in answer.headers

@@ -37,6 +37,16 @@ SET_THE_CLOCK = """
     Date.now = () => now() + ahead;
     window.setTheClock = (ms) => { ahead += ms; };
 """
+UNSEEN_AND_DEAF = """
+    const every = setInterval;
+    window.setInterval = (act, ms) => every(act, 120 * ms);
+    window.deaf = false;
+    window.EventSource = class extends EventSource {
+      addEventListener(name, hear) {
+        super.addEventListener(name, (event) => { if (!deaf) hear(event); });
+      }
+    };
+"""
 
 
 async def test_a_call_appears_rings_is_answered_held_and_ends(
@@ -250,6 +260,27 @@ async def test_a_tab_that_is_frozen_hands_on_the_lead_and_comes_back(
         await rows(tab, 2)
         await agrees(tab, desk.service, desk.service.token())
     assert await page.evaluate("livestate.state().tab") == "follows"
+
+
+async def test_a_tab_that_nobody_sees_and_nobody_talks_to_vouches_for_nothing(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    """Its timers are slowed to one a minute, its stream is half-open: it leads, and does not know
+    yet that what it holds is old. Another tab must not take that for live."""
+    await page.add_init_script(SET_THE_CLOCK + UNSEEN_AND_DEAF)
+    await node.call("1.1")
+    await log_in(page, desk.service)
+    await truth(page, "live")
+    await page.evaluate("deaf = true")
+    await node.say("ended", "1.1", outcome="answered")
+    for number in range(2, 5):
+        await node.call(f"{number}.{number}")
+    await page.evaluate("setTheClock(60_000)")
+    other = await page.context.new_page()
+    await other.goto(f"{desk.service.url}/live-calls")
+    await truth(other, "live", 20)
+    await agrees(other, desk.service, desk.service.token())
+    await rows(other, 3)
 
 
 async def test_a_tab_whose_scripts_stood_still_is_right_when_they_run_again(

@@ -336,6 +336,23 @@ async def test_a_login_by_hand_and_out_again_leaves_nothing_to_see(
     assert await page.evaluate("Object.keys(livestate.calls()).length") == 0
 
 
+async def test_a_still_picture_is_not_shown_to_who_logs_in_next(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    await node.call("1.1", company_id="101")
+    await node.call("2.2", company_id="202")
+    await node.call("3.3", company_id="202")
+    await log_in(page, desk.service, "user", company_id="101")
+    await rows(page, 1)
+    await page.keyboard.press("p")
+    other = await page.context.new_page()
+    await log_in(other, desk.service, "user", company_id="202")
+    await expect(page.locator("#who")).to_have_text("company 202")
+    await truth(page, "live")
+    await rows(page, 2)
+    await expect(page.locator("#pause")).to_have_text("Pause")
+
+
 async def test_an_alarm_is_a_word_and_a_title_and_spoken(
     desk: Desk, node: Node, page: Page
 ) -> None:

@@ -204,6 +204,23 @@ async def test_an_order_that_changes_ten_thousand_times_is_the_sorted_one(module
 
 
 @in_one_loop
+async def test_an_order_that_nobody_looks_at_keeps_no_calls_that_are_gone(modules: Page) -> None:
+    """A tab that is not seen paints nothing, for days, while calls come, change and go."""
+    kept = await modules.evaluate("""async () => {
+        const { Order } = await import("/static/order.js");
+        const order = new Order((record) => record.from, true);
+        for (let turn = 0; turn < 50_000; turn += 1) {
+            order.place(`k${turn}`, { from: turn }, false);
+            order.place(`k${turn}`, { from: -turn }, false);
+            if (turn >= 100) order.remove(`k${turn - 100}`);
+        }
+        return { held: order.settled.length + order.fresh.length, size: order.size };
+    }""")
+    assert kept["size"] == 100
+    assert kept["held"] < 5_000
+
+
+@in_one_loop
 async def test_the_rest_is_as_the_vectors_say(modules: Page) -> None:
     found = await modules.evaluate(
         """async ([windows, thresholds, odd, text]) => {

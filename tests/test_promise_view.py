@@ -305,6 +305,36 @@ def test_a_company_gets_the_same_bytes_whatever_others_do(
     assert stream(own_steps + others_steps) == stream(own_steps)
 
 
+def test_a_company_that_somebody_asked_for_and_that_never_called_leaves_nothing_behind() -> None:
+    """Who may see all calls may ask for any name, thousands of them: each would be kept for ever,
+    in Redis too."""
+    loop = Loop()
+    table = ActiveCalls(secret=b"s" * 16, epoch="e")
+    hub = Hub(table, SseWire(lambda: int(loop.now * 1000)), pace=Pace(), heartbeat_seconds=5.0,
+              loop=cast("asyncio.AbstractEventLoop", loop))  # fmt: skip
+    held = frozenset({"held"})
+    table.apply(event("answered", 1, company_id="101"), 1)
+    before = set(table.views())
+    for number in range(20):
+        for scope in (Scope(f"new {number}"), Scope(f"new {number}", held), Scope("101", held)):
+            hub.unwatched(table.view(scope))  # as a snapshot does
+    assert set(table.views()) == before
+    watched = hub.subscribe(Scope("102"), None)
+    filtered = [hub.subscribe(Scope("102", held), None) for _ in range(2)]
+    for subscriber in filtered:
+        subscriber.leave()
+    change = table.apply(event("answered", 2, dialog="2.2", company_id="102"), 2)
+    assert change is not None
+    assert watched.channel.view in change.views, "it was let go of under its watcher"
+    watched.leave()
+    assert table.view(Scope("102")) is watched.channel.view, "its numbering must not begin anew"
+    first, second = hub.subscribe(Scope("103", held), None), hub.subscribe(Scope("103"), None)
+    second.leave()
+    assert Scope("103") in {view.scope for view in table.views()}, "a filter needs its base"
+    first.leave()
+    assert "103" not in {view.scope.company_id for view in table.views()}
+
+
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_position_below_the_floor_is_a_snapshot(scope: Scope) -> None:
     table = ActiveCalls(secret=b"s" * 16, epoch="e")

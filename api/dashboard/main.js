@@ -20,6 +20,7 @@ import { Tiles } from "./tiles.js";
 
 const TICK_MS = 500;
 const SEARCH_MS = 120; // between two letters
+const FRESH_MS = 1_000; // with the silence after it, 10 s: so long may old data look live
 
 const at = (id) => document.getElementById(id);
 const fold = new Fold();
@@ -80,19 +81,20 @@ const connection = new Connection(
   "/api/v1/live/calls", filters.onServer(), () => fold.id, { event: heard, state: truth }, browser,
 );
 
-// What this tab can give to another one: everything, as one snapshot and one heartbeat.
+// What this tab can give to another one: everything, as one snapshot and one heartbeat. A tab that
+// nobody sees is called once a minute only: what it believes may be long over, so it looks first.
 function everything() {
+  connection.look();
   const { state, staleSince } = connection;
   if (!fold.complete || !["live", "stale"].includes(state)) return null;
   const calls = Object.fromEntries(fold.calls);
   const as_of = serverTime();
   const beat = { as_of, source: state, calls: fold.calls.size, digest: fold.digest };
   if (state === "stale") beat.stale_since = staleSince;
-  return {
-    id: fold.id,
-    events: [["snapshot", { part: 1, parts: 1, as_of, calls }], ["heartbeat", beat], ["kpi", told]]
-      .map(([name, data]) => [name, JSON.stringify(data)]),
-  };
+  const events = [["snapshot", { part: 1, parts: 1, as_of, calls }], ["kpi", told]];
+  // Else the next one of the service is waited for, or silence would count from now again.
+  if (browser.now() - heardAt < FRESH_MS) events.push(["heartbeat", beat]);
+  return { id: fold.id, events: events.map(([name, data]) => [name, JSON.stringify(data)]) };
 }
 
 // -- what comes in -------------------------------------------------------------------------
@@ -210,7 +212,10 @@ function signOut(out) {
   at("signed-out").hidden = !out;
   at("logout").hidden = out;
   at("who").hidden = out;
-  if (!out) return;
+  if (out) forget();
+}
+
+function forget() {
   fold.clear();
   told = {};
   resume();
@@ -364,9 +369,10 @@ async function logout() {
   connection.probe();
 }
 
-// Logged in or out in another tab: the cookie is the same for all of them.
+// Logged in or out in another tab: the cookie is the same for all of them. What is here, also in a
+// still picture, may not be the next one's to see.
 logins.addEventListener("message", () => {
-  fold.doubt();
+  forget();
   connection.reopen(connection.query);
   connection.probe();
 });

@@ -3,6 +3,8 @@
 // What changes is only noted; who looks at `rows` has it put in its place, all in one pass. A
 // thousand changes between two pictures cost a sort of a thousand, never one of 50,000.
 
+const MOST_GONE = 1_000;
+
 export class Order {
   // `rank(record)` is what to sort by, a number, a text or undefined (last, up or down).
   constructor(rank, up = false) {
@@ -70,6 +72,8 @@ export class Order {
   forget(row) {
     row.gone = true;
     this.gone += 1;
+    // A tab that is hidden for days looks at none of this, and would keep every call there was.
+    if (this.gone > MOST_GONE && this.gone > this.placed.size) this.settle();
   }
 
   settle() {

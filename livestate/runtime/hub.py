@@ -75,6 +75,7 @@ class Hub:
         self.unwatched(channel.view)
 
     def unwatched(self, view: View) -> None:
-        """Let go of a filtered view unless somebody watches it."""
-        if view not in self._channels:
-            self._table.drop(view)
+        """Let go of a view, and of the one it is filtered from, unless somebody watches it."""
+        for each in (view, self._table.view(view.scope.base)):
+            if each not in self._channels:
+                self._table.drop(each)

@@ -110,6 +110,7 @@ def wrong_claims() -> dict[str, dict[str, Any]]:
         "no exp": {"exp": ...}, "exp over": {"exp": now - 1}, "exp 1": {"exp": 1},
         "exp text": {"exp": "9999999999"}, "exp null": {"exp": None}, "exp true": {"exp": True},
         "exp inf": {"exp": float("inf")}, "exp NaN": {"exp": float("nan")},
+        "exp 10**400": {"exp": 10**400},
         "exp 1e300": {"exp": 1e300}, "exp negative": {"exp": -1}, "exp a list": {"exp": [now]},
         "nbf ahead": {"nbf": now + 60}, "nbf text": {"nbf": "soon"},
         "no iss": {"iss": ...}, "iss wrong": {"iss": "https://evil.example"},
