@@ -51,7 +51,8 @@ class Watcher:
         self._between, self._receive = f"between frames{self._apart}", f"receive{self._apart}"
         self._begun = False  # an event whose end has not come
         self._seen_at = 0
-        self._restart(0)
+        self._since: int | None = None  # when it began to want what it lacks
+        self._restart()
 
     @property
     def retry_ms(self) -> int | None:
@@ -63,9 +64,12 @@ class Watcher:
         return not self._joining
 
     def connecting(self, now: int) -> str:
-        """A connection begins; the Last-Event-ID for it."""
+        """A connection begins; the Last-Event-ID for it. Who was refused, or cut off before he had
+        what he lacks, has waited since his first attempt."""
         self.ledger.counts["connects"] += 1
-        self._restart(now)
+        if self._since is None:
+            self._since = now
+        self._restart()
         self.dashboard.goodbye = None
         return self.dashboard.last_id
 
@@ -100,10 +104,9 @@ class Watcher:
             return _whole(body)  # the same for everybody who gets it, and that is nearly all
         return [(event, _decode(event.data)) for event in self._parser.feed(body)]
 
-    def _restart(self, now: int) -> None:
+    def _restart(self) -> None:
         self.answer = Answer()
         self._parser = Parser()
-        self._began = now
         self._joining = True
         self._begun = False
         self._seen_at = 0
@@ -137,11 +140,13 @@ class Watcher:
         if not self._joining:
             return
         self._joining = False
+        waited = now - (now if self._since is None else self._since)
+        self._since = None
         if self._resuming:
             self.ledger.counts[f"came back: {how}"] += 1
-            self.ledger.sample("come back" + self._apart, now - self._began)
+            self.ledger.sample("come back" + self._apart, waited)
         else:
-            self.ledger.sample("snapshot" + self._apart, now - self._began)
+            self.ledger.sample("snapshot" + self._apart, waited)
             self.ledger.sample("snapshot kB" + self._apart, self.answer.received)  # as they came
 
     def _snapshot(self, now: int) -> None:

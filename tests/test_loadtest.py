@@ -194,6 +194,17 @@ def test_a_client_that_resumes_after_other_events_is_where_it_was() -> None:
     assert service.found("came back: resumed") == 1
 
 
+def test_who_comes_back_has_waited_since_the_first_attempt() -> None:
+    service = Service()
+    service.begin(a=call(3))
+    for seconds in (1, 6, 21):  # refused; no answer; let in
+        service.watcher.connecting((START + seconds * 1000) * 1000)
+    service.watcher.feed(answer()[:-5], START * 1000)
+    service.say("diff", {"calls": {"a": change(5, "sr")}}, 5, late_ms=21_010)
+    service.ledger.settle()
+    assert service.ledger.histograms["come back"].get_max_value() == pytest.approx(20_010_000, 0.01)
+
+
 # -- ledgers and verdicts ------------------------------------------------------------------
 
 
