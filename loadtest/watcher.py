@@ -93,7 +93,9 @@ class Watcher:
             self.worst_us = max(self.worst_us, *latencies)
             if min(latencies) < -2_000:  # ms are whole numbers, clocks are read twice
                 self.ledger.complain("before its time", f"{min(latencies)} µs: clocks differ")
-            if self.ledger.measuring:
+            if not self.ledger.measuring:
+                latencies = [us for us in latencies if now - us <= self.ledger.rested_us]
+            if latencies:
                 self.ledger.samples(self._receive, latencies)
 
     def _events(self, body: bytes) -> Iterable[tuple[ServerEvent, Any]]:
@@ -118,11 +120,12 @@ class Watcher:
         if event.name == "diff":
             self._diff(event, data, now, latencies)
             return
+        known = dashboard.calls
         dashboard.fold_decoded(event, data)
         if event.name == "snapshot":
             ledger.counts["snapshot bytes"] += len(event.data)
             if data["part"] == data["parts"]:
-                self._snapshot(now)
+                self._snapshot(now, known, latencies)
         elif event.name == "heartbeat":
             ledger.counts["heartbeats"] += 1
             ledger.counts["stale heartbeats"] += data["source"] != "live"
@@ -149,11 +152,16 @@ class Watcher:
             self.ledger.sample("snapshot" + self._apart, waited)
             self.ledger.sample("snapshot kB" + self._apart, self.answer.received)  # as they came
 
-    def _snapshot(self, now: int) -> None:
+    def _snapshot(self, now: int, known: dict[str, dict[str, Any]], latencies: list[int]) -> None:
+        """On a stream that goes on, what it brings is as late as in a diff."""
         self.ledger.counts["snapshots"] += 1
+        catching_up, moment = self._joining, now - self.offset_us
         self._joined(now, "snapshot")
         for key, record in self.dashboard.calls.items():
-            self._look(key, record)
+            story = self._look(key, record)
+            if story is not None and not catching_up:
+                stamps = story.stamps[self._first_new(story, known.get(key)) :]
+                latencies += [moment - at * 1000 for at in stamps]
 
     def _diff(self, event: ServerEvent, data: Any, now: int, latencies: list[int]) -> None:
         dashboard, ledger = self.dashboard, self.ledger

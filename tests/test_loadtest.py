@@ -182,6 +182,28 @@ def test_the_clock_of_each_event_starts_when_it_was_scheduled() -> None:
     assert found.get_min_value() == pytest.approx(5_000, rel=0.02)
 
 
+def test_what_was_scheduled_while_it_was_measured_counts_however_late_it_comes() -> None:
+    service = Service()
+    service.begin(a=call(1))
+    service.ledger.rest((START + 1_500) * 1000)
+    service.say("diff", {"calls": {"a": change(3, "sra")}}, 3, late_ms=9_000)
+    service.ledger.settle()
+    found = service.ledger.histograms["receive"]
+    assert found.get_total_count() == 1  # the answer, at 2,000, is no longer measured
+    assert found.get_max_value() == pytest.approx(8_000_000, rel=0.01)
+
+
+def test_a_snapshot_on_a_stream_that_goes_on_is_as_late_as_what_it_brings() -> None:
+    service = Service()
+    service.begin(a=call(1), b=call(2, "sr"))
+    service.say("snapshot", {"part": 1, "parts": 1, "calls": {"a": call(3, "sra"),
+                             "b": call(2, "sr")}}, 3, late_ms=7_000)  # fmt: skip
+    service.ledger.settle()
+    found = service.ledger.histograms["receive"]
+    assert found.get_total_count() == 2
+    assert found.get_max_value() == pytest.approx(6_000_000, rel=0.01)
+
+
 def test_a_client_that_resumes_after_other_events_is_where_it_was() -> None:
     service = Service()
     service.begin(a=call(3))
