@@ -17,6 +17,7 @@ from loadtest.profiles import Profile
 Verdict: TypeAlias = Literal["PASSED", "FAILED", "INVALID"]
 EXIT_CODES: Final[dict[Verdict, int]] = {"PASSED": 0, "FAILED": 1, "INVALID": 3}
 MOST_USERS: Final = 1.05  # of those planned: which of its kinds Locust takes is rounded
+LEAST_PUBLISHED: Final = 0.8  # of the rate: calls come by chance, some more, some less
 NOBODY: Final = "nobody"
 SATURATED: Final = 0.9  # of a core: who used so much of it had no more to use
 TIMED: Final = ("p50", "p90", "p99", "p99.9", "max")
@@ -106,6 +107,16 @@ def invalid(profile: Profile, pressure: dict[str, float]) -> list[str]:
     if pressure["plateau_seconds"] < profile.plateau_seconds:
         reasons.append(f"too short: {pressure['plateau_seconds']:.0f} s with all full that is "
                        f"bounded (less than {profile.plateau_seconds:.0f} s)")  # fmt: skip
+    if pressure["published"] < LEAST_PUBLISHED:
+        reasons.append(f"only {pressure['published']:.0%} of the events that were wanted were "
+                       "published")  # fmt: skip
+    if pressure["publisher_gone"]:
+        reasons.append("the publisher was gone before the end")
+    if pressure["unsaid"]:
+        reasons.append(f"{pressure['unsaid']:.0f} messages of the publisher never left it")
+    if pressure["workers_lost"]:
+        reasons.append(f"{pressure['workers_lost']:.0f} of the loader's processes did not compare "
+                       "what they had: lost")  # fmt: skip
     if pressure["users"] > MOST_USERS:
         reasons.append(f"there were {pressure['users']:.0%} of the users that were wanted")
     if pressure["before_time"]:

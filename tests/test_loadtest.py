@@ -252,6 +252,10 @@ CALM = {
     "users": 1.0,
     "plateau_seconds": 0.0,
     "late_share": 0.0,
+    "published": 1.0,
+    "publisher_gone": 0.0,
+    "unsaid": 0.0,
+    "workers_lost": 0.0,
 }
 GOOD = {"gaps": 0.0, "duplicates": 0.0, "divergence": 0.0, "foreign": 0.0, "evictions": 0.0,
         "unequal": 0.0, "redis": 0.0, "compared": 1.0}  # fmt: skip
@@ -269,6 +273,10 @@ FAST = {"receive": {"p99": 20.0, "max": 90.0}, "snapshot": {"p99": 100.0}}
         ({}, {}, {"lag_ms": 101}, "INVALID"),
         ({}, {}, {"publisher_late_ms": 101}, "INVALID"),
         ({}, {}, {"before_time": 1}, "INVALID"),
+        ({}, {}, {"published": 0.7}, "INVALID"),  # less was asked of it
+        ({}, {}, {"publisher_gone": 1}, "INVALID"),
+        ({}, {}, {"unsaid": 3}, "INVALID"),
+        ({}, {}, {"workers_lost": 1}, "INVALID"),
         ({}, {}, {"users": 1.45}, "INVALID"),
         ({"evictions": 1}, {}, {}, "FAILED"),
         ({"evictions": 1}, {}, {"lag_ms": 3_000}, "INVALID"),
@@ -306,6 +314,9 @@ def test_a_verdict_on_a_soak(
     assert found.verdict == expected
 
 
+QUIET = {"late_ms": {}, "events_in": {}, "unsaid": 0, "quiet_since": 1}
+
+
 def looks(*megabytes: float) -> list[dict[str, float]]:
     """At the service, ten seconds apart."""
     calm = {"busy_seconds": 0.0, "our_seconds": 0.0, "fds": 9.0}
@@ -317,7 +328,7 @@ def test_growth_counts_from_where_what_is_bounded_is_full() -> None:
     grown = [50.0, 60.0, 70.0, 80.0]
     told = {
         "counts": {}, "histograms": {}, "percentiles": {}, "steps": [], "service": {},
-        "ending": 1, "measured": (0.0, 1e3), "published": {"late_ms": {}},
+        "ending": 1, "measured": (0.0, 1e3), "published": QUIET,
     }  # fmt: skip
 
     def growth(*then: float) -> float | None:
@@ -327,6 +338,21 @@ def test_growth_counts_from_where_what_is_bounded_is_full() -> None:
     assert growth(*[80.0] * 10) == 0
     assert growth(*range(80, 90)) == pytest.approx(9 / 80)
     assert growth(*[80.0] * 4) is None
+
+
+def test_a_publisher_that_stops_in_the_middle_makes_a_run_invalid() -> None:
+    told = {
+        "counts": {"workers that compared": 2}, "histograms": {}, "percentiles": {}, "steps": [],
+        "service": {}, "ending": 1, "measured": (1_000.5, 1_060.5),
+    }  # fmt: skip
+
+    def reasons(seconds: int, **more: Any) -> tuple[str, ...]:
+        said = QUIET | {"events_in": {str(1_000 + n): 200 for n in range(seconds)}} | more
+        return judged(profile("ci"), deepcopy(told) | {"published": said}, [], 0).judgement.reasons
+
+    assert reasons(61) == ()
+    assert "only 49% of the events" in reasons(30)[0]
+    assert reasons(55, quiet_since=None) == ("the publisher was gone before the end",)
 
 
 def test_what_is_lost_to_late_moments_adds_up() -> None:
