@@ -31,11 +31,10 @@ def judged(
     counts = told["counts"]
     numbers: dict[str, float] = dict.fromkeys(_ZERO, 0) | counts
     numbers["redis"] = wrong
-    streaming = 1 - profile.mix.get("Poller", 0) / sum(profile.mix.values())
-    numbers["compared"] /= max(1, told["ending"] * streaming)
+    numbers["compared"] /= max(1, told["ending"] * profile.streaming)
     steps = told["steps"]
     limit = profile.objectives.get("receive p99", 0)
-    good = [step["users"] for step in steps if step.get("p99", limit + 1) <= limit]
+    good = [step["users"] for step in steps if verdict.kept(profile, step)]
     numbers["knee"] = max(good, default=0)
     began, ended = told["measured"]
     full_at = samples[0]["at"] + profile.settle_seconds if samples else began

@@ -149,6 +149,7 @@ class Watcher:
             self.ledger.counts[f"came back: {how}"] += 1
             self.ledger.sample("come back" + self._apart, waited)
         else:
+            self.ledger.counts["joined"] += 1
             self.ledger.sample("snapshot" + self._apart, waited)
             self.ledger.sample("snapshot kB" + self._apart, self.answer.received)  # as they came
 

@@ -373,10 +373,12 @@ def test_what_is_lost_to_late_moments_adds_up() -> None:
         ({"service_cpu": 0.97, "p99": 400}, "the service"),
         ({"machine_cpu": 1_000, "p99": 400}, "the machine"),
         ({"p99": 400}, "the service"),
+        ({"joined": 0.5}, "the service"),  # who was not let in makes nothing slow
     ],
 )
 def test_who_gave_up_first(step: dict[str, float], expected: str) -> None:
-    calm = {"loader_cpu": 0.4, "loader_lag_ms": 20, "service_cpu": 0.4, "p99": 20}
+    calm = {"loader_cpu": 0.4, "loader_lag_ms": 20, "service_cpu": 0.4, "p99": 20,
+            "joined": 1.0}  # fmt: skip
     assert verdict.gave_up(profile("capacity"), calm | step).startswith(expected)
 
 
