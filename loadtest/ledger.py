@@ -54,7 +54,13 @@ class Ledger:
         self.histograms: dict[str, Any] = {}
         self.windows: dict[int, Any] = {}  # of `receive`: wall clock // WINDOW_SECONDS
         self.measuring = True
+        self.rested_us = 0  # wall clock when it stopped: what was scheduled before still counts
         self._pending: dict[str, list[int]] = {}
+
+    def rest(self, now_us: int) -> None:
+        """No more is measured but what is late: it was scheduled before, and comes after."""
+        if self.measuring:
+            self.measuring, self.rested_us = False, now_us
 
     def sample(self, name: str, microseconds: float) -> None:
         self._pending.setdefault(name, []).append(int(microseconds))

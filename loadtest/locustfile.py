@@ -133,11 +133,11 @@ def _measure(**_: Any) -> None:
 
 
 def _rest(**_: Any) -> None:
-    loader.ledger.measuring = False
+    loader.ledger.rest(time.time_ns() // 1000)
 
 
 def _quiet(**_: Any) -> None:
-    loader.ledger.measuring = False
+    loader.ledger.rest(time.time_ns() // 1000)
     loader.quiet = True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from dataclasses import dataclass
@@ -30,18 +31,21 @@ def judged(
     counts = told["counts"]
     numbers: dict[str, float] = dict.fromkeys(_ZERO, 0) | counts
     numbers["redis"] = wrong
-    streaming = 1 - profile.mix.get("Poller", 0) / sum(profile.mix.values())
-    numbers["compared"] /= max(1, told["ending"] * streaming)
+    numbers["compared"] /= max(1, told["ending"] * profile.streaming)
     steps = told["steps"]
     limit = profile.objectives.get("receive p99", 0)
-    good = [step["users"] for step in steps if step.get("p99", limit + 1) <= limit]
+    good = [step["users"] for step in steps if verdict.kept(profile, step)]
     numbers["knee"] = max(good, default=0)
     began, ended = told["measured"]
     full_at = samples[0]["at"] + profile.settle_seconds if samples else began
     samples = [one for one in samples if began <= one["at"] <= ended]
     plateau = [one for one in samples if one["at"] >= full_at]
     flat_seconds = plateau[-1]["at"] - plateau[0]["at"] if plateau else 0.0
-    late = [ms for at, ms in told["published"]["late_ms"].items() if began <= int(at) <= ended]
+    published = told["published"]
+    seconds = max(1, int(ended) - math.ceil(began))
+    whole = [n for at, n in published["events_in"].items() if began <= int(at) <= ended - 1]
+    told["service"]["events published to it, a second"] = sum(whole) / seconds
+    late = [ms for at, ms in published["late_ms"].items() if began <= int(at) <= ended]
     lost_ms = sum(ms for ms in late if ms > profile.loader.publisher_late_ms)  # a second's worst
     if "loader lag" in told["histograms"]:
         lost_ms += beyond(profile.loader.lag_ms, told["histograms"]["loader lag"])
@@ -52,6 +56,10 @@ def judged(
         "cpu": counts.get("worst loader cpu thousandths", 0) / 1000,
         "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
         "publisher_late_ms": max(late, default=0),
+        "published": sum(whole) / seconds / profile.rate,
+        "unsaid": published["unsaid"],
+        "publisher_gone": published["quiet_since"] is None,
+        "workers_lost": profile.processes - numbers.get("workers that compared", 0),
         "late_share": lost_ms / 1000 / max(1.0, ended - began),
         "before_time": counts.get("before its time", 0),
         "users": numbers["compared"],

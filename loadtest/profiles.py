@@ -44,6 +44,11 @@ class Profile:
     plateau_seconds: float = 0.0
     late_share: float = 0.0
 
+    @property
+    def streaming(self) -> float:
+        """The share of the users that read the stream."""
+        return 1 - self.mix.get("Poller", 0) / sum(self.mix.values())
+
     def scaled(self, users: int | None, seconds: float | None, rate: float | None) -> Profile:
         """The same, larger or smaller, with the same objectives."""
         return replace(self, users=users or self.users, seconds=seconds or self.seconds,

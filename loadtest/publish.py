@@ -49,6 +49,7 @@ class Day:
     def __init__(self, of: Traffic, start: int, quiet: Path | None = None) -> None:
         self.network = Network(of, start - PAST_MS)
         self.events = 0
+        self.events_in: dict[int, int] = {}  # by second: how many were handed to NATS
         self.late_ms: dict[int, int] = {}  # by second: how late an event was handed to NATS
         self.quiet_since: int | None = None
         self._quiet = quiet
@@ -85,6 +86,7 @@ class Day:
             if one.message["phase"] in tale.LETTERS:
                 self.events += 1
                 second, late = now // 1_000, now_ms() - one.message["ts"]
+                self.events_in[second] = self.events_in.get(second, 0) + 1
                 self.late_ms[second] = max(self.late_ms.get(second, 0), late)
                 self._tell(one.message)
             yield one
@@ -127,7 +129,8 @@ async def publish(url: str, day: Day, report: Path | None) -> None:
         now, used = time.perf_counter(), time.process_time()
         said = {
             "events": day.events, "messages": publisher.published, "live": day.live,
-            "late_ms": day.late_ms, "quiet_since": day.quiet_since,
+            "late_ms": day.late_ms, "events_in": day.events_in, "unsaid": publisher.unsaid,
+            "quiet_since": day.quiet_since,
             "cpu_share": (used - cpu) / (now - began), "seconds": now - began,
         }  # fmt: skip
         if report is not None:

@@ -35,12 +35,12 @@ def report(outcome: Outcome) -> str:
 
 def stairs(told: dict[str, Any]) -> str:
     """Each step of a run; for steps to failure, the knee and who gave up."""
-    head = ("users", "frames/s", "MB/s", "p50 ms", "p99 ms", "max ms", "service CPU", "loader CPU",
-            "loader lag")  # fmt: skip
+    head = ("users", "joined", "frames/s", "MB/s", "p50 ms", "p99 ms", "max ms", "service CPU",
+            "loader CPU", "loader lag")  # fmt: skip
     lines = ["".join(f"{one:>12}" for one in head)]
     for step in told["steps"]:
         row = (
-            f"{step['users']}", f"{step['frames_per_second']:,.0f}",
+            f"{step['users']}", f"{step['joined']:.0%}", f"{step['frames_per_second']:,.0f}",
             f"{step['bytes_per_second'] / 1e6:.1f}",
             *(f"{step[cut]:,.1f}" if cut in step else "-" for cut in ("p50", "p99", "max")),
             f"{step.get('service_cpu', 0):.0%}", f"{step['loader_cpu']:.0%}",

@@ -123,12 +123,16 @@ class Planned(LoadTestShape):
         counts["worst loader cpu thousandths"] = 0
         worst_lag = counts.pop("worst loader lag µs", 0)
         before, used, began = Counter(counts), self._used(), time.time()
-        yield from self._hold(users, seconds or self.profile.seconds)
+        seconds = seconds or self.profile.seconds
+        yield from self._hold(users, min(seconds, REPORT_SECONDS))
+        joined = counts["joined"]
+        yield from self._hold(users, seconds - REPORT_SECONDS)
         ended, used_after = time.time(), self._used()
         self._say("rest")
         yield from self._hold(users, REPORT_SECONDS)
         step: dict[str, Any] = {
             "users": users, "seconds": ended - began,
+            "joined": joined / (users * self.profile.streaming),
             "loader_cpu": counts["worst loader cpu thousandths"] / 1000,
             "loader_lag_ms": counts["worst loader lag µs"] / 1000,
         }  # fmt: skip

@@ -64,10 +64,8 @@ class Streaming(Client):
         last_id = self.watcher.connecting(time.time_ns() // 1000)
         try:
             sock = self._sock = self.connect(self.receive_buffer)
-        except OSError as error:
-            loader.ledger.counts["refused connections"] += 1
-            self.tell(f"{self.name}: connect", time.perf_counter() - self._began, error=error)
-            gevent.sleep(1)
+        except OSError as error:  # who is not let in is sent away too
+            self._evicted(f"not connected: {type(error).__name__}")
             return
         loader.ledger.sample("connect", (time.perf_counter() - self._began) * 1e6)
         try:

@@ -17,6 +17,8 @@ from loadtest.profiles import Profile
 Verdict: TypeAlias = Literal["PASSED", "FAILED", "INVALID"]
 EXIT_CODES: Final[dict[Verdict, int]] = {"PASSED": 0, "FAILED": 1, "INVALID": 3}
 MOST_USERS: Final = 1.05  # of those planned: which of its kinds Locust takes is rounded
+LEAST_PUBLISHED: Final = 0.8  # of the rate: calls come by chance, some more, some less
+LEAST_JOINED: Final = 0.98  # of the users of a step, when it begins to count
 NOBODY: Final = "nobody"
 SATURATED: Final = 0.9  # of a core: who used so much of it had no more to use
 TIMED: Final = ("p50", "p90", "p99", "p99.9", "max")
@@ -106,6 +108,16 @@ def invalid(profile: Profile, pressure: dict[str, float]) -> list[str]:
     if pressure["plateau_seconds"] < profile.plateau_seconds:
         reasons.append(f"too short: {pressure['plateau_seconds']:.0f} s with all full that is "
                        f"bounded (less than {profile.plateau_seconds:.0f} s)")  # fmt: skip
+    if pressure["published"] < LEAST_PUBLISHED:
+        reasons.append(f"only {pressure['published']:.0%} of the events that were wanted were "
+                       "published")  # fmt: skip
+    if pressure["publisher_gone"]:
+        reasons.append("the publisher was gone before the end")
+    if pressure["unsaid"]:
+        reasons.append(f"{pressure['unsaid']:.0f} messages of the publisher never left it")
+    if pressure["workers_lost"]:
+        reasons.append(f"{pressure['workers_lost']:.0f} of the loader's processes did not compare "
+                       "what they had: lost")  # fmt: skip
     if pressure["users"] > MOST_USERS:
         reasons.append(f"there were {pressure['users']:.0%} of the users that were wanted")
     if pressure["before_time"]:
@@ -113,14 +125,22 @@ def invalid(profile: Profile, pressure: dict[str, float]) -> list[str]:
     return reasons
 
 
+def kept(profile: Profile, step: dict[str, Any]) -> bool:
+    """Whether a step kept the objective, with all its users: those who were not let in yet make
+    nothing slow."""
+    limit = profile.objectives.get("receive p99", 0)
+    fast: bool = step.get("p99", limit + 1) <= limit
+    return fast and step["joined"] >= LEAST_JOINED
+
+
 def gave_up(profile: Profile, step: dict[str, Any]) -> str:
     """Who could not go on in a step, or NOBODY. A late loader can only make latencies longer, so
     an objective that is kept is kept; and a service that got no more of a core had to share it."""
-    loader, limit = profile.loader, profile.objectives["receive p99"]
+    loader = profile.loader
     cores = os.cpu_count() or 1
     if step["loader_cpu"] > loader.cpu_share:
         return f"the loader, with {step['loader_cpu']:.0%} of a core"
-    if step.get("p99", limit + 1) <= limit:
+    if kept(profile, step):
         return NOBODY
     service = f"the service, with {step.get('service_cpu', 0):.0%} of a core"
     if step.get("service_cpu", 0) > SATURATED:

@@ -51,7 +51,8 @@ class Watcher:
         self._between, self._receive = f"between frames{self._apart}", f"receive{self._apart}"
         self._begun = False  # an event whose end has not come
         self._seen_at = 0
-        self._restart(0)
+        self._since: int | None = None  # when it began to want what it lacks
+        self._restart()
 
     @property
     def retry_ms(self) -> int | None:
@@ -63,9 +64,12 @@ class Watcher:
         return not self._joining
 
     def connecting(self, now: int) -> str:
-        """A connection begins; the Last-Event-ID for it."""
+        """A connection begins; the Last-Event-ID for it. Who was refused, or cut off before he had
+        what he lacks, has waited since his first attempt."""
         self.ledger.counts["connects"] += 1
-        self._restart(now)
+        if self._since is None:
+            self._since = now
+        self._restart()
         self.dashboard.goodbye = None
         return self.dashboard.last_id
 
@@ -89,7 +93,9 @@ class Watcher:
             self.worst_us = max(self.worst_us, *latencies)
             if min(latencies) < -2_000:  # ms are whole numbers, clocks are read twice
                 self.ledger.complain("before its time", f"{min(latencies)} µs: clocks differ")
-            if self.ledger.measuring:
+            if not self.ledger.measuring:
+                latencies = [us for us in latencies if now - us <= self.ledger.rested_us]
+            if latencies:
                 self.ledger.samples(self._receive, latencies)
 
     def _events(self, body: bytes) -> Iterable[tuple[ServerEvent, Any]]:
@@ -100,10 +106,9 @@ class Watcher:
             return _whole(body)  # the same for everybody who gets it, and that is nearly all
         return [(event, _decode(event.data)) for event in self._parser.feed(body)]
 
-    def _restart(self, now: int) -> None:
+    def _restart(self) -> None:
         self.answer = Answer()
         self._parser = Parser()
-        self._began = now
         self._joining = True
         self._begun = False
         self._seen_at = 0
@@ -115,11 +120,12 @@ class Watcher:
         if event.name == "diff":
             self._diff(event, data, now, latencies)
             return
+        known = dashboard.calls
         dashboard.fold_decoded(event, data)
         if event.name == "snapshot":
             ledger.counts["snapshot bytes"] += len(event.data)
             if data["part"] == data["parts"]:
-                self._snapshot(now)
+                self._snapshot(now, known, latencies)
         elif event.name == "heartbeat":
             ledger.counts["heartbeats"] += 1
             ledger.counts["stale heartbeats"] += data["source"] != "live"
@@ -137,18 +143,26 @@ class Watcher:
         if not self._joining:
             return
         self._joining = False
+        waited = now - (now if self._since is None else self._since)
+        self._since = None
         if self._resuming:
             self.ledger.counts[f"came back: {how}"] += 1
-            self.ledger.sample("come back" + self._apart, now - self._began)
+            self.ledger.sample("come back" + self._apart, waited)
         else:
-            self.ledger.sample("snapshot" + self._apart, now - self._began)
+            self.ledger.counts["joined"] += 1
+            self.ledger.sample("snapshot" + self._apart, waited)
             self.ledger.sample("snapshot kB" + self._apart, self.answer.received)  # as they came
 
-    def _snapshot(self, now: int) -> None:
+    def _snapshot(self, now: int, known: dict[str, dict[str, Any]], latencies: list[int]) -> None:
+        """On a stream that goes on, what it brings is as late as in a diff."""
         self.ledger.counts["snapshots"] += 1
+        catching_up, moment = self._joining, now - self.offset_us
         self._joined(now, "snapshot")
         for key, record in self.dashboard.calls.items():
-            self._look(key, record)
+            story = self._look(key, record)
+            if story is not None and not catching_up:
+                stamps = story.stamps[self._first_new(story, known.get(key)) :]
+                latencies += [moment - at * 1000 for at in stamps]
 
     def _diff(self, event: ServerEvent, data: Any, now: int, latencies: list[int]) -> None:
         dashboard, ledger = self.dashboard, self.ledger

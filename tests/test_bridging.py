@@ -219,6 +219,18 @@ async def test_a_kamailio_that_is_down_is_waited_for(
         await until(lambda: heard.lists)
 
 
+async def test_a_nats_that_lets_it_not_in_is_told_once_and_without_the_password(
+    peer: Peer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Guarded(tmp_path) as nats_server:
+        url = nats_server.url.replace("://", "://bridge:not-this-one@")
+        async with bridging(peer, url, tmp_path / "spool"):
+            await until(lambda: "Authorization Violation" in caplog.text)
+            await asyncio.sleep(1.5)  # two more attempts
+    assert caplog.text.count("Authorization Violation") == 1
+    assert "not-this-one" not in caplog.text
+
+
 async def test_while_nats_is_away_events_are_dropped_and_counted_and_a_list_tells_the_rest(
     peer: Peer, heard: Heard, nats_server: NatsServer, tmp_path: Path
 ) -> None:

@@ -182,6 +182,28 @@ def test_the_clock_of_each_event_starts_when_it_was_scheduled() -> None:
     assert found.get_min_value() == pytest.approx(5_000, rel=0.02)
 
 
+def test_what_was_scheduled_while_it_was_measured_counts_however_late_it_comes() -> None:
+    service = Service()
+    service.begin(a=call(1))
+    service.ledger.rest((START + 1_500) * 1000)
+    service.say("diff", {"calls": {"a": change(3, "sra")}}, 3, late_ms=9_000)
+    service.ledger.settle()
+    found = service.ledger.histograms["receive"]
+    assert found.get_total_count() == 1  # the answer, at 2,000, is no longer measured
+    assert found.get_max_value() == pytest.approx(8_000_000, rel=0.01)
+
+
+def test_a_snapshot_on_a_stream_that_goes_on_is_as_late_as_what_it_brings() -> None:
+    service = Service()
+    service.begin(a=call(1), b=call(2, "sr"))
+    service.say("snapshot", {"part": 1, "parts": 1, "calls": {"a": call(3, "sra"),
+                             "b": call(2, "sr")}}, 3, late_ms=7_000)  # fmt: skip
+    service.ledger.settle()
+    found = service.ledger.histograms["receive"]
+    assert found.get_total_count() == 2
+    assert found.get_max_value() == pytest.approx(6_000_000, rel=0.01)
+
+
 def test_a_client_that_resumes_after_other_events_is_where_it_was() -> None:
     service = Service()
     service.begin(a=call(3))
@@ -192,6 +214,17 @@ def test_a_client_that_resumes_after_other_events_is_where_it_was() -> None:
     assert service.watcher.connecting(START * 1000) == f"{TAG}-3"
     assert service.wrong == 0
     assert service.found("came back: resumed") == 1
+
+
+def test_who_comes_back_has_waited_since_the_first_attempt() -> None:
+    service = Service()
+    service.begin(a=call(3))
+    for seconds in (1, 6, 21):  # refused; no answer; let in
+        service.watcher.connecting((START + seconds * 1000) * 1000)
+    service.watcher.feed(answer()[:-5], START * 1000)
+    service.say("diff", {"calls": {"a": change(5, "sr")}}, 5, late_ms=21_010)
+    service.ledger.settle()
+    assert service.ledger.histograms["come back"].get_max_value() == pytest.approx(20_010_000, 0.01)
 
 
 # -- ledgers and verdicts ------------------------------------------------------------------
@@ -219,6 +252,10 @@ CALM = {
     "users": 1.0,
     "plateau_seconds": 0.0,
     "late_share": 0.0,
+    "published": 1.0,
+    "publisher_gone": 0.0,
+    "unsaid": 0.0,
+    "workers_lost": 0.0,
 }
 GOOD = {"gaps": 0.0, "duplicates": 0.0, "divergence": 0.0, "foreign": 0.0, "evictions": 0.0,
         "unequal": 0.0, "redis": 0.0, "compared": 1.0}  # fmt: skip
@@ -236,6 +273,10 @@ FAST = {"receive": {"p99": 20.0, "max": 90.0}, "snapshot": {"p99": 100.0}}
         ({}, {}, {"lag_ms": 101}, "INVALID"),
         ({}, {}, {"publisher_late_ms": 101}, "INVALID"),
         ({}, {}, {"before_time": 1}, "INVALID"),
+        ({}, {}, {"published": 0.7}, "INVALID"),  # less was asked of it
+        ({}, {}, {"publisher_gone": 1}, "INVALID"),
+        ({}, {}, {"unsaid": 3}, "INVALID"),
+        ({}, {}, {"workers_lost": 1}, "INVALID"),
         ({}, {}, {"users": 1.45}, "INVALID"),
         ({"evictions": 1}, {}, {}, "FAILED"),
         ({"evictions": 1}, {}, {"lag_ms": 3_000}, "INVALID"),
@@ -273,6 +314,9 @@ def test_a_verdict_on_a_soak(
     assert found.verdict == expected
 
 
+QUIET = {"late_ms": {}, "events_in": {}, "unsaid": 0, "quiet_since": 1}
+
+
 def looks(*megabytes: float) -> list[dict[str, float]]:
     """At the service, ten seconds apart."""
     calm = {"busy_seconds": 0.0, "our_seconds": 0.0, "fds": 9.0}
@@ -284,7 +328,7 @@ def test_growth_counts_from_where_what_is_bounded_is_full() -> None:
     grown = [50.0, 60.0, 70.0, 80.0]
     told = {
         "counts": {}, "histograms": {}, "percentiles": {}, "steps": [], "service": {},
-        "ending": 1, "measured": (0.0, 1e3), "published": {"late_ms": {}},
+        "ending": 1, "measured": (0.0, 1e3), "published": QUIET,
     }  # fmt: skip
 
     def growth(*then: float) -> float | None:
@@ -294,6 +338,21 @@ def test_growth_counts_from_where_what_is_bounded_is_full() -> None:
     assert growth(*[80.0] * 10) == 0
     assert growth(*range(80, 90)) == pytest.approx(9 / 80)
     assert growth(*[80.0] * 4) is None
+
+
+def test_a_publisher_that_stops_in_the_middle_makes_a_run_invalid() -> None:
+    told = {
+        "counts": {"workers that compared": 2}, "histograms": {}, "percentiles": {}, "steps": [],
+        "service": {}, "ending": 1, "measured": (1_000.5, 1_060.5),
+    }  # fmt: skip
+
+    def reasons(seconds: int, **more: Any) -> tuple[str, ...]:
+        said = QUIET | {"events_in": {str(1_000 + n): 200 for n in range(seconds)}} | more
+        return judged(profile("ci"), deepcopy(told) | {"published": said}, [], 0).judgement.reasons
+
+    assert reasons(61) == ()
+    assert "only 49% of the events" in reasons(30)[0]
+    assert reasons(55, quiet_since=None) == ("the publisher was gone before the end",)
 
 
 def test_what_is_lost_to_late_moments_adds_up() -> None:
@@ -314,10 +373,12 @@ def test_what_is_lost_to_late_moments_adds_up() -> None:
         ({"service_cpu": 0.97, "p99": 400}, "the service"),
         ({"machine_cpu": 1_000, "p99": 400}, "the machine"),
         ({"p99": 400}, "the service"),
+        ({"joined": 0.5}, "the service"),  # who was not let in makes nothing slow
     ],
 )
 def test_who_gave_up_first(step: dict[str, float], expected: str) -> None:
-    calm = {"loader_cpu": 0.4, "loader_lag_ms": 20, "service_cpu": 0.4, "p99": 20}
+    calm = {"loader_cpu": 0.4, "loader_lag_ms": 20, "service_cpu": 0.4, "p99": 20,
+            "joined": 1.0}  # fmt: skip
     assert verdict.gave_up(profile("capacity"), calm | step).startswith(expected)
 
 

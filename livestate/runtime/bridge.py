@@ -38,6 +38,7 @@ AT_ONCE: Final = 50  # frames between two looks at the socket: about 2 ms
 FSYNC_SECONDS: Final = 1.0
 LIST_AGAIN_SECONDS: Final = 1.0  # a list holds Kamailio's evapi up for some 10 ms
 CONNECT_AGAIN_SECONDS: Final = 0.5
+TROUBLES: Final = 8  # different ones that are told of one outage of NATS
 _PENDING_BYTES: Final = 16 * 1024 * 1024
 _AWAY: Final = (NatsError, OSError, asyncio.TimeoutError)
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
@@ -89,7 +90,8 @@ class Bridge:
         self._unsynced: list[tuple[Evapi, str]] = []
         self._link: Evapi | None = None
         self._subscribed = False
-        self._trouble = ""
+        self._trouble = ""  # with evapi, told once
+        self._nats_troubles: set[str] = set()  # each told once, until NATS is back
 
     async def run(self) -> None:
         try:
@@ -115,18 +117,27 @@ class Bridge:
                     self._nats_url, name="livestate-bridge", user_credentials=self._credentials,
                     max_reconnect_attempts=-1, reconnect_time_wait=0.5,  # type: ignore[arg-type]
                     connect_timeout=2, ping_interval=3, max_outstanding_pings=2,
-                    pending_size=_PENDING_BYTES, error_cb=_quiet, reconnected_cb=self._on_return,
+                    pending_size=_PENDING_BYTES, error_cb=self._on_error,
+                    reconnected_cb=self._on_return,
                 )  # fmt: skip
                 await self._client.subscribe(ASKED_FOR_LIST + "*", cb=self._on_asked)
                 break
             except _AWAY as error:
-                log.warning("NATS at %s: %s", self._nats_url, error or type(error).__name__)
+                await self._on_error(error)
                 await asyncio.sleep(CONNECT_AGAIN_SECONDS)
         log.info("connected to NATS")
         self._subscribed = True  # a list before it would be one for nothing
         await self._on_return()
 
+    async def _on_error(self, error: Exception) -> None:
+        """It must not raise. nats-py tries again by itself, and says nothing of why it has to."""
+        trouble = str(error) or type(error).__name__
+        if trouble not in self._nats_troubles and len(self._nats_troubles) < TROUBLES:
+            self._nats_troubles.add(trouble)
+            log.warning("NATS: %s; trying again", trouble)  # no URL: a password is in it
+
     async def _on_return(self) -> None:
+        self._nats_troubles.clear()
         self._wanted.set()
         self.delivery.news.set()
 
@@ -275,7 +286,3 @@ def decoded(raw: bytes) -> Any:
     except orjson.JSONDecodeError:
         text = _SURROGATE.sub(r"\\ufffd", raw.decode("utf-8", "replace"))
         return json.loads(text, strict=False)
-
-
-async def _quiet(error: Exception) -> None:
-    """A callback of nats-py must not raise; it reconnects by itself."""
