@@ -44,7 +44,7 @@ def judged(
     published = told["published"]
     seconds = max(1, int(ended) - math.ceil(began))
     whole = [n for at, n in published["events_in"].items() if began <= int(at) <= ended - 1]
-    told["service"]["events published to it, a second"] = sum(whole) / seconds
+    told["service"]["events published a second"] = sum(whole) / seconds
     late = [ms for at, ms in published["late_ms"].items() if began <= int(at) <= ended]
     lost_ms = sum(ms for ms in late if ms > profile.loader.publisher_late_ms)  # a second's worst
     if "loader lag" in told["histograms"]:

@@ -98,7 +98,8 @@ class Planned(LoadTestShape):
     def _until_failure(self) -> Any:
         """More users with each step. One that fails is measured again before it is believed: a
         machine has its moments."""
-        most, users = self.profile.users, self.profile.step
+        most = self.profile.users
+        users = min(self.profile.step, most)
         while True:
             for _ in range(ATTEMPTS):
                 yield from self._step(users)
@@ -108,7 +109,8 @@ class Planned(LoadTestShape):
             if self.gave_up != NOBODY or users >= most:
                 break
             users = min(users + self.profile.step, most)
-        calm = max(self.profile.step, users - 2 * self.profile.step)  # where all can read again
+        fewest = min(self.profile.step, most)
+        calm = max(fewest, users - 2 * self.profile.step)  # where all can read again
         yield from self._hold(calm, 5)
         return calm
 
