@@ -89,7 +89,10 @@ def create_app(
     @app.get(f"{STREAM_PATH}/snapshot")
     async def snapshot() -> Response:
         identity = verifier.verify(token_of(request))
-        view = table.view(wanted(request, identity))
+        scope = wanted(request, identity)
+        if streams.starting:
+            return _starting()
+        view = table.view(scope)
         try:
             told: dict[str, Any] = {
                 "id": sse.write_id(sse.Position(view.tag, view.version)).decode(),
@@ -103,6 +106,8 @@ def create_app(
     @app.get(f"{STREAM_PATH}/<key>")
     async def one_call(key: str) -> Response:
         identity = verifier.verify(token_of(request))
+        if streams.starting:
+            return _starting()
         call = table.calls.get(key)
         if call is None or not scope_for(identity).admits(call):
             return problem(404, "No such call, or not one of yours.")
@@ -148,6 +153,11 @@ def _story(call: Call) -> dict[str, Any]:
     told["key"] = call.key
     told["timeline"] = [{"phase": mark.phase, "at": mark.at} for mark in call.marks]
     return told
+
+
+def _starting() -> Response:
+    return problem(503, "Starting: what was known before the start is being checked.",
+                   {"Retry-After": "1"})  # fmt: skip
 
 
 def _json(value: Any) -> Response:

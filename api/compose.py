@@ -29,6 +29,7 @@ from api.settings import Settings, masked
 from api.stream import Streams
 from api.wire import SseWire
 from livestate.active_calls import ActiveCalls
+from livestate.call import stamp_of
 from livestate.kpi import Kpis
 from livestate.nodes import Nodes
 from livestate.runtime.cdrs import CdrReader
@@ -126,8 +127,17 @@ class Livestate:
                 return f"waiting for the calls of {', '.join(waiting[:5])}"
             if not self.cdrs.caught_up:
                 return f"{self.cdrs.waiting} CDRs of the time we were away are still to be read"
+        self._doubt_unlisted()
         self._been_ready = True
         return None
+
+    def _doubt_unlisted(self) -> None:
+        """Nobody has been shown a call so far. Those that came back from Redis, and that no list of
+        their node has told of since, are from now on, but marked."""
+        for node in self.nodes.by_name.values():
+            if node.loss:
+                up_to = stamp_of(node.epoch, node.loss.highest, listed=True)
+                self.pipeline.doubt(node.name, up_to)
 
     def status(self) -> dict[str, Any]:
         """For ``/statusz``: what an engineer asks first."""

@@ -91,7 +91,7 @@ def _snapshot() -> Json:
         "parameters": _filters(),
         "responses": {
             "200": _answer("All live calls that may be seen.", "application/json", told),
-            **_refusals(400, 401, 403),
+            **_refusals(400, 401, 403, 503),
         },
     }
 
@@ -111,7 +111,7 @@ def _one_call() -> Json:
         "parameters": [_parameter("key", "path", {"type": "string"}, "As in the snapshot.")],
         "responses": {
             "200": _answer("The call.", "application/json", told),
-            **_refusals(401, 403, 404),
+            **_refusals(401, 403, 404, 503),
         },
     }
 

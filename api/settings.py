@@ -193,8 +193,8 @@ class Settings:
     ready_seconds: float = _setting(
         5.0,
         _between(0, 60, "seconds"),
-        "How long the start waits for the nodes' lists of calls "
-        "before it is ready with calls marked unconfirmed.",
+        "How long the start waits for the nodes' lists of calls, and shows nobody any, "
+        "before it is ready with those marked unconfirmed that no list has told of.",
     )
     trace_url: str | None = _setting(
         None,

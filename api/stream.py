@@ -82,12 +82,17 @@ class Streams:
     def __len__(self) -> int:
         return len(self._leases)
 
+    @property
+    def starting(self) -> bool:
+        """What came back from the time before us is not known to be true yet."""
+        return not self.draining and not self.ready()
+
     def refusal(self, identity: Identity, client: str | None) -> Goodbye | None:
         """Why this stream cannot be had now. It may be had soon, so the answer is a goodbye: any
         status but 200 kills a native EventSource for good."""
         if self.draining:
             return "drain"
-        if not self.ready():
+        if self.starting:
             return "starting"
         if (
             len(self._leases) >= self.most

@@ -28,7 +28,7 @@ from livestate.call import (
 )
 from livestate.errors import Rejected
 from livestate.events import CallPhase, SyncedCall
-from livestate.view import View
+from livestate.view import UNKNOWN, View
 
 ALL_CALLS: Final = Scope()
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
@@ -343,16 +343,18 @@ class ActiveCalls:
     ) -> None:
         """Fill an empty table from what was stored: calls with their versions, and for each
         unfiltered scope (version, floor). Whether its calls live, only a node's next list can tell:
-        all are unconfirmed, which is news to a client that resumes."""
+        nobody may be shown them before that, or they are to be marked (``unconfirm``)."""
         rows: dict[str, list[tuple[int, str, bool]]] = {}  # scope → version, key, whether it holds
         for call, versions in calls:
             key, live = call.key, call.live
-            self.calls[key] = unconfirm(call) if live else call
+            self.calls[key] = call
             self._count(call, now)
-            if live:  # whatever somebody did to its versions, it is in these
-                versions = dict.fromkeys(("", call.company_id or ""), 0) | versions
+            own = call.company_id or ""
+            if live and not (own in versions and "" in versions):
+                # Whatever somebody did to its versions, it is in these: as if it had just changed.
+                versions = dict.fromkeys(("", own), UNKNOWN) | versions
             for company, version in versions.items():
-                mine = company in ("", call.company_id)
+                mine = company in ("", own)
                 rows.setdefault(company, []).append((version, key, live and mine))
                 if not mine:
                     self._left.setdefault(key, set()).add(company)

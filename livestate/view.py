@@ -14,6 +14,7 @@ from livestate.access import Scope
 from livestate.call import Call
 
 DIGEST_MODULUS: Final = 2**53  # what a JavaScript number adds exactly
+UNKNOWN: Final = 0  # no change has this version
 
 
 class View:
@@ -73,24 +74,30 @@ class View:
 
     def take_back(self, stored: Iterable[tuple[int, str, bool]], version: int, now: int) -> None:
         """Fill an empty view that was at ``version`` with (version, key, whether the call is in
-        it), oldest first. All calls in it have changed since: they come behind all that is gone.
+        it), oldest first; what has an :data:`UNKNOWN` version changes now.
 
         A row may be newer than ``version`` (a flush in parts that was cut off); who resumes from
         there gets it, because its own version is higher.
         """
         self.stored_floor = self.floor
-        up = []
+        changed = []
         for at, key, holds in stored:
-            version = max(version, at)
+            if at == UNKNOWN:
+                changed.append(key)
+                continue
             if holds:
-                up.append(key)
-            elif at > self.floor:  # else it was trimmed after its call was last written
-                self.rows[key] = at
+                self.live += 1
+                self.digest += at
+            elif at > self.floor:
                 self._gone.append((now, key, at))
-        self.rows |= zip(up, range(version + 1, version + 1 + len(up)), strict=True)
-        self.live = len(up)
-        self.version = version + self.live
-        self.digest = sum(range(version + 1, self.version + 1)) % DIGEST_MODULUS
+            else:
+                continue  # it was trimmed after its call was last written
+            self.rows[key] = at
+            version = max(version, at)
+        self.version = version
+        for key in changed:
+            self.touch(key, False, True, now)
+        self.digest %= DIGEST_MODULUS
 
     def anew(self, key: str) -> None:
         """A new call begins under the name of one that was forgotten. Who has not seen the old one

@@ -106,8 +106,8 @@ async def test_a_killed_service_comes_back_where_it_was(world: World) -> None:
             await until_flushed(world, 20)
             await service.kill()
             await before.over.wait()
-        await service.start()
         asked = asyncio.create_task(answer_lists(node))
+        await service.start()
         await service.until_ready()
         asked.cancel()
         async with await Stream.open(
@@ -116,6 +116,7 @@ async def test_a_killed_service_comes_back_where_it_was(world: World) -> None:
         ) as after:  # fmt: skip
             await after.until(lambda s: s.named("heartbeat"))
             assert not after.named("snapshot"), "the old position was good: nothing was lost"
+            assert not any(diff["calls"] for diff in after.named("diff")), "and nothing changed"
             await agrees(service, after, token)
             assert len(after.dashboard.calls) == 7
             await node.say("ended", "1.1", company_id="1", outcome="answered")
@@ -123,9 +124,32 @@ async def test_a_killed_service_comes_back_where_it_was(world: World) -> None:
             await agrees(service, after, token)
 
 
+async def test_calls_from_before_a_restart_are_shown_to_nobody_unless_listed_or_marked(
+    world: World,
+) -> None:
+    service = world.service()
+    async with service, await Node.connect(world.nats.url) as node:
+        await service.until_ready()
+        await node.list()
+        await node.call("1.1")
+        await node.call("2.2")
+        await until_flushed(world, 2)
+        await service.kill()
+        service.environment = {**(service.environment or {}), "LIVESTATE_READY_SECONDS": "3"}
+        await service.start()
+        with pytest.raises(httpx.HTTPStatusError, match="503"):
+            await snapshot(service, service.token())
+        await node.say("hold", "2.2")  # this one lives, though no list tells it
+        await service.until_ready()
+        told = (await snapshot(service, service.token()))["calls"].values()
+        assert {call["call_id"]: call.get("unconfirmed") for call in told} == {
+            f"1.1@{node.name}": True, f"2.2@{node.name}": None,
+        }  # fmt: skip
+
+
 async def answer_lists(node: Node) -> None:
     """Answer for the 20 calls of the test above, all up."""
-    calls = [{"call_id": f"{n}.{n}@{node.name}", "dialog": f"{n}.{n}", "state": "held",
+    calls = [{"call_id": f"{n}.{n}@{node.name}", "dialog": f"{n}.{n}", "state": "answered",
               "company_id": str(n % 3)} for n in range(20)]  # fmt: skip
 
     async def on_asked(_: Any) -> None:
