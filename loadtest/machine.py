@@ -32,14 +32,15 @@ def sample(service: int) -> dict[str, float]:
 
 
 def shares(samples: list[dict[str, float]]) -> dict[str, float]:
-    """Of cores, on average: all that was done, and what somebody else did."""
+    """Of cores, on average: all that was done, what somebody else did, and what the service did."""
     if len(samples) < 2:
         return {"busy": 0.0, "others": 0.0}
     first, last = samples[0], samples[-1]
     seconds = last["at"] - first["at"]
     busy = (last["busy_seconds"] - first["busy_seconds"]) / seconds
     ours = (last["our_seconds"] - first["our_seconds"]) / seconds
-    return {"busy": busy, "others": max(0.0, busy - ours)}
+    service = (last["cpu_seconds"] - first["cpu_seconds"]) / seconds
+    return {"busy": busy, "others": max(0.0, busy - ours), "service": service}
 
 
 def busy_seconds() -> float:

@@ -52,6 +52,9 @@ def judged(
     if plateau and flat_seconds >= profile.plateau_seconds:
         for name, what in (("memory growth", "rss"), ("descriptor growth", "fds")):
             numbers[name] = _growth([one[what] for one in plateau])
+    shares = machine.shares(samples)
+    if "service" in shares:
+        numbers["service cpu"] = shares.pop("service")
     pressure = {
         "cpu": counts.get("worst loader cpu thousandths", 0) / 1000,
         "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
@@ -64,7 +67,7 @@ def judged(
         "before_time": counts.get("before its time", 0),
         "users": numbers["compared"],
         "plateau_seconds": flat_seconds,
-    } | machine.shares(samples)
+    } | shares
     judgement = verdict.judge(profile, numbers, told["percentiles"], pressure)
     for name, looks in (("measuring began", samples), ("it was full", plateau)):
         if looks:

@@ -1,9 +1,10 @@
 """What a run was worth: PASSED, FAILED, or INVALID because the loader distorted it.
 
 A divergence, a gap or a foreign call is a failure whatever the loader was like: no loader makes
-up a call. What is slow in a run that is not valid says nothing, and is not called a failure; nor
-are evictions, for a loader that stands still looks like a client that has gone. Growth that a run
-was too short to see is INVALID too; what was seen of it is a failure.
+up a call, nor does one make the service compute. What is slow in a run that is not valid says
+nothing, and is not called a failure; nor are evictions, for a loader that stands still looks like
+a client that has gone. Growth that a run was too short to see is INVALID too; what was seen of it
+is a failure.
 """
 
 from __future__ import annotations

@@ -258,7 +258,7 @@ CALM = {
     "workers_lost": 0.0,
 }
 GOOD = {"gaps": 0.0, "duplicates": 0.0, "divergence": 0.0, "foreign": 0.0, "evictions": 0.0,
-        "unequal": 0.0, "redis": 0.0, "compared": 1.0}  # fmt: skip
+        "unequal": 0.0, "redis": 0.0, "service cpu": 0.4, "compared": 1.0}  # fmt: skip
 FAST = {"receive": {"p99": 20.0, "max": 90.0}, "snapshot": {"p99": 100.0}}
 
 
@@ -281,6 +281,7 @@ FAST = {"receive": {"p99": 20.0, "max": 90.0}, "snapshot": {"p99": 100.0}}
         ({"evictions": 1}, {}, {}, "FAILED"),
         ({"evictions": 1}, {}, {"lag_ms": 3_000}, "INVALID"),
         ({"gaps": 1}, {}, {"cpu": 0.95}, "FAILED"),  # no loader makes up a gap
+        ({"service cpu": 0.95}, {}, {"lag_ms": 300}, "FAILED"),  # nor makes a service compute
     ],
 )
 def test_a_verdict(
@@ -319,7 +320,7 @@ QUIET = {"late_ms": {}, "events_in": {}, "unsaid": 0, "quiet_since": 1}
 
 def looks(*megabytes: float) -> list[dict[str, float]]:
     """At the service, ten seconds apart."""
-    calm = {"busy_seconds": 0.0, "our_seconds": 0.0, "fds": 9.0}
+    calm = {"busy_seconds": 0.0, "our_seconds": 0.0, "cpu_seconds": 0.0, "fds": 9.0}
     return [calm | {"at": 10.0 * n, "rss": mb * 1e6} for n, mb in enumerate(megabytes)]
 
 
