@@ -208,7 +208,7 @@ SUBJECTS: Final[dict[str, str]] = {SUBJECT_PREFIX + phase: phase for phase in PH
 REJECT_REASONS: Final = (
     "unknown_phase", "phase_mismatch", "too_large", "not_json", "duplicate_keys",
     "unsupported_version", "missing_field", "too_long", "out_of_range", "wrong_type",
-    "too_many_calls",
+    "too_many_calls", "too_many_nodes",
 )  # fmt: skip
 
 # One adapter for the life of the process: building one costs 100 × a validation.

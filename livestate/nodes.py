@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from livestate.errors import Rejected
 from livestate.events import Sync
 
 GAP_MATURES_MS: Final = 1_000  # arrivals swap by a few numbers; a gap is a loss only after that
 GAP_MATURES_NUMBERS: Final = 64
 MAX_MISSING: Final = 10_000  # more is not a gap but a node we have not heard for long
+MAX_NODES: Final = 10_000  # 13 MB
 ASK_AGAIN_MS: Final = 2_000
 # A list that begins to come in so soon after a loss may have been taken before it. After that it is
 # the node's last word, also where somebody told a number that the node has never reached.
@@ -176,7 +178,11 @@ class Nodes:
         node.lose(now)
 
     def hear(self, name: str, epoch: int, seq: int, now: int, *, numbered: bool) -> Heard:
-        """A message of a node. ``numbered``: it used up ``seq``; a heartbeat only repeats it."""
+        """A message of a node. ``numbered``: it used up ``seq``; a heartbeat only repeats it.
+
+        Raises :class:`~livestate.errors.Rejected` for a node more than there ever are: one bad
+        sender of names could take all memory.
+        """
         node = self.by_name.get(name)
         if node is not None and numbered and seq == node.highest + 1 and epoch == node.epoch:
             node.highest = seq  # the common case, tens of thousands of times a second
@@ -184,6 +190,8 @@ class Nodes:
             return IN_ORDER
         if node is None or epoch > node.epoch:
             before = node
+            if before is None and len(self.by_name) >= MAX_NODES:
+                raise Rejected("too_many_nodes", f"{MAX_NODES} are known")
             # A heartbeat may overtake the event whose number it repeats.
             first = seq if numbered else seq + 1
             node = self.by_name[name] = Node(name, epoch, first, highest=seq, heard_at=now)

@@ -147,7 +147,7 @@ def test_a_name_in_a_list_cannot_hide_the_list(field: str) -> None:
 
 def test_every_reason_can_happen() -> None:
     table = test_a_reject_says_why.pytestmark[0].args[1]  # type: ignore[attr-defined]
-    of_the_table = {"too_many_calls"}  # tests/test_active_calls.py
+    of_the_table = {"too_many_calls", "too_many_nodes"}  # tests/test_active_calls.py, test_nodes.py
     assert {why for _, _, why in table} == set(REJECT_REASONS) - of_the_table
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livestate.errors import Rejected
 from livestate.events import Sync
-from livestate.nodes import MAX_MISSING, Nodes
+from livestate.nodes import MAX_MISSING, MAX_NODES, Nodes
 
 
 def make() -> Nodes:
@@ -245,3 +247,13 @@ def test_who_is_connected_again_gives_a_node_time_to_list_before_its_calls_are_g
     assert not given_up(nodes, 200_000, since=199_000)
     assert not given_up(nodes, 213_999, since=199_000)
     assert given_up(nodes, 214_000, since=199_000) == [1]
+
+
+def test_forged_names_take_no_memory_and_hold_up_no_node_that_is_known() -> None:
+    nodes = make()
+    for number in range(1, MAX_NODES):
+        nodes.hear(f"forged-{number}", 1, 1, 10, numbered=False)
+    with pytest.raises(Rejected, match="too_many_nodes"):
+        nodes.hear("forged-again", 1, 1, 10, numbered=True)
+    assert nodes.hear("n", 1, 2, 10, numbered=True).fresh
+    assert len(nodes.by_name) == MAX_NODES

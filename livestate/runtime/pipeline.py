@@ -6,6 +6,7 @@ rejected or dropped: the sum always holds, and ``/metrics`` shows it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -56,47 +57,43 @@ class Pipeline:
         tally.received += 1
         try:
             event = parse(subject, data)
+            tally.phases[event.phase] += 1
+            # By the phase: an ``isinstance`` of a pydantic model runs Python code for each of them.
+            if event.phase == "heartbeat":
+                self._hear(event, now, numbered=False)
+                self._nodes.by_name[event.node].dialogs = event.dialogs
+            elif event.phase == "sync":
+                self._hear(event, now, numbered=False)
+                self._sync(event, now)
+            elif event.phase == "lost":
+                # Not the node's word, so the node is not heard by it.
+                if not self._give_up(event, now):
+                    tally.stale += 1
+                    return
+            else:
+                heard = self._nodes.hear(event.node, event.epoch, event.seq, now, numbered=True)
+                if heard is not IN_ORDER:
+                    if heard.new_epoch:
+                        self._restarted(event, now)
+                    if not heard.fresh:
+                        tally.duplicate += 1
+                        return
+                change = self._table.apply(event, now)
+                if change is None:
+                    if event.dialog is None:
+                        tally.applied += 1  # the proxy refused it: a fact, but never a live call
+                        tally.refused_by_proxy += 1
+                    else:
+                        tally.stale += 1
+                    return
+                before = change.before
+                if before is not None and event.phase not in TRANSITIONS[before.state]:
+                    tally.irregular += 1
+                for note in self._notes:
+                    note(change)
         except Rejected as rejected:
             self._reject(rejected, now)
             return
-        tally.phases[event.phase] += 1
-        # By the phase: an ``isinstance`` of a pydantic model runs Python code for each question.
-        if event.phase == "heartbeat":
-            self._hear(event, now, numbered=False)
-            self._nodes.by_name[event.node].dialogs = event.dialogs
-        elif event.phase == "sync":
-            self._hear(event, now, numbered=False)
-            self._sync(event, now)
-        elif event.phase == "lost":
-            # Not the node's word, so the node is not heard by it.
-            if not self._give_up(event, now):
-                tally.stale += 1
-                return
-        else:
-            heard = self._nodes.hear(event.node, event.epoch, event.seq, now, numbered=True)
-            if heard is not IN_ORDER:
-                if heard.new_epoch:
-                    self._restarted(event, now)
-                if not heard.fresh:
-                    tally.duplicate += 1
-                    return
-            try:
-                change = self._table.apply(event, now)
-            except Rejected as rejected:
-                self._reject(rejected, now)
-                return
-            if change is None:
-                if event.dialog is None:
-                    tally.applied += 1  # the proxy refused it: a fact, but never a live call
-                    tally.refused_by_proxy += 1
-                else:
-                    tally.stale += 1
-                return
-            before = change.before
-            if before is not None and event.phase not in TRANSITIONS[before.state]:
-                tally.irregular += 1
-            for note in self._notes:
-                note(change)
         tally.applied += 1
 
     def dropped(self, messages: int) -> None:
@@ -191,7 +188,8 @@ class Pipeline:
     def _reject(self, rejected: Rejected, now: int) -> None:
         self.tally.rejected[rejected.reason] += 1
         if isinstance(rejected, UnknownPhase):
-            self._hear(rejected, now, numbered=True)
+            with contextlib.suppress(Rejected):
+                self._hear(rejected, now, numbered=True)
         self._log(rejected, now)
 
     def _log(self, rejected: Rejected, now: int) -> None:
