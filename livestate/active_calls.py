@@ -152,10 +152,10 @@ class ActiveCalls:
             if call.unconfirmed and call.stamp <= up_to:
                 yield call
 
-    def restarted(self, node: str, now: int, since: Stamp = -1) -> Iterator[Change]:
-        """A node has a new epoch, which begins at ``since`` (or we were away): whether its calls
-        live, only its next list can tell."""
-        if since >= 0 and self._epoch_of(node) > since >> 54:
+    def restarted(self, node: str, now: int, since: Stamp) -> Iterator[Change]:
+        """A node has a new epoch, which begins at ``since``: whether its calls live, only its next
+        list can tell."""
+        if self._epoch_of(node) > since >> 54:
             yield from self._set_back(node, now)
             self._restarted[node] = since
             return

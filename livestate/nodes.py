@@ -17,7 +17,7 @@ from livestate.events import Sync
 GAP_MATURES_MS: Final = 1_000  # arrivals swap by a few numbers; a gap is a loss only after that
 GAP_MATURES_NUMBERS: Final = 64
 MAX_MISSING: Final = 10_000  # more is not a gap but a node we have not heard for long
-MAX_NODES: Final = 10_000  # 13 MB
+MAX_NODES: Final = 10_000  # a network has dozens: the others are made up
 ASK_AGAIN_MS: Final = 2_000
 # A list that begins to come in so soon after a loss may have been taken before it. After that it is
 # the node's last word, also where somebody told a number that the node has never reached.

@@ -74,7 +74,7 @@ class View:
 
     def take_back(self, stored: Iterable[tuple[int, str, bool]], version: int, now: int) -> None:
         """Fill an empty view that was at ``version`` with (version, key, whether the call is in
-        it), oldest first; what has an :data:`UNKNOWN` version changes now.
+        it), oldest first; a call of an :data:`UNKNOWN` version changes now.
 
         A row may be newer than ``version`` (a flush in parts that was cut off); who resumes from
         there gets it, because its own version is higher.
@@ -82,7 +82,7 @@ class View:
         self.stored_floor = self.floor
         changed = []
         for at, key, holds in stored:
-            if at == UNKNOWN:
+            if holds and at == UNKNOWN:
                 changed.append(key)
                 continue
             if holds:

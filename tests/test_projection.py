@@ -621,13 +621,19 @@ async def test_a_call_that_ends_while_we_load_is_taken_back_once(make: Make) -> 
     proves_itself(make(epoch="b" * 16, loaded=loaded).table, live=len(up) - 3)
 
 
-async def test_a_call_whose_versions_were_edited_is_still_seen(make: Make) -> None:
+async def test_a_call_whose_versions_were_edited_is_seen_if_it_is_up(make: Make) -> None:
     writer = make()
     writer.churn(100)
     await writer.projection.flush()
     up = [call for call in writer.table.calls.values() if call.live]
     for call, versions in ((up[0], {}), (up[1], {"elsewhere": 7}), (up[2], {"": 3})):
         await writer.redis.hset("{active_calls}:calls", call.key, encode(call, versions))
+    over = up.pop()
+    told = event("ended", 10_000, dialog=over.dialog, call_id=over.call_id)
+    writer.note(writer.table.apply(told, 10_000))
+    await writer.projection.flush()
+    over = writer.table.calls[over.key]
+    await writer.redis.hset("{active_calls}:ended", over.key, encode(over, {"": 0}))
     loaded = await load(writer.redis)
     assert loaded is not None
     proves_itself(make(epoch="b" * 16, loaded=loaded).table, live=len(up))
