@@ -128,7 +128,7 @@ class Node:
         self.loss = Loss(since, now, max(self.highest, last))
 
     def doubt(self, now: int) -> None:
-        """What was heard of up to now is in doubt from now on."""
+        """What was heard of up to the loss, or without one up to now, is in doubt from now on."""
         self.doubts.append(Doubt(now, self.epoch, self.loss.highest if self.loss else self.highest))
         self.loss = None
 
