@@ -4,8 +4,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: help demo test check faults faults-fast e2e format docs figures bench peers gate gate-proof \
-	loadtest loadtest-proof bench-page firefox screenshots lock clean
+.PHONY: help demo test test-slow check faults faults-fast abuse e2e interop format docs figures bench peers gate gate-proof \
+	mutants loadtest loadtest-proof bench-page firefox screenshots lock wheel clean deploy-check dist
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -13,22 +13,42 @@ help: ## this list
 demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ctrl-C ends it all
 	@$(BIN)/livestate demo
 
-test: .venv/ready ## all tests, on real servers
+test: .venv/ready ## the tests on real servers, without those that wait for long timers
+	@scripts/system-packages chromium redis-server curl strace systemd:systemd-analyze
+	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
+
+test-slow: .venv/ready ## the tests that wait for long timers, four at a time
 	@scripts/system-packages chromium redis-server curl
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -m slow -n 4 --dist worksteal
 
 faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20 DIRECT=no
-	@scripts/system-packages chromium redis-server faketime
-	@$(BIN)/python -m pytest tests/faults tests/abuse
+	@scripts/system-packages chromium redis-server faketime nftables:nft
+	@EXAMPLES=all $(BIN)/python -m pytest tests/faults tests/abuse tests/promises/test_view.py
+	@EXAMPLES=all $(BIN)/python -m pytest -m hypothesis tests/unit tests/promises
 
 faults-fast: .venv/ready ## the rows of it that take seconds
 	@scripts/system-packages chromium redis-server faketime
 	@$(BIN)/python -m pytest tests/faults -m "not slow"
 
-e2e: .venv/ready ## SIP phones, a real Kamailio, the bridge, and all behind it to the page; 2 minutes
+abuse: .venv/ready ## what strangers, clients, nodes and Redis may try, with 50,000 calls up; 6 minutes
+	@scripts/system-packages redis-server curl
+	@EXAMPLES=all $(BIN)/python -m pytest tests/abuse
+
+e2e: .venv/ready ## SIP phones, a real Kamailio, the bridge, and all behind it to the page; 8 minutes
 	@scripts/system-packages chromium kamailio sip-tester:sipp \
 		'kamailio-extra-modules:/usr/lib/*/kamailio/modules/evapi.so'
 	@$(BIN)/python -m pytest tests/e2e
+
+interop: .venv/ready .venv/clients/ready .venv/proxies ## other people's clients, proxies and identity providers (needs npm)
+	@scripts/system-packages chromium firefox-esr redis-server nodejs:node npm golang-go:go \
+		default-jdk-headless:javac nginx-light:nginx haproxy
+	@$(BIN)/python -m pytest tests/interop
+
+deploy-check: .venv/ready .venv/deploy ## deploy/ validated and run: image, manifests, alerts, dashboards; 10 minutes
+	@scripts/system-packages bubblewrap:bwrap prometheus redis-server kamailio nftables:nft \
+		'kamailio-extra-modules:/usr/lib/*/kamailio/modules/evapi.so' systemd:systemd-analyze \
+		buildah debootstrap $$(command -v kubectl >/dev/null || echo kubernetes-client:kubectl)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/deploy
 
 check: .venv/ready ## format, lint, types, arrows of the house, generated docs
 	@$(BIN)/ruff format --check .
@@ -53,7 +73,7 @@ loadtest: .venv/ready ## Locust against real servers, judged: PROFILE=ci|pilot|c
 	@$(BIN)/livestate loadtest --profile $(or $(PROFILE),ci) $(LOADTEST)
 
 loadtest-proof: .venv/ready ## a planted fault is caught by the load test, each of them; TIMES=5
-	@$(BIN)/python -m loadtest.proof --times $(or $(TIMES),1)
+	@$(BIN)/python -m loadtest.self_test --times $(or $(TIMES),1)
 
 peers: .venv/ready ## livestate beside what one would pick instead, in one run, into docs/benchmarks.md
 	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:nginx || true  # missing: said so
@@ -65,7 +85,10 @@ gate: .venv/ready ## what this commit costs against its merge-base; BASE=<commit
 
 gate-proof: .venv/ready ## the gate passes A/A and fails 20 % more work, five times out of five
 	@scripts/system-packages valgrind
-	@$(BIN)/python -m bench.gate.proof
+	@$(BIN)/python -m bench.gate.self_test
+
+mutants: .venv/ready ## small faults planted in the core: which ones no test notices; SAMPLE=200 SEED=1
+	@$(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),200) --seed $(or $(SEED),1)
 
 firefox: .venv/ready ## the page in Firefox ESR, where it may differ from Chromium
 	@scripts/system-packages firefox-esr
@@ -79,10 +102,24 @@ screenshots: .venv/ready ## pictures of the page, for somebody to look at
 	@scripts/system-packages chromium
 	@$(BIN)/python -m bench.screenshots
 
-lock: ## resolve requirements.lock anew
+LOCK = .venv/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header
+
+dist: .venv/ready ## the wheel and the source archive
+	@rm -rf dist && $(BIN)/hatchling build -d dist
+
+wheel: .venv/ready ## the pure wheel, and one compiled for this machine (a minute)
+	@scripts/system-packages gcc libc6-dev:/usr/include/stdio.h
+	@$(BIN)/hatchling build -t wheel -d dist && LIVESTATE_COMPILE=1 $(BIN)/hatchling build -t wheel -d dist
+
+lock: ## resolve requirements.lock and the locks of deploy/ anew
 	@$(PYTHON) -m venv .venv/uv && .venv/uv/bin/pip install -q uv
-	@.venv/uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
+	@$(LOCK) --extra dev pyproject.toml -o requirements.lock
+	@$(LOCK) -c requirements.lock pyproject.toml -o deploy/runtime.lock
+	@echo hatchling | $(LOCK) -c requirements.lock - -o deploy/build.lock
+	@$(LOCK) -c requirements.lock deploy/tools.in -o deploy/tools.lock
+	@$(LOCK) -c requirements.lock tests/interop/clients.in -o tests/interop/clients.lock
+	@$(LOCK) -c requirements.lock tests/interop/proxies.in -o tests/interop/proxies.lock
 
 clean: ## everything that is made
 	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis .livestate .import_linter_cache .benchmarks
@@ -94,4 +131,19 @@ clean: ## everything that is made
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/proxies: .venv/ready tests/interop/proxies.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/interop/proxies.lock
+	@touch $@
+
+.venv/deploy: .venv/ready deploy/tools.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/tools.lock
+	@touch $@
+
+# Clients of the stream that only tests/interop runs, apart from what the service needs.
+.venv/clients/ready: .venv/ready tests/interop/clients.lock
+	@$(PYTHON) -m venv .venv/clients
+	@.venv/clients/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r tests/interop/clients.lock
 	@touch $@

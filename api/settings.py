@@ -1,256 +1,283 @@
-"""Settings: the environment, once, into one frozen value. ``docs/settings.md`` is made from it.
+"""All settings, with defaults and descriptions; ``docs/settings.md`` is made from it.
 
-Only the composition root and the commands read this; everything else gets arguments.
+Read by the composition root and the commands only (import-linter enforces this); other modules
+receive arguments. ``api/environment.py`` reads the environment.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final
 
-from api.address import networks
-from api.trace import template
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from api.login_settings import LoginSettings
+from api.setting_types import (
+    Address,
+    Bind,
+    Inbox,
+    NatsUrl,
+    OtlpUrl,
+    Pairs,
+    Prefix,
+    Proxies,
+    RedisUrl,
+    Subject,
+    Token,
+    TraceUrl,
+    count,
+    number,
+    one_of,
+)
+from livestate.redis.connection import Access
 
 PREFIX: Final = "LIVESTATE_"
-BRIDGE_PREFIX: Final = "LIVESTATE_BRIDGE_"  # the options of `livestate bridge`
 
 
-class SettingsError(Exception):
-    """Every setting that is wrong, a line each: name, value, what would be right."""
+class Settings(LoginSettings):
+    """One frozen value. Each variable is ``LIVESTATE_`` and the field's name in capitals."""
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-
-def _address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError("an address such as 127.0.0.1:8080")
-    return text
-
-
-def _url(*schemes: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if urlsplit(text).scheme not in schemes:
-            raise ValueError(f"a URL that starts with {' or '.join(s + '://' for s in schemes)}")
-        return text
-
-    return parse
-
-
-def _between(least: float, most: float, unit: str) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = least - 1
-        if not least <= number <= most:
-            raise ValueError(f"a number of {unit} from {least:g} to {most:g}")
-        return number
-
-    return parse
-
-
-def _count(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdigit() or not least <= int(text) <= most:
-            raise ValueError(f"a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-def _networks(text: str) -> str:
-    try:
-        networks(text)
-    except ValueError:
-        raise ValueError("addresses or blocks such as 127.0.0.1,10.0.0.0/8") from None
-    return text
-
-
-def _one_of(*values: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in values:
-            raise ValueError(f"one of {', '.join(values)}")
-        return text
-
-    return parse
-
-
-def _setting(default: Any, parse: Callable[[str], Any], doc: str) -> Any:
-    return field(default=default, metadata={"parse": parse, "doc": doc})
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the environment says; each is ``LIVESTATE_`` and the field's name in capitals."""
-
-    bind: str = _setting(
-        "127.0.0.1:8080", _address, "Where the page and the API are served; put Caddy before it."
+    role: Annotated[str, one_of("all", "engine", "edge")] = Field(
+        "all",
+        description="`all`: one process does everything. `engine`: folds events, writes Redis and "
+        "publishes to edges; serves no client. `edge`: serves clients from an engine's frames "
+        "(docs/scale.md).",
     )
-    admin_bind: str = _setting(
+    bind: Bind = Field(
+        "127.0.0.1:8080",
+        description="Address of the page and the API, or a unix socket: "
+        "`unix:/run/livestate/http.sock`, for its owner and group. Put a TLS proxy in front "
+        "(docs/proxies.md).",
+    )
+    admin_bind: Address = Field(
         "127.0.0.1:9090",
-        _address,
-        "Where `/healthz`, `/readyz`, `/statusz` and `/metrics` are served: never to the outside.",
+        description="Address of `/healthz`, `/readyz`, `/statusz` and `/metrics`. From outside the "
+        "loopback (a kubelet, a Prometheus on another machine) the last two require "
+        "`LIVESTATE_ADMIN_TOKEN`.",
     )
-    nats_url: str = _setting(
-        "nats://127.0.0.1:4222", _url("nats", "tls"), "The NATS server that brings `call.events.>`."
+    admin_token: Token | None = Field(
+        None,
+        description="Bearer token that `/statusz` and `/metrics` require from clients outside the "
+        "loopback. Unset, they are refused there.",
     )
-    nats_creds: str | None = _setting(
-        None, str, "A NATS credentials file for an account that may subscribe only."
+    nats_url: NatsUrl = Field(
+        "nats://127.0.0.1:4222",
+        description="NATS server that delivers `call.events.>`; for a cluster, several separated "
+        "by commas. `tls://` requires TLS. Passwords are percent-encoded.",
     )
-    redis_url: str = _setting(
+    nats_creds: str | None = Field(
+        None,
+        description="NATS credentials file (user JWT and seed), read again for each connection. "
+        "Its user needs the rights of `livestate` in deploy/nats.conf.",
+    )
+    nats_subject: Subject = Field(
+        "call.events.>",
+        description="Subject of events. With `nodes.*.call.events.>` nats-server itself adds the "
+        "node to the subject (deploy/nats-vouched.conf), and a message that names another node is "
+        "rejected; CDRs are then read from `nodes.*.cdr.raw`.",
+    )
+    pairs: Pairs = Field(
+        "",
+        description="Nodes that replicate each other's dialogs (DMQ), separated by spaces, groups "
+        "by commas: `kam-1 kam-2, kam-3 kam-4`. A node may report calls of its own group only. "
+        "Unset, any node may report any other node's calls, but with `nodes.*.call.events.>` none "
+        "may.",
+    )
+    nats_inbox: Inbox = Field(
+        "_INBOX.livestate",
+        description="Prefix of reply subjects. A NATS user that may subscribe only to its own "
+        "prefix cannot read replies to others.",
+    )
+    redis_url: RedisUrl = Field(
         "redis://127.0.0.1:6379/0",
-        _url("redis", "rediss", "unix"),
-        "The Redis or Valkey that holds `active_calls`.",
+        description="Redis or Valkey that holds `active_calls`: `redis://`, `rediss://` (TLS), "
+        "`unix://`, `redis+sentinel://host,host/group/0` or `redis+cluster://host,host` (with TLS "
+        "`rediss+…`). User and password are percent-encoded. See [redis.md](redis.md).",
     )
-    jwt_jwks: str | None = _setting(
+    redis_password: str | None = Field(
         None,
-        str,
-        "The keys that sign logins: a JWKS (RFC 7517) as a file or an http(s) URL. "
-        "Without it nobody can log in.",
+        description="Password of the Redis user, as it is; it takes the place of one in the URL.",
     )
-    jwt_issuer: str = _setting("livestate-demo", str, "The `iss` that a token must carry.")
-    jwt_audience: str = _setting("livestate", str, "The `aud` that a token must carry.")
-    jwt_role_claim: str = _setting("role", str, "The claim that holds the role.")
-    jwt_company_claim: str = _setting("company_id", str, "The claim that holds a user's company.")
-    revoked: str | None = _setting(
+    redis_sentinel_password: str | None = Field(
+        None, description="Password of the Sentinels, as it is, where they have one of their own."
+    )
+    redis_ca_file: str | None = Field(
         None,
-        str,
-        "A file with a revoked token id (`jti`) or subject (`sub`) a line, read again "
-        "when it changes: their streams end within 5 s.",
+        description="CA certificates (PEM) that sign the certificate of a Redis with TLS. Unset: "
+        "those of the system. This file and the next two are read again when they change.",
     )
-    tick_ms: float = _setting(
+    redis_cert_file: str | None = Field(
+        None, description="Client certificate (PEM) for a Redis that demands one."
+    )
+    redis_key_file: str | None = Field(
+        None, description="Key of the client certificate (PEM); unset if it is in the same file."
+    )
+    redis_prefix: Prefix = Field(
+        "",
+        description="Prefix of all keys, for several services in one Redis: with `milan:` the key "
+        "is `milan:active_calls`. Instances of one service have the same.",
+    )
+    tick_ms: Annotated[float, number(5, 1000, "milliseconds")] = Field(
         100.0,
-        _between(5, 1000, "milliseconds"),
-        "The longest a change waits to share a frame "
-        "with others while the service is not overloaded.",
+        description="Longest delay of a change, to share a frame with others, while the service is "
+        "not overloaded.",
     )
-    heartbeat_seconds: float = _setting(
+    heartbeat_seconds: Annotated[float, number(0.1, 4, "seconds")] = Field(
         4.0,
-        _between(0.1, 4, "seconds"),
-        "Between two heartbeats of a stream; a page that hears none for 9 s says so.",
+        description="Interval of a stream's heartbeats; a page that receives none for 9 s reports "
+        "it.",
     )
-    stream_seconds: float = _setting(
+    stream_seconds: Annotated[float, number(1, 86_400, "seconds")] = Field(
         3600.0,
-        _between(1, 86_400, "seconds"),
-        "A stream is closed after about this long, so that "
-        "a restart is nothing special; the page reconnects by itself.",
+        description="Approximate lifetime of a stream; the page reconnects by itself. Regular "
+        "reconnects make a restart nothing special.",
     )
-    drain_seconds: float = _setting(
-        2.0, _between(0, 30, "seconds"), "How long streams may take to say goodbye on SIGTERM."
+    drain_seconds: Annotated[float, number(0, 30, "seconds")] = Field(
+        2.0, description="Time for streams to say goodbye after SIGTERM."
     )
-    direct: str = _setting(
+    direct: Annotated[str, one_of("yes", "no")] = Field(
         "yes",
-        _one_of("yes", "no"),
-        "Whether frames go straight to the connections (five times cheaper); `no` takes the way "
-        "through ASGI, for a look at whether that makes a difference.",
+        description="Whether frames are written directly to connections (five times cheaper). `no` "
+        "writes them through ASGI, to compare.",
     )
-    max_streams: int = _setting(20_000, _count(1, 1_000_000), "Streams at once.")
-    max_streams_per_user: int = _setting(100, _count(1, 1_000_000), "Streams at once of one `sub`.")
-    max_streams_per_address: int = _setting(
+    max_streams: Annotated[int, count(1, 1_000_000)] = Field(20_000, description="Streams at once.")
+    max_streams_per_user: Annotated[int, count(1, 1_000_000)] = Field(
+        100, description="Streams at once per `sub`."
+    )
+    max_streams_per_address: Annotated[int, count(1, 1_000_000)] = Field(
         1_000,
-        _count(1, 1_000_000),
-        "Streams at once of one client address (of IPv6: of one /64): as many as a large company "
-        "has dashboards behind one NAT, and a twentieth of all streams.",
+        description="Streams at once per client address (IPv6: per /64). The default allows a "
+        "large company behind one NAT, and is a twentieth of all streams.",
     )
-    trusted_proxies: str = _setting(
+    max_filters: Annotated[int, count(1, 10_000)] = Field(
+        64,
+        description="Different filters (`state`, `trunk`) in use at once; each receives every "
+        "change of every call.",
+    )
+    max_filters_per_user: Annotated[int, count(1, 10_000)] = Field(
+        8, description="Different filters at once per `sub`."
+    )
+    max_snapshots: Annotated[int, count(1, 1_000)] = Field(
+        4,
+        description="JSON snapshots of 1,000 calls or more in transfer at once; one of 50,000 "
+        "calls has 20 MB.",
+    )
+    max_snapshots_per_user: Annotated[int, count(1, 1_000)] = Field(
+        2, description="JSON snapshots of 1,000 calls or more at once per `sub`."
+    )
+    snapshot_megabytes: Annotated[int, count(8, 100_000)] = Field(
+        128,
+        description="Memory for stream snapshots that clients are still reading, in MB. Beyond it, "
+        "new clients share an existing one or are told to reconnect.",
+    )
+    trusted_proxies: Proxies = Field(
         "127.0.0.1,::1",
-        _networks,
-        "Proxies whose `X-Forwarded-For` is believed: addresses or blocks, separated by commas. "
-        "What they ask for on nobody's behalf is not counted per address.",
+        description="Proxies whose `X-Forwarded-For` is trusted: addresses or blocks, separated by "
+        "commas. Their own requests are not counted per address.",
     )
-    node_stale_seconds: float = _setting(
+    node_stale_seconds: Annotated[float, number(0.5, 10, "seconds")] = Field(
         6.0,
-        _between(0.5, 10, "seconds"),
-        "A SIP node silent for this long makes the view stale; heartbeats come every 2 s.",
+        description="Silence of a SIP node after which the view is stale; heartbeats arrive every "
+        "2 s.",
     )
-    reap_seconds: float = _setting(
+    reap_seconds: Annotated[float, number(1, 86_400, "seconds")] = Field(
         120.0,
-        _between(1, 86_400, "seconds"),
-        "Calls that nobody can vouch for (their node is silent, or does not send the list that "
-        "would mend a loss) are marked after 15 s, and this much later given up as `lost`.",
+        description="Calls that no node confirms (the node is silent, or does not send the list "
+        "that would repair a loss) become unconfirmed after 15 s and end as `lost` this much "
+        "later.",
     )
-    max_calls: int = _setting(
-        200_000, _count(1, 10_000_000), "Live calls at once; what would be more is rejected."
+    max_calls: Annotated[int, count(1, 10_000_000)] = Field(
+        200_000,
+        description="Live calls at once; further calls are rejected. A call takes about 3 kB of "
+        "memory at most: one with very long texts counts as several.",
     )
-    ended_seconds: float = _setting(
+    max_companies: Annotated[int, count(1, 1_000_000)] = Field(
+        20_000,
+        description="Companies with calls at once; calls of further companies are rejected. Of "
+        "companies without calls the 1,000 most active are kept.",
+    )
+    max_companies_per_node: Annotated[int, count(1, 1_000_000)] = Field(
+        10_000, description="Companies at once that one SIP node was the first to name."
+    )
+    ended_seconds: Annotated[float, number(1, 86_400, "seconds")] = Field(
         300.0,
-        _between(1, 86_400, "seconds"),
-        "How long an ended call is remembered, for late events and for clients that come back.",
+        description="How long an ended call is kept, for late events and for clients that resume.",
     )
-    ended_calls: int = _setting(
-        100_000, _count(100, 10_000_000), "How many ended calls are remembered at most."
+    ended_calls: Annotated[int, count(100, 10_000_000)] = Field(
+        100_000, description="Largest number of ended calls that are kept."
     )
-    redis_flush_ms: float = _setting(
-        100.0, _between(5, 10_000, "milliseconds"), "Between two writes to Redis."
+    redis_flush_ms: Annotated[float, number(5, 10_000, "milliseconds")] = Field(
+        100.0, description="Interval of writes to Redis."
     )
-    ready_seconds: float = _setting(
+    ready_seconds: Annotated[float, number(0, 60, "seconds")] = Field(
         5.0,
-        _between(0, 60, "seconds"),
-        "How long the start waits for the nodes' lists of calls, and shows nobody any, "
-        "before it is ready with those marked unconfirmed that no list has told of.",
+        description="How long a start waits for Redis and for the nodes' lists, and shows no "
+        "calls. After that it shows calls that no list has named as unconfirmed, and keeps asking "
+        "Redis.",
     )
-    trace_url: str | None = _setting(
+    trace_url: TraceUrl | None = Field(
         None,
-        template,
-        "Where a call's SIP messages can be seen, for the page's link from a call: a URL such as "
-        "`https://homer.example/search?callid={call_id}&from={begin}&to={end}`. The Call-ID comes "
-        "into it percent-encoded, times in ms with a minute to spare. Only roles that see all "
-        "calls are given it.",
+        description="URL of a call's SIP messages, for the link on the page, such as "
+        "`https://homer.example/search?callid={call_id}&from={begin}&to={end}`. The Call-ID is "
+        "percent-encoded; times are in ms, with a minute to spare. Only roles that see all calls "
+        "receive it.",
     )
-    log_level: str = _setting(
-        "INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "What is logged to standard error."
+    otlp_url: OtlpUrl | None = Field(
+        None,
+        description="OpenTelemetry collector that receives traces by OTLP/HTTP with JSON, such as "
+        "`http://collector:4318/v1/traces`: spans of a message's fold and of its delivery to the "
+        "sinks. They name nodes and subjects, no caller and no company. Unset, nothing is traced.",
+    )
+    otlp_every: Annotated[int, count(1, 1_000_000)] = Field(
+        1_000, description="One message in so many is traced."
+    )
+    log_level: Annotated[str, one_of("DEBUG", "INFO", "WARNING", "ERROR")] = Field(
+        "INFO", description="Level of the log on standard error."
+    )
+    log_format: Annotated[str, one_of("text", "json")] = Field(
+        "text",
+        description="`json`: one JSON object per line, with `time`, `level`, `logger`, `message`, "
+        "`event` (the message's fixed text) and, for an error, `exception`.",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments only: ``api/environment.py`` passes what the environment holds."""
+        return (init_settings,)
 
-def variable(name: str) -> str:
-    return PREFIX + name.upper()
-
-
-def from_environment(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
-    """The settings, and a warning for each unknown name. Raises :class:`SettingsError` with
-    everything that is wrong, not only the first."""
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    known = {variable(one.name): one for one in fields(Settings)}
-    for name, one in known.items():
-        text = environ.get(name)
-        if text is None or text == "":
-            continue
-        try:
-            values[one.name] = one.metadata["parse"](text)
-        except ValueError as right:
-            problems.append(f"{name} is {masked(text)!r}; it must be {right}")
-    if problems:
-        raise SettingsError(problems)
-    return Settings(**values), [
-        _unknown(name, known) for name in sorted(environ)
-        if name.startswith(PREFIX) and not name.startswith(BRIDGE_PREFIX) and name not in known
-    ]  # fmt: skip
+    def redis_access(self) -> Access:
+        """What a connection to Redis is made of."""
+        return Access(
+            self.redis_url,
+            password=self.redis_password,
+            sentinel_password=self.redis_sentinel_password,
+            ca_file=self.redis_ca_file,
+            cert_file=self.redis_cert_file,
+            key_file=self.redis_key_file,
+            prefix=self.redis_prefix,
+        )
 
 
-def masked(text: str) -> str:
-    """A value as it may be shown: without the password of a URL."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", text)
-
-
-def _unknown(name: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + field.upper()
 
 
 def table() -> str:
     """All settings as a Markdown table."""
-    rows = ["| variable | default | what it is |", "|---|---|---|"]
-    for one in fields(Settings):
-        default = "" if one.default in (None, MISSING) else f"`{_plain(one.default)}`"
-        rows.append(f"| `{variable(one.name)}` | {default} | {one.metadata['doc']} |")
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{_plain(field.default)}`"
+        rows.append(f"| `{variable(name)}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 

@@ -1,6 +1,6 @@
-"""What the bridge is worth: ``python -m bench.bridge``, real Kamailio and SIP phones.
+"""Measures the bridge with a real Kamailio and SIP phones: ``python -m bench.bridge``.
 
-    python -m bench.bridge latency lists frames kills
+    python -m bench.bridge latency lists frames kills old
     python -m bench.bridge --write     all, into docs/bridge-figures.md
 
 Needs kamailio, its extra modules and sip-tester of Debian; ``make e2e`` installs them.
@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
-import random
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,92 +24,20 @@ import orjson
 import uvloop
 from nats.js.errors import NotFoundError
 
-from api.instance import Instance
+from bench.bridge_chain import CALLS_A_SECOND, Client, calls, chain
+from bench.bridge_recovery import END_BYTES, kills, old
 from bench.machine import cpu_seconds
-from bench.sheet import Figure, sheet
-from livestate.bridge.netstring import encode
-from livestate.client import Parser
-from livestate.runtime.cdrs import STREAM
-from livestate.runtime.embedded import NatsServer, Valkey
-from tests.e2e.calls import GATEWAY_A
-from tests.e2e.lab import BridgeProcess, Kamailio, Phones, Planned, rpc
+from bench.report import Figure, sheet
+from livestate.bridge.kamailio.netstring import encode
+from livestate.devtools.servers import NatsServer
+from livestate.nats.jetstream import STREAM
+from tests.e2e.lab import BridgeProcess, Kamailio, Phones, rpc
 from tests.evapi import Peer
-from tests.harness import UNACKED, snapshot
 
-CALLS_A_SECOND: Final = 20
 SECONDS: Final = 30
 STEADY_FRAMES: Final = 5_000  # a second
 FRAMES: Final = 50_000
-KILLS: Final = 20
-RIGHT_SECONDS: Final = 5.0
 KEPT: Final = 500
-END_BYTES: Final = 900  # as `make e2e` sees them
-_FACTS: Final = ("setup_at", "progress_at", "answered_at")
-
-
-class Client:
-    """One SSE client that notes when it learns what. Times are ms."""
-
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self.late: list[float] = []  # from what Kamailio saw to its arrival here
-        self._reader = reader
-        self._known: set[tuple[str, str]] = set()
-        self._parser = Parser()
-
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def on(cls, service: Instance) -> AsyncIterator[Client]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-        writer.write(
-            b"GET /api/v1/live/calls HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer %b\r\n\r\n"
-            % service.token().encode()
-        )
-        await reader.readuntil(b"\r\n\r\n")
-        client = cls(reader)
-        task = asyncio.create_task(client._read())
-        try:
-            yield client
-        finally:
-            task.cancel()
-            writer.transport.abort()
-
-    async def _read(self) -> None:
-        while piece := await self._reader.read(65536):
-            now = time.time() * 1000
-            for event in self._parser.feed(piece):
-                if event.name == "diff":
-                    self._learn(orjson.loads(event.data), now)
-
-    def _learn(self, diff: dict[str, Any], now: float) -> None:
-        for key, record in diff["calls"].items():
-            for fact in _FACTS:
-                if record and fact in record and (key, fact) not in self._known:
-                    self._known.add((key, fact))
-                    self.late.append(now - record[fact])
-        for over in (diff.get("ended") or {}).values():
-            self.late.append(now - over["ended_at"])
-
-
-@contextlib.asynccontextmanager
-async def chain(home: Path, kamailio: Kamailio) -> AsyncIterator[tuple[Any, ...]]:
-    """NATS, Redis, the service and a bridge behind a Kamailio."""
-    async with contextlib.AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        server, redis = await enter(NatsServer()), await enter(Valkey())
-        await enter(kamailio)
-        service = await enter(Instance(home, {"NATS_URL": server.url, "REDIS_URL": redis.url}))
-        bridge = await enter(BridgeProcess(kamailio.port, server.url, home / "spool"))
-        await service.until_ready()
-        phones = await enter(Phones(kamailio))
-        await asyncio.sleep(1)  # SIPp binds its ports without telling
-        yield server, service, bridge, phones
-
-
-def calls(count: int, talk_ms: int) -> list[Planned]:
-    return [
-        Planned(str(39_100_001 + n), "101", GATEWAY_A + "00", "talks", "answered", (), talk_ms)
-        for n in range(count)
-    ]
 
 
 async def latency() -> list[str]:
@@ -141,7 +68,7 @@ async def latency() -> list[str]:
 
 
 async def lists() -> list[str]:
-    """What a list of dialogs takes, asked over evapi with so many calls up."""
+    """Time and bytes of a list of dialogs over evapi, by the number of calls."""
     rows = ["| dialogs | size | from question to answer: median of ten |", "|---|---|---|"]
     async with Kamailio() as kamailio, Phones(kamailio) as phones:
         await asyncio.sleep(1)
@@ -163,8 +90,12 @@ async def lists() -> list[str]:
             await rpc(kamailio.port, "htable.sets", "livestate_ends", str(kept), "x" * END_BYTES)
         after = await rpc(kamailio.port, "core.shmmem")
     each = (after["real_used"] - before["real_used"]) / KEPT
-    return [*rows, "", f"An end of a call of {END_BYTES} bytes that Kamailio keeps for a bridge: "
-            f"{each:,.0f} bytes of its shared memory."]  # fmt: skip
+    return [
+        *rows,
+        "",
+        f"An end of a call of {END_BYTES} bytes that Kamailio keeps for a bridge: "
+        f"{each:,.0f} bytes of its shared memory.",
+    ]
 
 
 def play(pipe: Any, frames: int, a_second: float) -> None:
@@ -197,7 +128,7 @@ def frame(peer: Peer, kind: str, call: int) -> bytes:
     """As big as a real one."""
     peer.seq += 1
     now = time.time()
-    told = {
+    frame_fields = {
         "v": 1, "ev": kind, "node": peer.name, "epoch": peer.epoch, "seq": peer.seq,
         "ts": f"{now:.6f}", "pid": 4711, "call_id": f"{call}-{peer.epoch}@10.20.30.40",
         "h_entry": call, "h_id": 1, "dlg_state": 4, "from_uri": f"sip:3902{call}@acme.example",
@@ -207,20 +138,22 @@ def frame(peer: Peer, kind: str, call: int) -> bytes:
         "ts_setup": f"{now:.6f}", "ts_progress": f"{now:.6f}", "ts_answer": f"{now:.6f}",
         "start_ts": int(now), "dflags": 0, "sip_code": 200, "sip_reason": "OK",
     }  # fmt: skip
-    return encode(orjson.dumps(told))
+    return encode(orjson.dumps(frame_fields))
 
 
 async def frames() -> list[str]:
     """Frames through the bridge: its own process, a real NATS, every fifth frame a CDR."""
     rows = [
-        "| frames told | a second | reached NATS | dropped | CDRs stored | CPU a frame |",
+        "| frames written | a second | reached NATS | dropped | CDRs stored | CPU a frame |",
         "|---|---|---|---|---|---|",
     ]
     paces = (("steadily", STEADY_FRAMES), ("at twice that", 2 * STEADY_FRAMES), ("flat out", 1e9))
     for what, pace in paces:
-        told, came, cdrs, seconds, spent = await _through(pace)
-        rows.append(f"| {told:,} {what} | {told / seconds:,.0f} | {came:,} | {told - came} | "
-                    f"{cdrs:,} of {told // 5:,} | {spent / told * 1e6:.0f} µs |")  # fmt: skip
+        sent, came, cdrs, seconds, spent = await _through(pace)
+        rows.append(
+            f"| {sent:,} {what} | {sent / seconds:,.0f} | {came:,} | {sent - came} | "
+            f"{cdrs:,} of {sent // 5:,} | {spent / sent * 1e6:.0f} µs |"
+        )
     wanted = (
         f"Wanted: {STEADY_FRAMES:,} a second without a loss. What is more than it can pass on is "
     )
@@ -245,8 +178,12 @@ async def _through(a_second: float) -> tuple[int, int, int, float, float]:
                             came += 1
                             last = time.perf_counter()
 
-                    await client.subscribe("call.events.>", cb=take, pending_bytes_limit=10**9,
-                                           pending_msgs_limit=10**7)  # fmt: skip
+                    await client.subscribe(
+                        "call.events.>",
+                        cb=take,
+                        pending_bytes_limit=10**9,
+                        pending_msgs_limit=10**7,
+                    )
                     await client.flush()
                     before, began = cpu_seconds(bridge.pid), time.perf_counter()
                     ours.send("go")
@@ -271,81 +208,32 @@ async def _settled(client: Any, came: Callable[[], int]) -> int:
     return now[1]
 
 
-async def kills() -> list[str]:
-    """A bridge killed (SIGKILL) at random instants, at 20 calls a second of a real Kamailio."""
-    chance = random.Random(4)
-    right: list[float] = []
-    with tempfile.TemporaryDirectory() as home:
-        async with chain(Path(home), Kamailio()) as (server, service, bridge, phones):
-            made = calls(KILLS * 3 * CALLS_A_SECOND, 4_000)
-            phones.call(made, per_second=CALLS_A_SECOND)
-            for _ in range(KILLS):
-                await asyncio.sleep(chance.uniform(0.2, 1.5))
-                await bridge.kill()
-                await asyncio.sleep(chance.uniform(0, 1))
-                await bridge.start()
-                right.append(await _until_right(service, bridge))
-            assert await phones.done(180) == [0]
-            client = await nats.connect(server.url)
-            ids = await _delivered(client, len(made))
-            await client.close()
-    assert len(ids) == len(set(ids)) == len(made), (len(ids), len(set(ids)), len(made))
-    return [
-        "| kills | calls | right again after its return: median | the longest | CDRs |",
-        "|---|---|---|---|---|",
-        f"| {KILLS} | {len(made):,} | {statistics.median(right):.2f} s | {max(right):.2f} s | "
-        f"{len(set(ids)):,}, each once |",
-        "",
-        f"Promised: ≤ {RIGHT_SECONDS:.0f} s. Right: Kamailio's own list of dialogs and the "
-        "service's table hold the same calls.",
-    ]  # fmt: skip
-
-
-async def _until_right(service: Instance, bridge: BridgeProcess) -> float:
-    began = time.monotonic()
-    while True:
-        told = (await snapshot(service, service.token()))["calls"].values()
-        listed = await rpc(bridge.evapi, "dlg.list")
-        ours = {call["call_id"] for call in told}
-        theirs = {dialog["call-id"] for dialog in listed if dialog["state"] != 5}
-        if ours == theirs:
-            return time.monotonic() - began
-        assert time.monotonic() - began < RIGHT_SECONDS * 3, ours ^ theirs
-        await asyncio.sleep(0.01)
-
-
-async def _delivered(client: Any, wanted: int) -> list[str]:
-    """The calls of all CDRs."""
-    deadline = time.monotonic() + 15
-    streams = client.jetstream()
-    while (await streams.stream_info(STREAM)).state.messages < wanted:
-        if time.monotonic() > deadline:
-            break
-        await asyncio.sleep(0.1)
-    reader = await streams.pull_subscribe("cdr.raw", stream=STREAM, config=UNACKED)
-    left = (await reader.consumer_info()).num_pending or 0
-    found: list[str] = []
-    while left:
-        for message in await reader.fetch(min(left, 500), timeout=5):
-            left = message.metadata.num_pending
-            found.append(orjson.loads(message.data)["from"])
-    return found
-
-
 FIGURES: Final[dict[str, Figure]] = {
-    "latency": latency, "lists": lists, "frames": frames, "kills": kills,
-}  # fmt: skip
+    "latency": latency,
+    "lists": lists,
+    "frames": frames,
+    "kills": kills,
+    "old": old,
+}
 
 
 def version() -> str:
-    said = subprocess.run([Kamailio().program, "-v"], capture_output=True, text=True, check=True)
-    return ", " + said.stdout.split("(")[0].removeprefix("version: ").strip()
+    kamailio = subprocess.run(
+        [Kamailio().program, "-v"], capture_output=True, text=True, check=True
+    )
+    return ", " + kamailio.stdout.split("(")[0].removeprefix("version: ").strip()
 
 
 def main() -> None:
-    sheet(FIGURES, module="bench.bridge", command="python -m bench.bridge --write",
-          title="Figures of the bridge", page="bridge-figures.md", versions=version,
-          among="SIP phones, Kamailio, NATS, Redis, service, bridge, clients")  # fmt: skip
+    sheet(
+        FIGURES,
+        module="bench.bridge",
+        command="python -m bench.bridge --write",
+        title="Figures of the bridge",
+        page="bridge-figures.md",
+        versions=version,
+        among="SIP phones, Kamailio, NATS, Redis, service, bridge, clients",
+    )
 
 
 if __name__ == "__main__":

@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import multiprocessing
-import os
 import resource
 import statistics
 import tempfile
@@ -26,28 +23,24 @@ import httpx
 import orjson
 from nats.aio.client import Client
 
-from api.compose import Livestate
-from api.instance import Instance
+from api.cli.child_service import Instance
+from api.service import Service
 from api.settings import Settings
-from api.wire import SseWire
-from bench.day import full_table, stream_of
+from bench.figures_memory import CALLS, diffs, memory
 from bench.ingest import Feed
-from bench.sheet import Figure, sheet
-from livestate.access import Scope
-from livestate.active_calls import ActiveCalls
-from livestate.bridge.kamailio import Outgoing, sync
-from livestate.events import CallEvent, parse
-from livestate.runtime.channel import Pace
-from livestate.runtime.clock import now_ms
-from livestate.runtime.consumer import Consumer
-from livestate.runtime.embedded import NatsServer, Valkey
-from livestate.runtime.hub import Hub
-from livestate.runtime.publisher import Publisher
+from bench.report import Figure, sheet
+from livestate.contract.messages import Outgoing, sync
+from livestate.contract.parse import parse
+from livestate.devtools.publisher import Publisher
+from livestate.devtools.servers import NatsServer, Valkey
+from livestate.ingest.consumer import Consumer
+from livestate.process.clock import now_ms
+from livestate.process.tasks import cancel_and_wait
+from livestate.state.access import Scope
 
 EVENTS: Final = 150_000
 CLIENTS: Final = 100
 RATE: Final = 200
-CALLS: Final = 50_000
 
 
 # -- events per second through real NATS ---------------------------------------------------
@@ -64,25 +57,29 @@ async def throughput() -> list[str]:
             parse(subject, data)
             seen += 1
 
-        consumer = Consumer(nats.url, take, lambda lost: None, lambda: None)
-        await consumer.start()
+        consumer = Consumer(nats.url, take, lambda lost, node: None, lambda: None)
+        listening = asyncio.create_task(consumer.run())
         async with Feed(nats.port, EVENTS) as feed:
             floor, floor_cpu = await feed.through(lambda: seen, lambda: True)
-        await consumer.stop()
+        await cancel_and_wait(listening)
         rows.append(_rate("received and validated, nothing else (the floor)", floor, floor_cpu))
 
         settings = Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1)
-        live = Livestate(settings, None)
+        live = Service(settings, None)
         async with Feed(nats.port, EVENTS) as feed, live.running():
             whole = await feed.served(live)
         rows.append(_rate("parsed, folded and projected to Redis", *whole))
 
-        seen_too = Livestate(settings, None)
+        seen_too = Service(settings, None)
         async with Feed(nats.port, EVENTS) as feed, seen_too.running():
             seen_too.hub.subscribe(Scope(), None)
-            rows.append(_rate("the same, and encoded for dashboards that see every call",
-                              *await feed.served(seen_too)))  # fmt: skip
-        tally = live.pipeline.tally
+            rows.append(
+                _rate(
+                    "the same, and encoded for dashboards that see every call",
+                    *await feed.served(seen_too),
+                )
+            )
+        tally = live.pipeline.counters
         rows.append(
             f"\n{floor / whole[0]:.0%} of the floor; {tally.applied:,} applied, "
             f"{tally.dropped} dropped, {live.table.live:,} calls live at the end, "
@@ -188,95 +185,6 @@ async def _steadily(url: str, seconds: float) -> int:
     return sent
 
 
-# -- memory, and what a diff costs ---------------------------------------------------------
-
-
-def _rss() -> int:
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
-def _measure_memory(path: str, pipe: Any) -> None:
-    table = ActiveCalls(secret=b"x" * 16, epoch="bench")
-    with open(path, "rb") as lines:  # one at a time: nothing else may take memory meanwhile
-        before = _rss()
-        for line in lines:
-            subject, data = line.split(b" ", 1)
-            event = parse(subject.decode(), data)
-            if isinstance(event, CallEvent) and event.phase not in ("ended", "failed"):
-                table.apply(event, event.ts)
-                if table.live == CALLS:
-                    break
-    after = _rss()
-    wire = SseWire(now_ms)
-    wire.snapshot(table.view(Scope()))
-    pipe.send((table.live, after - before, _rss() - after, len(list(table.views()))))
-
-
-async def memory() -> list[str]:
-    """Memory of 50,000 live calls in a fresh process, as the operating system counts it."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    with tempfile.NamedTemporaryFile() as file:
-        day = stream_of(CALLS * 6, calls_per_second=5_000)
-        file.writelines(b"%b %b\n" % (subject.encode(), data) for subject, data in day)
-        file.flush()
-        child = context.Process(target=_measure_memory, args=(file.name, theirs))
-        child.start()
-        calls, table, cache, views = await asyncio.to_thread(ours.recv)
-        child.join()
-    return [
-        "| live calls | views | bytes a call: the table | and its encoded records, once a snapshot "
-        "was sent |",
-        "|---|---|---|---|",
-        f"| {calls:,} | {views} | {table / calls:,.0f} | {cache / calls:,.0f} |",
-    ]
-
-
-async def diffs() -> list[str]:
-    """One change → one frame, in tables of three sizes."""
-    rows = [
-        "| live calls | one change: fold, commit, encode | a snapshot after quiet | the next one |",
-        "|---|---|---|---|",
-    ]
-    for size in (1_000, 10_000, 50_000):
-        table = full_table(size)
-        wire = SseWire(now_ms)
-        hub = Hub(table, wire, pace=Pace(), heartbeat_seconds=1e6, loop=asyncio.get_running_loop())
-        channel = hub.subscribe(Scope(), None).channel
-        channel.snapshot()
-        channel.commit()
-        calls = [call for call in table.calls.values() if call.live][:2_000]
-        events = [
-            parse("call.events.hold", orjson.dumps({
-                "v": 1, "phase": "hold", "node": c.node, "epoch": now_ms(), "seq": n,
-                "ts": now_ms(), "call_id": c.call_id, "dialog": c.dialog,
-                "company_id": c.company_id or "x",
-            })) for n, c in enumerate(calls, 1)
-        ]  # fmt: skip
-        spent = []
-        for event in events:
-            assert isinstance(event, CallEvent)
-            began = time.perf_counter()
-            change = table.apply(event, event.ts)
-            assert change is not None
-            hub.note(change)
-            channel.commit()
-            spent.append(time.perf_counter() - began)
-        wire.rest()
-        wire.rest()
-        whole = []
-        for _ in range(2):
-            began = time.perf_counter()
-            wire.snapshot(table.view(Scope()))
-            whole.append(time.perf_counter() - began)
-        rows.append(
-            f"| {size:,} | {statistics.median(spent) * 1e6:.1f} µs | {whole[0] * 1e3:.1f} ms | "
-            f"{whole[1] * 1e3:.1f} ms |"
-        )
-    return rows
-
-
 # -- start to ready ------------------------------------------------------------------------
 
 
@@ -292,12 +200,21 @@ class Held:
         self.epoch = now_ms()
         self.next_beat = 0
         self.calls = [
-            {"call_id": f"{n:08x}@10.0.0.1", "dialog": f"{n}.1", "state": "answered",
-             "held": False, "company_id": str(n % 200), "from": f"+3902{n:07d}",
-             "to": f"+3906{n:07d}", "trunk": "gw-a", "direction": "outbound",
-             "setup_at": self.epoch - n, "answered_at": self.epoch - n + 1}
+            {
+                "call_id": f"{n:08x}@10.0.0.1",
+                "dialog": f"{n}.1",
+                "state": "answered",
+                "held": False,
+                "company_id": str(n % 200),
+                "from": f"+3902{n:07d}",
+                "to": f"+3906{n:07d}",
+                "trunk": "gw-a",
+                "direction": "outbound",
+                "setup_at": self.epoch - n,
+                "answered_at": self.epoch - n + 1,
+            }
             for n in range(calls)
-        ]  # fmt: skip
+        ]
 
     def next_at(self) -> int:
         return self.next_beat
@@ -338,9 +255,10 @@ async def start() -> list[str]:
             publishing.cancel()
             await asyncio.gather(publishing, return_exceptions=True)
     return [
-        "| calls in Redis | from start to ready |", "|---|---|",
+        "| calls in Redis | from start to ready |",
+        "|---|---|",
         f"| {CALLS:,} | {', '.join(f'{one:.2f} s' for one in spent)} |",
-    ]  # fmt: skip
+    ]
 
 
 async def _has(service: Instance, calls: int) -> dict[str, Any]:
@@ -355,14 +273,23 @@ async def _has(service: Instance, calls: int) -> dict[str, Any]:
 # -- all -----------------------------------------------------------------------------------
 
 FIGURES: Final[dict[str, Figure]] = {
-    "throughput": throughput, "latency": latency, "memory": memory, "diffs": diffs,
+    "throughput": throughput,
+    "latency": latency,
+    "memory": memory,
+    "diffs": diffs,
     "start": start,
-}  # fmt: skip
+}
 
 
 def main() -> None:
-    sheet(FIGURES, module="bench.figures", command="make figures", title="Figures",
-          page="figures.md", among="servers, loader, clients, service")  # fmt: skip
+    sheet(
+        FIGURES,
+        module="bench.figures",
+        command="make figures",
+        title="Figures",
+        page="figures.md",
+        among="servers, loader, clients, service",
+    )
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} kB")
 
 

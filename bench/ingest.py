@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Self
 
-from api.compose import Livestate, calm_collector
-from bench.day import stream_of
+from api.service import Service
+from bench.workload import stream_of
+from livestate.process.memory import set_up_collector
 
 WINDOW: Final = 15_000  # sent but not taken yet: less than the consumer's buffer, so none is lost
 _AT_ONCE: Final = 5_000
@@ -85,10 +86,10 @@ class Feed:
             await asyncio.sleep(0.005)
         return time.perf_counter() - began, time.process_time() - cpu
 
-    async def served(self, live: Livestate) -> tuple[float, float]:
+    async def served(self, live: Service) -> tuple[float, float]:
         """The same for a whole service, until Redis has every call."""
-        calm_collector()  # as `serve` does
+        set_up_collector()  # as `serve` does
         while live.not_ready() is not None or live.projection.standby:
             await asyncio.sleep(0.05)
-        tally = live.pipeline.tally
+        tally = live.pipeline.counters
         return await self.through(lambda: tally.received, lambda: live.projection.dirty == 0)

@@ -13,7 +13,6 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -22,12 +21,12 @@ import orjson
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from playwright.async_api import async_playwright
-from quart import Quart, Response
+from quart import Quart, Response, send_file
 
-from api import sse
-from livestate.runtime.child import free_port
+from api.assets import ASSETS, DASHBOARD
+from api.stream import sse
+from livestate.devtools.child_process import free_port
 
-DASHBOARD: Final = Path("api/dashboard")
 FLAGS: Final = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
@@ -39,7 +38,7 @@ TAG: Final = "0123456789abcdef"
 
 
 class Calls:
-    """Calls that somebody made up, as a stream's frames."""
+    """Invented calls, as the frames of a stream."""
 
     def __init__(self, count: int, rows: int, seed: int = 1) -> None:
         self._random = Random(seed)
@@ -61,8 +60,8 @@ class Calls:
         return f"call-{number:08}", record
 
     def snapshot(self) -> bytes:
-        told = {"part": 1, "parts": 1, "as_of": _now(), "calls": self.calls}
-        return self._event("snapshot", told)
+        payload = {"part": 1, "parts": 1, "as_of": _now(), "calls": self.calls}
+        return self._event("snapshot", payload)
 
     def diff(self) -> bytes:
         """A tenth of the rows are calls that end, as many begin; the others change."""
@@ -84,12 +83,17 @@ class Calls:
 
     def heartbeat(self) -> bytes:
         digest = sum(record["v"] for record in self.calls.values()) % 2**53
-        told = {"as_of": _now(), "source": "live", "version": self._version,
-                "calls": len(self.calls), "digest": digest}  # fmt: skip
-        return sse.event("heartbeat", orjson.dumps(told))
+        payload = {
+            "as_of": _now(),
+            "source": "live",
+            "version": self._version,
+            "calls": len(self.calls),
+            "digest": digest,
+        }
+        return sse.event("heartbeat", orjson.dumps(payload))
 
-    def _event(self, name: str, told: dict[str, Any]) -> bytes:
-        return sse.event(name, orjson.dumps(told), sse.Position(TAG, self._version))
+    def _event(self, name: str, payload: dict[str, Any]) -> bytes:
+        return sse.event(name, orjson.dumps(payload), sse.EventId(TAG, self._version))
 
 
 def _now() -> int:
@@ -97,7 +101,7 @@ def _now() -> int:
 
 
 def _app(calls: Calls, hertz: float) -> Quart:
-    app = Quart(__name__, static_folder=str(DASHBOARD.resolve()), static_url_path="/static")
+    app = Quart(__name__, static_folder=None)
 
     async def frames() -> AsyncIterator[bytes]:
         yield calls.snapshot() + calls.heartbeat()
@@ -117,6 +121,10 @@ def _app(calls: Calls, hertz: float) -> Quart:
     @app.get("/api/v1/session")
     async def session() -> dict[str, Any]:
         return {"role": "noc", "expires_at": _now() + 3_600_000}
+
+    @app.get("/static/<path:name>")
+    async def asset(name: str) -> Response:
+        return await send_file(ASSETS[name])
 
     @app.get("/live-calls")
     async def page() -> Response:
@@ -157,8 +165,8 @@ async def measure(calls: int, rows: int, hertz: float, seconds: float) -> dict[s
             await page.evaluate(COUNT_FRAMES)
 
             async def worked() -> tuple[float, float, float]:
-                told = (await devtools.send("Performance.getMetrics"))["metrics"]
-                by_name = {one["name"]: one["value"] for one in told}
+                samples = (await devtools.send("Performance.getMetrics"))["metrics"]
+                by_name = {one["name"]: one["value"] for one in samples}
                 seen = await page.evaluate("window.frames_seen")
                 return by_name["TaskDuration"], by_name["Timestamp"], seen
 

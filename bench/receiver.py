@@ -18,67 +18,17 @@ import multiprocessing
 import os
 import select
 import socket
-import statistics
 import time
 from array import array
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, Final, Self
 
 from bench.machine import OTHER_CORES, many_files
+from bench.receiver_messages import MARK, STAMPED, Ask, Report, stamped_at
 
-MARK: Final = b'"detail":"t'
-DIGITS: Final = 19
-_STAMPED: Final = len(MARK) + DIGITS
 _READ: Final = 256 * 1024
 _AT_ONCE: Final = 400  # connections that are under way, unless it is a storm
 _CLIENTS_AN_ADDRESS: Final = 5_000  # ports of one source address run out at 28,000
-
-
-def stamp() -> bytes:
-    """Now, as a frame carries it."""
-    return b"t%0*d" % (DIGITS, time.perf_counter_ns())
-
-
-def stamped_at(mark: bytes) -> int:
-    return int(mark[1 : 1 + DIGITS])
-
-
-@dataclass(slots=True)
-class Report:
-    """What the clients saw since the last reset."""
-
-    deliveries: int
-    bytes: int
-    cpu_seconds: float
-    seconds: float
-    latencies_ms: array[float] = field(repr=False)
-
-    @property
-    def share_of_core(self) -> float:
-        return self.cpu_seconds / self.seconds
-
-    @property
-    def cost_us(self) -> float:
-        """What one delivery costs the receiver."""
-        return self.cpu_seconds / max(self.deliveries, 1) * 1e6
-
-    def percentile(self, percent: int) -> float:
-        if len(self.latencies_ms) < 2:
-            return float("nan")
-        return statistics.quantiles(self.latencies_ms, n=100)[percent - 1]
-
-
-@dataclass(slots=True)
-class Ask:
-    """A batch of clients. ``reads`` False: takes what the kernel takes and never reads on."""
-
-    address: tuple[str, int]
-    requests: list[bytes]
-    poll_seconds: float = 0.0
-    reads: bool = True
-    storm: bool = False  # all connect() calls at once
-    reconnect: bool = False  # cut those there are, in the same breath
 
 
 class Client:
@@ -109,10 +59,10 @@ class Loop:
         self.pending = 0  # connecting now
         self.refused = 0
         self.due: list[tuple[float, int]] = []  # who polls next, when
-        self.wanted = 0  # the stamp that somebody waits for until all have it; 0: nobody does
+        self.wanted = 0  # the stamp that ``until`` waits for; 0: none
         self.deadline = 0.0
-        self.behind = 0  # how many have not: at each read nobody can count thousands
-        self.opened = False  # somebody waits until all are connected
+        self.behind = 0  # clients without that stamp; counted as they get it, not at each read
+        self.opened = False  # ``connect`` waits until all are connected
         self.buffer = bytearray(_READ)
         self.reset()
 
@@ -232,17 +182,17 @@ class Loop:
             client.tail = b""
         at = data.find(MARK, 0, size)
         while at >= 0:
-            if at + _STAMPED > size:
+            if at + STAMPED > size:
                 break
-            told = int(data[at + len(MARK) : at + _STAMPED])
-            if told > client.last:  # a poller sees the same one twice
-                self.behind -= client.last < self.wanted <= told
-                client.last = told
+            stamped = int(data[at + len(MARK) : at + STAMPED])
+            if stamped > client.last:  # a poller sees the same one twice
+                self.behind -= client.last < self.wanted <= stamped
+                client.last = stamped
                 self.deliveries += 1
-                self.latencies.append((now - told) / 1e6)
-            at = data.find(MARK, at + _STAMPED, size)
+                self.latencies.append((now - stamped) / 1e6)
+            at = data.find(MARK, at + STAMPED, size)
         if data[size - 1] != 10:  # not the end of a frame: a stamp may be cut in two
-            client.tail = bytes(data[max(0, size - _STAMPED + 1) : size])
+            client.tail = bytes(data[max(0, size - STAMPED + 1) : size])
 
     # -- commands --------------------------------------------------------------------------
 
@@ -265,10 +215,15 @@ class Loop:
             self.reset()
             self.pipe.send(None)
         elif command == "report":
-            self.pipe.send(Report(
-                self.deliveries, self.bytes, time.process_time() - self.cpu,
-                time.perf_counter() - self.began, self.latencies,
-            ))  # fmt: skip
+            self.pipe.send(
+                Report(
+                    self.deliveries,
+                    self.bytes,
+                    time.process_time() - self.cpu,
+                    time.perf_counter() - self.began,
+                    self.latencies,
+                )
+            )
         elif command == "read":  # the slow ones wake up
             for client in self.clients.values():
                 if not client.ask.reads:
@@ -321,21 +276,21 @@ class Receiver:
         self, address: tuple[str, int], requests: list[bytes], **more: Any
     ) -> tuple[int, int]:
         """How many are connected now, and how many were refused or cut so far."""
-        told: tuple[int, int] = await self._ask("connect", Ask(address, requests, **more))
-        return told
+        connected: tuple[int, int] = await self._ask("connect", Ask(address, requests, **more))
+        return connected
 
     async def until(self, mark: bytes, seconds: float) -> tuple[int, int]:
         """Wait until every client that reads has this stamp; how many still had not at the end,
         and when that was (ns)."""
-        told: tuple[int, int] = await self._ask("until", (stamped_at(mark), seconds))
-        return told
+        missing: tuple[int, int] = await self._ask("until", (stamped_at(mark), seconds))
+        return missing
 
     async def reset(self) -> None:
         await self._ask("reset")
 
     async def report(self) -> Report:
-        told: Report = await self._ask("report")
-        return told
+        report: Report = await self._ask("report")
+        return report
 
     async def read(self) -> None:
         """Those who did not read begin to."""

@@ -1,1 +1,1 @@
-"""livestate: event-sourced live-call state. Nothing directly in this package waits."""
+"""livestate: event-sourced live-call state. One folder a household; CONTRIBUTING names them."""

@@ -1,16 +1,13 @@
-"""A load test that says when it cannot be believed. ``make loadtest``; see ``docs/loadtest.md``.
+"""A load test that reports when its own result cannot be trusted. ``make loadtest``.
 
-What is measured: ``tale`` what a call carries so that a client can check it · ``publish`` the
-traffic · ``profiles`` what load, and what it must reach.
+``docs/loadtest.md`` describes how to use it and how to read the report.
 
-The loader: ``wire`` HTTP without waiting · ``watcher`` one stream, folded and checked · ``ledger``
-what a worker counts · ``reader`` a socket in gevent's loop · ``client``, ``users`` who looks ·
-``loader`` what they share · ``pressure`` how hard pressed it is · ``shapes`` how many when ·
-``locustfile`` all that for Locust.
-
-The run: ``run`` it all in one command · ``machine`` what else it does · ``outcome``, ``verdict``
-the numbers, judged · ``report``, ``record`` as text and picture · ``planted``, ``proof`` the test
-of the test.
-
-gevent is in the loader only, a process of its own.
+- What is measured: ``event_trace`` (the schedule that each call carries, so that clients can verify
+  it), ``publish`` (the traffic), ``profiles`` (loads and objectives).
+- The loader, the only processes that use gevent: ``wire`` (HTTP without blocking), ``watcher`` (one
+  stream, folded and verified), ``metrics`` (what a worker counts), ``reader`` (a socket in gevent's
+  loop), ``client`` and ``users`` (kinds of users), ``loader`` (what they share), ``loader_health``
+  (its CPU and lag), ``shapes`` (how many users when), ``locustfile`` (all of it for Locust).
+- The run: ``run`` (one command), ``machine`` (other load), ``outcome`` and ``verdict`` (judgement),
+  ``report`` and ``record`` (text and picture), ``fault_proxy`` and ``self_test`` (planted faults).
 """

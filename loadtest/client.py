@@ -1,7 +1,7 @@
-"""Somebody with a login: a Locust user that connects and asks over a socket of its own.
+"""A Locust user with a token, which connects and sends requests over its own socket.
 
 Locust's ``iter_lines`` reads blocks of 1,024 bytes and would wait seconds for a small frame that
-is already here.
+has already arrived.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 from locust import User
 
-from api import demo_key
-from livestate.access import Scope
+from api.auth import demo_key
+from livestate.client.paths import STREAM_PATH
+from livestate.state.access import Scope
 from loadtest import wire
 from loadtest.loader import loader
 from loadtest.reader import READ_BYTES
 
-STREAM: Final = "/api/v1/live/calls"
+STREAM: Final = STREAM_PATH
 ANSWER_SECONDS: Final = 15.0
-# Of a line behind a small buffer. With those of the loopback (64 KB) no segment would fit into
-# its window, and the kernel would take a slow reader for a dead one.
+# Segment size for clients with a small receive buffer. The loopback's segments (64 KB) would not
+# fit the window, and the kernel would treat a slow reader as dead.
 SEGMENT_BYTES: Final = 1_460
 _numbers = itertools.count()
 
 
 class Client(User):
-    """Its scope, its token, and where the service is."""
+    """A scope, a token and the service's address."""
 
     abstract = True
     role: ClassVar[str] = "noc"
@@ -42,16 +43,18 @@ class Client(User):
         self.scope, query = self.look()
         self.query = f"?{urlencode(query)}" if query else ""
         self.token = demo_key.mint(
-            loader.keys, self.role, company_id=self.scope.company_id,
+            loader.keys,
+            self.role,
+            company_id=self.scope.company_id,
             subject=f"load-{os.getpid()}-{self.number}",
-        )  # fmt: skip
+        )
         parts = urlsplit(self.host or environment.host)
         self.address = (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
         self.secure = parts.scheme == "https"
         self.netloc = parts.netloc
 
     def look(self) -> tuple[Scope, dict[str, str]]:
-        """The scope, and the query that asks for its filters."""
+        """The scope, and the query parameters of its filters."""
         return Scope(), {}
 
     def connect(self, receive_buffer: int | None = None) -> Any:
@@ -71,14 +74,19 @@ class Client(User):
         return sock
 
     def tell(self, name: str, seconds: float, size: int = 0, error: Any = None) -> None:
-        """One line of Locust's own statistics."""
+        """Report one entry to Locust's own statistics."""
         self.environment.events.request.fire(
-            request_type="SSE", name=name, response_time=seconds * 1000, response_length=size,
-            exception=error, context={}, url=STREAM,
-        )  # fmt: skip
+            request_type="SSE",
+            name=name,
+            response_time=seconds * 1000,
+            response_length=size,
+            exception=error,
+            context={},
+            url=STREAM,
+        )
 
     def get(self, below: str) -> Any:
-        """An answer as JSON, or None if there is none."""
+        """The JSON response, or None if it failed."""
         answer, body = wire.Answer(), bytearray()
         try:
             sock = self.connect()

@@ -1,4 +1,4 @@
-"""What the users of one process of the loader share."""
+"""State that the users of one loader process share."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any, Final, Protocol
 
 import gevent
 
-from api import demo_key
-from livestate.access import Scope
-from loadtest.ledger import Ledger
-from loadtest.pressure import Pressure
+from api.auth import demo_key
+from livestate.state.access import Scope
+from loadtest.loader_health import LoaderHealth
+from loadtest.metrics import Metrics
 from loadtest.watcher import Watcher, differences
 
 COMPARE_SECONDS: Final = 20.0
 
 
 class Streaming(Protocol):
-    """One who reads the stream."""
+    """A user that reads the stream."""
 
     watcher: Watcher
 
@@ -26,26 +26,26 @@ class Streaming(Protocol):
 
 
 class Loader:
-    """Its ledger, who reads now, and how logins are made."""
+    """Metrics, connected streaming users, and how tokens are made."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger()
-        self.pressure = Pressure(self.ledger)
+        self.ledger = Metrics()
+        self.pressure = LoaderHealth(self.ledger)
         self.streaming: set[Streaming] = set()
-        self.quiet = False  # nobody slows down, drops or polls any more: states will be compared
+        self.quiet = False  # set before the comparison: users stop slowing, dropping, polling
         self.keys: Any = demo_key.DIRECTORY
         self.companies = 20
-        self.offset_us = 0  # our clock less the service's
+        self.offset_us = 0  # loader clock minus service clock
 
     def storm(self) -> None:
-        """Everybody's connection is cut in the same instant."""
+        """Cut every connection in the same instant."""
         for user in tuple(self.streaming):
             self.ledger.counts["cut by the storm"] += 1
             user.cut()
 
     def compare(self, seconds: float = COMPARE_SECONDS) -> None:
-        """Every client's state against the service's snapshot of its scope, now that all is
-        quiet; waits for those who have not read everything yet."""
+        """Compare each client's state with the service's snapshot of its scope, once no call
+        changes. Waits up to ``seconds`` for clients that have not read everything yet."""
         deadline = time.monotonic() + seconds
         waiting = set(self.streaming)
         while waiting and time.monotonic() < deadline:
@@ -59,11 +59,11 @@ class Loader:
             gevent.sleep(0.3)
         for user in waiting:
             at = user.watcher.dashboard.last_id
-            self.ledger.complain("unequal", f"{user.watcher.kind} never got to the end: at {at}")
+            self.ledger.complain("unequal", f"{user.watcher.kind} did not reach the end: at {at}")
         self.ledger.counts["workers that compared"] += 1
 
     def _compared(self, watcher: Watcher, table: dict[str, Any]) -> bool:
-        """Whether it has read as far as the table is; if so, it is counted."""
+        """Whether the client has read up to the snapshot; if so, the comparison is counted."""
         if watcher.dashboard.last_id != table["id"]:
             return False
         self.ledger.counts["compared"] += 1

@@ -1,8 +1,7 @@
-"""For Locust itself: ``locust -f loadtest/locustfile.py --host http://127.0.0.1:8080``.
+"""The entry point for Locust: ``locust -f loadtest/locustfile.py --host http://127.0.0.1:8080``.
 
-Plain, it has Locust's page, takes as many users as you type, and works with ``--processes`` and
-with a master and workers. With ``--plan`` it follows a profile of ``slo.toml``; that is what
-``livestate loadtest`` runs.
+Without further options it has Locust's web page and works with ``--processes``, and with a master
+and workers. With ``--plan`` it follows a profile of ``slo.toml``, as ``livestate loadtest`` does.
 """
 
 from __future__ import annotations
@@ -15,14 +14,16 @@ from typing import Any
 
 import gevent
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # locust gives a locustfile its own folder
+sys.path.insert(
+    0, str(Path(__file__).parent.parent)
+)  # Locust sets sys.path to the locustfile's folder
 
 from locust import events, runners
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest import profiles, shapes
-from loadtest.ledger import Ledger, percentiles, save
 from loadtest.loader import loader
+from loadtest.metrics import Metrics, percentiles, save
 from loadtest.users import (
     CompanyDashboard,
     Dashboard,
@@ -33,43 +34,46 @@ from loadtest.users import (
 )
 
 KINDS = (Dashboard, CompanyDashboard, FilteredDashboard, SlowReader, Flapper, Poller)
-merged = Ledger()  # of all workers; without workers, of this process
+merged = Metrics()  # of all workers, or of this process
 CLOCK_PROBES = 10
-# Locust takes a worker that is silent for three seconds for lost, and its users are started once
-# more elsewhere. One that is only busy says so itself: then the run is INVALID.
+# Locust considers a worker lost after three silent seconds and starts its users elsewhere. A busy
+# worker reports its own lag instead, which makes the run INVALID.
 LIVENESS_SECONDS = 30
 
 
 @events.init_command_line_parser.add_listener
 def arguments(parser: Any) -> None:
     ours = parser.add_argument_group("livestate")
-    ours.add_argument("--plan", default="",
-                      help=f"follow a profile: {', '.join(profiles.names())}")  # fmt: skip
-    ours.add_argument("--keys", default=".livestate", help="where the demo key is, for logins")
-    ours.add_argument("--companies", type=int, default=20, help="101, 102 … so many of them")
-    ours.add_argument("--ledger", default="", help="where to write all numbers, as JSON")
-    ours.add_argument("--quiet", default="", help="file to make when the publisher shall rest")
-    ours.add_argument("--admin", default="", help="the service's admin address, for its CPU")
+    ours.add_argument("--plan", default="", help=f"follow a profile: {', '.join(profiles.names())}")
+    ours.add_argument("--keys", default=".livestate", help="directory of the demo key, for tokens")
+    ours.add_argument("--companies", type=int, default=20, help="how many companies: 101, 102, …")
+    ours.add_argument("--ledger", default="", help="file for all metrics, as JSON")
+    ours.add_argument("--quiet", default="", help="file to create when calls shall stop changing")
+    ours.add_argument("--admin", default="", help="the service's admin address, to read its CPU")
 
 
 @events.init.add_listener
 def begin(environment: Any, **_: Any) -> None:
-    told, runner = environment.parsed_options, environment.runner
-    loader.keys, loader.companies = Path(told.keys), told.companies
+    options, runner = environment.parsed_options, environment.runner
+    loader.keys, loader.companies = Path(options.keys), options.companies
     plan = None
-    if told.plan:
-        profile = profiles.profile(told.plan)
+    if options.plan:
+        profile = profiles.profile(options.plan)
         for kind in KINDS:
             kind.weight = profile.mix.get(kind.__name__, 0)
         environment.user_classes = [kind for kind in KINDS if kind.weight]
         loader.ledger.measuring = False
         if not isinstance(runner, WorkerRunner):
-            plan = shapes.Planned(profile, merged, Path(told.quiet) if told.quiet else None,
-                           told.admin or None)  # fmt: skip
+            plan = shapes.Planned(
+                profile,
+                merged,
+                Path(options.quiet) if options.quiet else None,
+                options.admin or None,
+            )
             plan.runner = runner
             environment.shape_class = plan
     if isinstance(runner, WorkerRunner):
-        if told.processes:
+        if options.processes:
             gevent.spawn(_end_with, os.getppid())
         events.report_to_master.add_listener(_report)
     elif isinstance(runner, MasterRunner):
@@ -79,23 +83,23 @@ def begin(environment: Any, **_: Any) -> None:
         gevent.spawn(_merge_here)
     if not isinstance(runner, MasterRunner):
         gevent.spawn(loader.pressure.watch)
-        for name, listener in _SAID.items():
+        for name, listener in _MESSAGES.items():
             runner.register_message(name, listener, concurrent=True)
     if not isinstance(runner, WorkerRunner):
-        events.quitting.add_listener(lambda **_: _end(plan, told.ledger))
+        events.quitting.add_listener(lambda **_: _end(plan, options.ledger))
 
 
 @events.test_start.add_listener
 def compare_clocks(environment: Any, **_: Any) -> None:
-    """How far our clock is from the service's, by its ``as_of`` and the shortest round trip. A
-    difference within what a round trip leaves open is no difference."""
+    """Measure the loader's clock against the service's ``as_of``, by the shortest round trip. A
+    difference within the uncertainty of half a round trip is ignored."""
     if isinstance(environment.runner, MasterRunner):
         return
-    somebody = FilteredDashboard(environment)
+    client = FilteredDashboard(environment)
     found = []
     for _probe in range(CLOCK_PROBES):
         began = time.time_ns() // 1000
-        table = somebody.get("/snapshot")
+        table = client.get("/snapshot")
         ended = time.time_ns() // 1000
         if table is not None:
             found.append((ended - began, (began + ended) // 2 - table["as_of"] * 1000 - 500))
@@ -107,7 +111,7 @@ def compare_clocks(environment: Any, **_: Any) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """A worker that was forked is nothing without who forked it; Locust would wait a minute."""
+    """End a forked worker with its parent; Locust would wait a minute."""
     while os.getppid() == parent:
         gevent.sleep(1)
     os._exit(1)
@@ -141,21 +145,30 @@ def _quiet(**_: Any) -> None:
     loader.quiet = True
 
 
-_SAID = {
-    "measure": _measure, "rest": _rest, "quiet": _quiet,
-    "storm": lambda **_: loader.storm(), "compare": lambda **_: loader.compare(),
-}  # fmt: skip
+_MESSAGES = {
+    "measure": _measure,
+    "rest": _rest,
+    "quiet": _quiet,
+    "storm": lambda **_: loader.storm(),
+    "compare": lambda **_: loader.compare(),
+}
 
 
 def _end(plan: shapes.Planned | None, path: str) -> None:
     merged.merge(loader.ledger.take())
     if path:
-        told: dict[str, Any] = {} if plan is None else {
-            "steps": plan.steps, "gave_up": plan.gave_up, "ending": plan.ending,
-            "measured": plan.measured,
-        }  # fmt: skip
-        save(merged, Path(path), **told)
-    if plan is None:  # nobody judges it: a person looks
+        more: dict[str, Any] = (
+            {}
+            if plan is None
+            else {
+                "steps": plan.steps,
+                "limited_by": plan.limited_by,
+                "ending": plan.ending,
+                "measured": plan.measured,
+            }
+        )
+        save(merged, Path(path), **more)
+    if plan is None:  # without a plan there is no verdict: print the metrics
         for name, one in sorted(merged.histograms.items()):
             cuts = percentiles(one)
             print(f"{name:24}", *(f"{k} {v:,.1f}" for k, v in cuts.items()))

@@ -1,7 +1,7 @@
-"""What this machine does meanwhile: for us, for the service, and for somebody else (Linux).
+"""Samples CPU, memory and descriptors of the test, the service and the rest of the machine (Linux).
 
-A run beside somebody else's work measures that work too, so what is not ours is told with every
-run. It excuses nothing: when it was too much, the loader was late too, and that makes it INVALID.
+Other processes distort a run, so their load is reported with it. It excuses nothing: if they took
+too much, the loader was late too, and that makes the run INVALID.
 """
 
 from __future__ import annotations
@@ -10,29 +10,25 @@ import os
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Final
 
-_TICK: Final = os.sysconf("SC_CLK_TCK")
-_PAGE: Final = os.sysconf("SC_PAGESIZE")
-# Fields of /proc/<pid>/stat after the name: parent, and CPU of it and of its ended children.
-_PARENT: Final = 1
-_CPU: Final = slice(11, 15)
+from bench import proc
 
 
 def sample(service: int) -> dict[str, float]:
-    """Now: seconds of CPU so far, of the machine, of us and all our children, and of the
-    service, with its memory and its open files."""
-    proc = Path(f"/proc/{service}")
+    """One sample: CPU seconds so far of the machine, of this process and its children, and of the
+    service, with the service's memory (bytes) and open descriptors."""
     return {
-        "at": time.time(), "busy_seconds": busy_seconds(), "our_seconds": _ours(),
-        "cpu_seconds": sum(map(int, _stat(proc)[_CPU][:2])) / _TICK,
-        "rss": int((proc / "statm").read_text().split()[1]) * _PAGE,
-        "fds": len(list((proc / "fd").iterdir())),
-    }  # fmt: skip
+        "at": time.time(),
+        "busy_seconds": busy_seconds(),
+        "our_seconds": _ours(),
+        "cpu_seconds": proc.cpu_seconds(service),
+        "rss": proc.rss_bytes(service),
+        "fds": proc.open_files(service),
+    }
 
 
 def shares(samples: list[dict[str, float]]) -> dict[str, float]:
-    """Of cores, on average: all that was done, what somebody else did, and what the service did."""
+    """Average cores used: in total, by other processes, and by the service."""
     if len(samples) < 2:
         return {"busy": 0.0, "others": 0.0}
     first, last = samples[0], samples[-1]
@@ -44,29 +40,25 @@ def shares(samples: list[dict[str, float]]) -> dict[str, float]:
 
 
 def busy_seconds() -> float:
-    """Of CPU, of all cores together; what a hypervisor took for others (steal) is busy too."""
+    """CPU seconds of all cores; time that the hypervisor took (steal) counts as busy."""
     fields = [int(one) for one in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    return (sum(fields) - fields[3] - fields[4]) / _TICK  # less idle and iowait
+    return (sum(fields) - fields[3] - fields[4]) / proc.TICK  # less idle and iowait
 
 
 def _ours() -> float:
+    """CPU seconds of this process and of all that it started, those that ended included."""
     used: dict[int, int] = {}
     children: dict[int, list[int]] = defaultdict(list)
-    for proc in Path("/proc").iterdir():
-        if proc.name.isdigit():
-            try:
-                fields = _stat(proc)
-            except OSError:
-                continue  # it has ended meanwhile
-            used[int(proc.name)] = sum(map(int, fields[_CPU]))
-            children[int(fields[_PARENT])].append(int(proc.name))
+    for pid in proc.processes():
+        try:
+            fields = proc.stat(pid)
+        except OSError:
+            continue  # the process has ended
+        used[pid] = sum(map(int, fields[proc.CPU_WITH_ENDED_CHILDREN]))
+        children[int(fields[proc.PARENT])].append(pid)
     ours, total = [os.getpid()], 0
     while ours:
         pid = ours.pop()
         total += used.get(pid, 0)
         ours += children[pid]
-    return total / _TICK
-
-
-def _stat(proc: Path) -> list[str]:
-    return (proc / "stat").read_text().rpartition(")")[2].split()
+    return total / proc.TICK

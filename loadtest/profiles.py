@@ -1,4 +1,4 @@
-"""The profiles of ``slo.toml``: what load, in which shape, and what it must reach."""
+"""Reads the profiles of ``slo.toml``: load, shape and objectives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Shape: TypeAlias = Literal["steady", "ramp", "steps", "storm"]
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Beyond these the run says something of the loader, not of the service: INVALID."""
+    """Limits of the loader itself; beyond them a run is INVALID."""
 
     cpu_share: float
     lag_ms: float
@@ -25,8 +25,8 @@ class Loader:
 class Profile:
     """``users`` in all, spread by ``mix``; ``seconds`` of measuring (of each step, for steps);
     ``rate`` in events a second; ``step`` is how many users each step adds. Growth is judged after
-    ``settle_seconds`` of the service, over at least ``plateau_seconds``. ``late_share`` of the time
-    the loader may be later than it may be; 0: never."""
+    ``settle_seconds`` of the service, over at least ``plateau_seconds``. The loader may exceed its
+    lag limit for ``late_share`` of the time; 0: never."""
 
     name: str
     shape: Shape
@@ -50,9 +50,10 @@ class Profile:
         return 1 - self.mix.get("Poller", 0) / sum(self.mix.values())
 
     def scaled(self, users: int | None, seconds: float | None, rate: float | None) -> Profile:
-        """The same, larger or smaller, with the same objectives."""
-        return replace(self, users=users or self.users, seconds=seconds or self.seconds,
-                       rate=rate or self.rate)  # fmt: skip
+        """A copy with other numbers and the same objectives."""
+        return replace(
+            self, users=users or self.users, seconds=seconds or self.seconds, rate=rate or self.rate
+        )
 
 
 def names() -> list[str]:
@@ -60,16 +61,16 @@ def names() -> list[str]:
 
 
 def profile(name: str) -> Profile:
-    """By name, or as ``save`` wrote it. Raises KeyError for a name that is not there."""
+    """A profile by name, or from a file of ``save``. Raises KeyError for an unknown name."""
     if name.endswith(".json"):
-        told = json.loads(Path(name).read_text())
-        return Profile(**told | {"loader": Loader(**told["loader"])})
-    told = _all()
-    return Profile(name=name, loader=Loader(**told["loader"]), **told[name])
+        saved = json.loads(Path(name).read_text())
+        return Profile(**saved | {"loader": Loader(**saved["loader"])})
+    every = _all()
+    return Profile(name=name, loader=Loader(**every["loader"]), **every[name])
 
 
 def save(profile: Profile, path: Path) -> None:
-    """For Locust, which is another process."""
+    """Write it for Locust, which is another process."""
     path.write_text(json.dumps(asdict(profile), indent=1))
 
 

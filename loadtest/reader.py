@@ -1,8 +1,8 @@
-"""A socket read in gevent's own loop: when bytes are there, a function gets them.
+"""Reads a socket from gevent's loop and passes the bytes to a function.
 
-A greenlet that waits in ``recv`` costs two switches, two changes of epoll and a timer for each
-frame: more than everything that is checked about it. Here the loop calls us, and nobody waits but
-for the end.
+A greenlet that waits in ``recv`` costs two switches, two epoll changes and a timer per frame, more
+than all verification of the frame. Here the loop calls the reader, and a greenlet waits only for
+the end of the stream.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any, Final
 from gevent import get_hub
 from gevent.event import Event
 
-# Python makes room for all of it before it knows how little comes. From 256 KB on the C library
-# asks the kernel for that room each time: a small frame then costs several times as much.
+# Python allocates this before it reads. From 256 KB on, the C library requests the memory from the
+# kernel each time, and a small frame costs several times as much.
 READ_BYTES: Final = 64 * 1024
 _READABLE: Final = 1  # libev's EV_READ
 
 
 class Reader:
-    """Reads until it is closed, the other side ends, or ``take`` says why it is enough.
+    """Reads until it is closed, the peer closes, or ``take`` returns a reason to stop.
 
-    ``take`` is called in the loop: it must not wait. What it raises ends the reading too."""
+    ``take`` runs in the loop and must not block. An exception from it stops the reading too."""
 
     def __init__(self, sock: Any, take: Callable[[bytes], str]) -> None:
         self.why = ""
@@ -38,11 +38,11 @@ class Reader:
         self._watcher.start(self._read)
 
     def wait(self, seconds: float) -> bool:
-        """Whether it is over, after so long at most."""
+        """Whether reading has ended, after ``seconds`` at most."""
         return bool(self._over.wait(seconds))
 
     def close(self, why: str) -> None:
-        """No more of it; the first reason stays. The socket is its owner's to close."""
+        """Stop reading; the first reason is kept. The caller closes the socket."""
         if not self._over.is_set():
             self.why = why
             self._watcher.stop()
@@ -54,14 +54,14 @@ class Reader:
             why = self._pieces()
         except (BlockingIOError, ssl.SSLWantReadError):
             return
-        except Exception as error:  # noqa: BLE001  in gevent's loop nobody else would see it
+        except Exception as error:  # noqa: BLE001  gevent's loop would swallow it
             self.error = error
             why = type(error).__name__
         if why:
             self.close(why)
 
     def _pieces(self) -> str:
-        """What can be read now; why there will be no more, or nothing."""
+        """Read what is available; the reason to stop, or nothing."""
         sock = self._sock
         while True:
             piece = sock.recv(READ_BYTES)
@@ -69,6 +69,6 @@ class Reader:
                 return "closed"
             self.read_at = time.monotonic()
             why = self._take(piece)
-            # TLS may hold what epoll no longer sees.
+            # TLS may have buffered bytes that epoll does not report.
             if why or not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
                 return why

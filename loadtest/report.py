@@ -1,4 +1,4 @@
-"""A run as text, for a terminal and for ``docs/loadtest.md``."""
+"""Formats a run as text, for a terminal and for ``docs/loadtest.md``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from loadtest.verdict import NOBODY, TIMED, Judgement
 
 
 def table(judgement: Judgement) -> str:
-    """For a terminal."""
+    """The objectives with limit and result, reasons for INVALID, and the verdict."""
     lines = [f"{'objective':22}{'limit':>12}{'found':>12}"]
     for row in judgement.rows:
         found = "nothing" if row.found is None else f"{row.found:,.5g}"
@@ -23,22 +23,32 @@ def table(judgement: Judgement) -> str:
 
 
 def report(outcome: Outcome) -> str:
-    """All that a person wants to see when a run has ended."""
-    told = outcome.told
-    parts = [summary(told)]
-    if told.get("steps"):
-        parts.append(stairs(told))
-    if told["complaints"]:
-        parts.append("\n".join(one[:300] for one in told["complaints"][:5]))
+    """The complete report of a run."""
+    result = outcome.result
+    parts = [summary(result)]
+    if result.get("steps"):
+        parts.append(stairs(result))
+    if result["complaints"]:
+        parts.append("\n".join(one[:300] for one in result["complaints"][:5]))
     return "\n\n".join([*parts, table(outcome.judgement)])
 
 
-def stairs(told: dict[str, Any]) -> str:
-    """Each step of a run; for steps to failure, the knee and who gave up."""
-    head = ("users", "joined", "frames/s", "MB/s", "p50 ms", "p99 ms", "max ms", "service CPU",
-            "loader CPU", "loader lag")  # fmt: skip
+def stairs(result: dict[str, Any]) -> str:
+    """One line per step; after steps to failure, the knee and what reached its limit first."""
+    head = (
+        "users",
+        "joined",
+        "frames/s",
+        "MB/s",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "service CPU",
+        "loader CPU",
+        "loader lag",
+    )
     lines = ["".join(f"{one:>12}" for one in head)]
-    for step in told["steps"]:
+    for step in result["steps"]:
         row = (
             f"{step['users']}", f"{step['joined']:.0%}", f"{step['frames_per_second']:,.0f}",
             f"{step['bytes_per_second'] / 1e6:.1f}",
@@ -47,29 +57,31 @@ def stairs(told: dict[str, Any]) -> str:
             f"{step['loader_lag_ms']:.0f} ms",
         )  # fmt: skip
         lines.append("".join(f"{one:>12}" for one in row))
-    if len(told["steps"]) > 1:
-        most = "" if told["gave_up"] != NOBODY else "at least "
-        lines.append(f"the knee: {most}{told['knee']} users kept the objective; "
-                     f"who gave up first: {told['gave_up']}")  # fmt: skip
+    if len(result["steps"]) > 1:
+        most = "" if result["limited_by"] != NOBODY else "at least "
+        lines.append(
+            f"the knee: {most}{result['knee']} users met the objective; "
+            f"reached its limit first: {result['limited_by']}"
+        )
     return "\n".join(lines)
 
 
-def summary(told: dict[str, Any]) -> str:
-    """What was seen, beyond what was asked for."""
+def summary(result: dict[str, Any]) -> str:
+    """Latencies, machine load and counts."""
     lines = [f"{'ms':24}" + "".join(f"{cut:>9}" for cut in TIMED) + f"{'samples':>13}"]
-    for name, cuts in told["percentiles"].items():
+    for name, cuts in result["percentiles"].items():
         row = "".join(f"{cuts[cut]:>9,.1f}" for cut in TIMED)
         lines.append(f"{name:24}{row}{int(cuts['count']):>13,}")
-    pressure = told["pressure"]
+    pressure = result["pressure"]
     lines += [
         "",
-        f"{told['machine']}; {pressure['busy']:.0%} of a core busy, "
-        f"{pressure['others']:.0%} with what is not ours",
+        f"{result['machine']}; {pressure['busy']:.0%} of a core busy, "
+        f"{pressure['others']:.0%} by other processes",
         "",
     ]
-    for name, number in told["service"].items():
+    for name, number in result["service"].items():
         lines.append(f"{'the service: ' + name:38}{number:>14,.0f}")
-    for name, number in sorted(told["counts"].items()):
+    for name, number in sorted(result["counts"].items()):
         if not name.startswith("worst loader"):
             lines.append(f"{name:38}{number:>14,}")
     return "\n".join(lines)

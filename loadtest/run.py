@@ -1,7 +1,7 @@
-"""The whole of it in one command: real servers, the traffic, Locust, the verdict.
+"""The whole load test in one command: servers, traffic, Locust, verdict.
 
-``livestate loadtest`` is this. Locust runs as a process of its own, for its gevent must never be
-in the service, nor here.
+``livestate loadtest`` calls this. Locust runs in processes of its own, because gevent must not be
+in the service or here.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from typing import Any, Final, TypeAlias, cast
 import httpx
 from redis.asyncio import Redis
 
-from api.instance import Instance
-from livestate.diff import record
-from livestate.errors import LivestateError
-from livestate.runtime.child import bound, free_port
-from livestate.runtime.embedded import NatsServer, any_redis
-from livestate.runtime.redis_table import ACTIVE, CALLS
-from livestate.stored import decode
+from api.cli.child_service import Instance
+from livestate.contract.errors import LivestateError
+from livestate.devtools.child_process import bound, free_port
+from livestate.devtools.servers import NatsServer, any_redis
+from livestate.fanout.patch import record
+from livestate.nats.jetstream import create_at
+from livestate.store.keys import UNPREFIXED
+from livestate.store.record import decode
 from loadtest import machine
 from loadtest.outcome import Outcome, judged
 from loadtest.profiles import Profile, save
@@ -40,7 +41,7 @@ RESULT: Final = "result.json"  # the same, judged
 REPORTS: Final = (RESULT, LEDGER, "histograms.hlog", "locust.html")
 SETTLE_SECONDS: Final = 15.0
 SAMPLE_SECONDS: Final = 2.0
-_COUNTED: Final = {  # what the service says of itself: its metric, and what we call it
+_COUNTED: Final = {  # the service's own metrics, and their names in the report
     "snapshots built": "livestate_sse_snapshots_built_total",
     "diffs encoded": "livestate_sse_frames_encoded_total",
     "streams that resumed": 'livestate_sse_resumes_total{result="resumed"}',
@@ -49,19 +50,19 @@ _COUNTED: Final = {  # what the service says of itself: its metric, and what we 
 }
 
 
-# Puts something between the clients and the service, and gives its URL: a proxy with a fault.
+# Starts a proxy between the clients and the service, and yields its URL.
 Front: TypeAlias = Callable[[Instance], AbstractAsyncContextManager[str]]
 
 
 class NotRun(LivestateError):
-    """Something of the test itself did not work; there is no verdict."""
+    """The test itself failed; there is no verdict."""
 
 
 async def run(
     profile: Profile, out: Path, *, front: Front | None = None, say: Callable[[str], None] = print
 ) -> Outcome:
-    """One run into the directory ``out``; everything that was started is gone afterwards, also
-    when we are told to end."""
+    """One run, with its reports in the directory ``out``. All processes that it started have ended
+    when it returns, also after SIGTERM."""
     own = asyncio.current_task()
     assert own is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, own.cancel)
@@ -73,44 +74,64 @@ async def run(
     async with contextlib.AsyncExitStack() as stack:
         keys = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="livestate-load-")))
         nats = await stack.enter_async_context(NatsServer())
+        await create_at(nats.url)
         redis = await stack.enter_async_context(any_redis())
         addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
         service = await stack.enter_async_context(Instance(keys, addresses))
-        publisher = await stack.enter_async_context(_process(
-            out / "publisher.log", "-m", "loadtest.publish", "--nats", nats.url,
-            "--rate", str(profile.rate), "--companies", str(profile.companies),
-            "--quiet", str(out / "quiet"), "--report", str(out / "published.json"),
-        ))  # fmt: skip
+        publisher = await stack.enter_async_context(
+            _process(
+                out / "publisher.log",
+                "-m",
+                "loadtest.publish",
+                "--nats",
+                nats.url,
+                "--rate",
+                str(profile.rate),
+                "--companies",
+                str(profile.companies),
+                "--quiet",
+                str(out / "quiet"),
+                "--report",
+                str(out / "published.json"),
+            )
+        )
         await _full(service, out / "published.json", publisher)
-        say(f"servers up and calls flowing after {time.monotonic() - began:.1f} s; "
-            f"{profile.users} users, {profile.rate:g} events/s")  # fmt: skip
+        say(
+            f"servers up and calls flowing after {time.monotonic() - began:.1f} s; "
+            f"{profile.users} users, {profile.rate:g} events/s"
+        )
         url = service.url if front is None else await stack.enter_async_context(front(service))
         before = await _metrics(service)
         locust = await stack.enter_async_context(_locust(profile, out, url, service, keys))
         samples = await _sampled(service, locust)
         if not (out / LEDGER).exists():
-            raise NotRun(f"Locust left no numbers; see {out / 'locust.log'}")
+            raise NotRun(f"Locust wrote no metrics; see {out / 'locust.log'}")
         wrong = await _redis_differs(service, redis.url)
         after = await _metrics(service)
-    told = json.loads((out / LEDGER).read_text())
-    told["published"] = json.loads((out / "published.json").read_text())
-    told["service"] = {name: after.get(metric, 0) - before.get(metric, 0)
-                       for name, metric in _COUNTED.items()}  # fmt: skip
-    told["service"]["worst loop lag, ms"] = 1000 * after["livestate_loop_lag_worst_seconds"]
-    told["redis"] = wrong[:10]
-    outcome = judged(profile, told, samples, len(wrong))
-    (out / RESULT).write_text(json.dumps(outcome.told, indent=1, sort_keys=True))
+    result = json.loads((out / LEDGER).read_text())
+    result["published"] = json.loads((out / "published.json").read_text())
+    result["service"] = {
+        name: after.get(metric, 0) - before.get(metric, 0) for name, metric in _COUNTED.items()
+    }
+    result["service"]["worst loop lag, ms"] = 1000 * after["livestate_loop_lag_worst_seconds"]
+    result["redis"] = wrong[:10]
+    outcome = judged(profile, result, samples, len(wrong))
+    (out / RESULT).write_text(json.dumps(outcome.result, indent=1, sort_keys=True))
     return outcome
 
 
 @contextlib.asynccontextmanager
 async def _process(log: Path, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A Python that is gone when this ends; what it says is in ``log``."""
+    """A Python process that ends with this context; its output is in ``log``."""
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
-            *bound(sys.executable, *command), cwd=ROOT, stdin=asyncio.subprocess.DEVNULL,
-            stdout=file, stderr=file, process_group=0,
-        )  # fmt: skip
+            *bound(sys.executable, *command),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            process_group=0,
+        )
     try:
         yield process
     finally:
@@ -127,23 +148,51 @@ async def _process(log: Path, *command: str) -> AsyncIterator[asyncio.subprocess
 
 def _locust(profile: Profile, out: Path, url: str, service: Instance, keys: Path) -> Any:
     save(profile, out / "plan.json")
-    port = str(free_port())  # Locust's own would let two runs meet
-    workers = [] if profile.processes == 1 else [
-        "--processes", str(profile.processes), "--master-bind-host", "127.0.0.1",
-        "--master-bind-port", port, "--master-port", port,
-    ]  # fmt: skip
+    port = str(free_port())  # with Locust's default port two runs would mix
+    workers = (
+        []
+        if profile.processes == 1
+        else [
+            "--processes",
+            str(profile.processes),
+            "--master-bind-host",
+            "127.0.0.1",
+            "--master-bind-port",
+            port,
+            "--master-port",
+            port,
+        ]
+    )
     return _process(
-        out / "locust.log", "-m", "locust", "-f", "loadtest/locustfile.py",
-        "--headless", "--only-summary", "--host", url, *workers, "--plan", str(out / "plan.json"),
-        "--html", str(out / "locust.html"),
-        "--keys", str(keys), "--companies", str(profile.companies),
-        "--ledger", str(out / LEDGER), "--quiet", str(out / "quiet"),
-        "--admin", service.admin_url,
-    )  # fmt: skip
+        out / "locust.log",
+        "-m",
+        "locust",
+        "-f",
+        "loadtest/locustfile.py",
+        "--headless",
+        "--only-summary",
+        "--host",
+        url,
+        *workers,
+        "--plan",
+        str(out / "plan.json"),
+        "--html",
+        str(out / "locust.html"),
+        "--keys",
+        str(keys),
+        "--companies",
+        str(profile.companies),
+        "--ledger",
+        str(out / LEDGER),
+        "--quiet",
+        str(out / "quiet"),
+        "--admin",
+        service.admin_url,
+    )
 
 
 async def _full(service: Instance, report: Path, publisher: asyncio.subprocess.Process) -> None:
-    """Wait until the service has the calls that were up before it was."""
+    """Wait until the service knows the calls that were up before it started."""
     async with httpx.AsyncClient() as client, asyncio.timeout(60):
         while True:
             if publisher.returncode is not None:
@@ -159,7 +208,7 @@ async def _full(service: Instance, report: Path, publisher: asyncio.subprocess.P
 
 
 async def _sampled(service: Instance, locust: asyncio.subprocess.Process) -> list[dict[str, float]]:
-    """Until Locust ends: what the service uses, as the operating system says."""
+    """Samples of the service's resources from the operating system, until Locust ends."""
     ending = asyncio.create_task(locust.wait())
     samples = []
     while not ending.done():
@@ -171,13 +220,13 @@ async def _sampled(service: Instance, locust: asyncio.subprocess.Process) -> lis
 async def _metrics(service: Instance) -> dict[str, float]:
     async with httpx.AsyncClient() as client:
         text = (await client.get(f"{service.admin_url}/metrics")).text
-    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    lines = (line.rpartition(" ") for line in text.split("\n") if line and line[0] != "#")
     return {name: float(value) for name, _, value in lines}
 
 
 async def _redis_differs(service: Instance, url: str) -> list[str]:
-    """Where Redis is not what the service shows, call for call, with versions and membership;
-    all is quiet, so it must be."""
+    """Differences between Redis and the service's snapshot, call by call, with versions and
+    membership. No call changes any more, so there must be none."""
     headers = {"Authorization": f"Bearer {service.token()}"}
     deadline = time.monotonic() + SETTLE_SECONDS
     async with httpx.AsyncClient() as client, Redis.from_url(url) as redis:
@@ -185,14 +234,14 @@ async def _redis_differs(service: Instance, url: str) -> list[str]:
             answer = await client.get(f"{service.url}/api/v1/live/calls/snapshot", headers=headers)
             shown = answer.json()["calls"]
             stored: dict[str, Any] = {}
-            calls = cast("dict[bytes, bytes]", await redis.hgetall(CALLS))
+            calls = cast("dict[bytes, bytes]", await redis.hgetall(UNPREFIXED.calls))
             for key, data in calls.items():
                 call, versions = decode(key.decode(), data)
                 stored[key.decode()] = record(call) | {"v": versions[""]}
-            active = cast("list[bytes]", await redis.zrange(ACTIVE, 0, -1))
+            active = cast("list[bytes]", await redis.zrange(UNPREFIXED.active, 0, -1))
             members = {key.decode() for key in active}
             wrong = differences(stored, shown)
-            wrong += [f"{key} is not in both of Redis' keys" for key in members ^ stored.keys()]
+            wrong += [f"{key} is in only one of two keys" for key in members ^ stored.keys()]
             if not wrong or time.monotonic() > deadline:
                 return wrong
             await asyncio.sleep(0.3)

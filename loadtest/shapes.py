@@ -1,11 +1,11 @@
-"""The shapes of load, as scripts: each `yield` is how many users there should be now.
+"""Shapes of load as generators: each ``yield`` is the number of users wanted now.
 
-    steady   so many users, for so long
-    ramp     up to so many over the first fifth, then steady (soak)
-    steps    more and more, until one side gives up: the knee
-    storm    steady, and everybody is cut at once, three times
+    steady   a constant number of users
+    ramp     grows over the first fifth, then steady (soak)
+    steps    grows until one side reaches its limit: the knee
+    storm    steady, and all connections are cut at once, three times
 
-All end alike: the publisher falls quiet, everybody reads to the end, every state is compared.
+All end alike: calls stop changing, every client reads to the end, every state is compared.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from typing import Any, Final
 from locust import LoadTestShape
 
 from loadtest import machine
-from loadtest.ledger import Ledger, percentiles
+from loadtest.metrics import Metrics, percentiles
 from loadtest.profiles import Profile
-from loadtest.verdict import NOBODY, gave_up
+from loadtest.verdict import NOBODY, limited_by
 
 log = logging.getLogger("livestate.loadtest")
 
 REPORT_SECONDS: Final = 4.0  # workers report every 3 s
-QUIET_SECONDS: Final = 3.0  # until the publisher is quiet and the last frames are written
+QUIET_SECONDS: Final = 3.0  # until the last frames are written
 COMPARE_SECONDS: Final = 40.0
-JOIN_SECONDS: Final = 2.0  # from the last one's start until it has its snapshot
+JOIN_SECONDS: Final = 2.0  # from the last user's start until it has its snapshot
 ATTEMPTS: Final = 3
 STORMS: Final = 3
 RAMP_STEPS: Final = 10
 
 
 class Planned(LoadTestShape):
-    """A profile as Locust follows it. ``ledger`` is what all workers have reported."""
+    """Makes Locust follow a profile. ``ledger`` has the merged metrics of all workers."""
 
     def __init__(
-        self, profile: Profile, ledger: Ledger, quiet: Path | None, admin: str | None
+        self, profile: Profile, ledger: Metrics, quiet: Path | None, admin: str | None
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.profile = profile
         self.ledger = ledger
         self.steps: list[dict[str, Any]] = []
-        self.gave_up = NOBODY
-        self.ending = 0  # how many users are there when all is compared
-        self.measured = (0.0, 0.0)  # from when to when
+        self.limited_by = NOBODY
+        self.ending = 0  # number of users at the final comparison
+        self.measured = (0.0, 0.0)  # begin and end
         self._users = 0
         self._quiet = quiet
         self._admin = admin
@@ -60,9 +60,11 @@ class Planned(LoadTestShape):
 
     def _follow(self) -> Iterator[int]:
         users = yield from {
-            "steady": self._steady, "ramp": self._ramp, "steps": self._until_failure,
+            "steady": self._steady,
+            "ramp": self._ramp,
+            "steps": self._until_failure,
             "storm": self._storm,
-        }[self.profile.shape]()  # fmt: skip
+        }[self.profile.shape]()
         self.ending = users
         if self._quiet is not None:
             self._quiet.touch()
@@ -96,27 +98,27 @@ class Planned(LoadTestShape):
         return users
 
     def _until_failure(self) -> Any:
-        """More users with each step. One that fails is measured again before it is believed: a
-        machine has its moments."""
+        """More users with each step. A failed step is measured again, because a machine may have
+        paused."""
         most = self.profile.users
         users = min(self.profile.step, most)
         while True:
             for _ in range(ATTEMPTS):
                 yield from self._step(users)
-                self.gave_up = gave_up(self.profile, self.steps[-1])
-                if self.gave_up == NOBODY:
+                self.limited_by = limited_by(self.profile, self.steps[-1])
+                if self.limited_by == NOBODY:
                     break
-            if self.gave_up != NOBODY or users >= most:
+            if self.limited_by != NOBODY or users >= most:
                 break
             users = min(users + self.profile.step, most)
         fewest = min(self.profile.step, most)
-        calm = max(fewest, users - 2 * self.profile.step)  # where all can read again
+        calm = max(fewest, users - 2 * self.profile.step)  # a number that all can serve
         yield from self._hold(calm, 5)
         return calm
 
     def _step(self, users: int, seconds: float | None = None) -> Iterator[int]:
-        """Wait until all have joined, measure, wait for the workers' reports, and note what this
-        step was like."""
+        """Wait until all have joined, measure, wait for the workers' reports, and record the
+        step."""
         joining = max(0, users - self._users) / self.profile.spawn_rate
         self._users = users
         yield from self._hold(users, joining + JOIN_SECONDS)
@@ -133,11 +135,12 @@ class Planned(LoadTestShape):
         self._say("rest")
         yield from self._hold(users, REPORT_SECONDS)
         step: dict[str, Any] = {
-            "users": users, "seconds": ended - began,
+            "users": users,
+            "seconds": ended - began,
             "joined": joined / (users * self.profile.streaming),
             "loader_cpu": counts["worst loader cpu thousandths"] / 1000,
             "loader_lag_ms": counts["worst loader lag µs"] / 1000,
-        }  # fmt: skip
+        }
         for what in ("frames", "bytes"):
             spent = ended - began + REPORT_SECONDS
             step[f"{what}_per_second"] = (counts[what] - before[what]) / spent
@@ -166,7 +169,7 @@ class Planned(LoadTestShape):
             self.runner.send_message(what)
 
     def _used(self) -> dict[str, float]:
-        """Seconds of CPU so far: of this machine, and of the service, as it says itself."""
+        """CPU seconds so far of the machine, and of the service by its own metric."""
         used = {"machine_cpu": machine.busy_seconds()}
         if self._admin is not None:
             try:

@@ -1,4 +1,4 @@
-"""Who looks: six kinds of Locust users. What they read is checked by a Watcher each."""
+"""Six kinds of Locust users. A Watcher verifies what each of them reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import gevent
 from locust import task
 
-from livestate.access import Scope
+from livestate.state.access import Scope
 from loadtest import wire
 from loadtest.client import STREAM, Client
 from loadtest.loader import loader
@@ -19,15 +19,15 @@ from loadtest.watcher import Watcher
 
 SILENCE_SECONDS: Final = 15.0  # heartbeats come every 4 s
 LOOK_SECONDS: Final = 2.0
-# Locust's own table gets one line of each client in so long: its statistics cost more than a
-# frame. All latencies are in the histograms.
+# Interval of entries in Locust's own table: its statistics cost more than a frame. All latencies
+# are in the histograms.
 TELL_SECONDS: Final = 2.0
 SLOW_BYTES: Final = 8 * 1024
 SLOW_SECONDS: Final = 0.25
 
 
 class Streaming(Client):
-    """One who reads the stream until the run is over, and comes back when it is cut."""
+    """Reads the stream until the run ends, and reconnects when it is cut."""
 
     abstract = True
     receive_buffer: ClassVar[int | None] = None
@@ -36,11 +36,11 @@ class Streaming(Client):
         super().__init__(environment)
         self.name = type(self).__name__
         self.watcher = Watcher(self.name, self.scope, loader.ledger, loader.offset_us)
-        # A third of them: not by two, for by that they take turns with their filters.
+        # Every third user. An even divisor would coincide with the choice of filters.
         self.gzip = "gzip" if self.number % 3 == 0 else ""
         self._sock: Any = None
         self._began = 0.0
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def on_start(self) -> None:
         loader.streaming.add(self)
@@ -53,25 +53,32 @@ class Streaming(Client):
         sock, self._sock = self._sock, None
         if sock is not None:
             try:
-                sock.shutdown(socket.SHUT_RDWR)  # wakes who reads it
+                sock.shutdown(socket.SHUT_RDWR)  # wakes the reader
             except OSError:
                 pass
 
     @task
     def watch(self) -> None:
-        """One connection, from its begin to its end."""
-        self._began, self._told_at = time.perf_counter(), 0.0
+        """One connection from start to end."""
+        self._began, self._reported_at = time.perf_counter(), 0.0
         last_id = self.watcher.connecting(time.time_ns() // 1000)
         try:
             sock = self._sock = self.connect(self.receive_buffer)
-        except OSError as error:  # who is not let in is sent away too
+        except OSError as error:  # a refused connection counts as an eviction
             self._evicted(f"not connected: {type(error).__name__}")
             return
         loader.ledger.sample("connect", (time.perf_counter() - self._began) * 1e6)
         try:
-            sock.sendall(wire.request(self.netloc, STREAM + self.query, self.token,
-                                      Accept="text/event-stream", Accept_Encoding=self.gzip,
-                                      Last_Event_ID=last_id))  # fmt: skip
+            sock.sendall(
+                wire.request(
+                    self.netloc,
+                    STREAM + self.query,
+                    self.token,
+                    Accept="text/event-stream",
+                    Accept_Encoding=self.gzip,
+                    Last_Event_ID=last_id,
+                )
+            )
             why = self.read(sock)
         except (OSError, wire.BadAnswer) as error:
             why = type(error).__name__
@@ -83,7 +90,7 @@ class Streaming(Client):
             self._evicted(self.watcher.dashboard.goodbye or why)
 
     def read(self, sock: Any) -> str:
-        """Read until the stream ends; why it did."""
+        """Read until the stream ends; returns the reason."""
         reader = Reader(sock, self.take)
         while not reader.wait(LOOK_SECONDS):
             if time.monotonic() - reader.read_at > SILENCE_SECONDS:
@@ -91,38 +98,41 @@ class Streaming(Client):
         return reader.why
 
     def take(self, piece: bytes) -> str:
-        """Some bytes of the stream; why they were the last, or nothing. Does not wait."""
+        """Handle bytes of the stream; returns the reason to stop, or nothing. Does not block."""
         watcher = self.watcher
         watcher.feed(piece, time.time_ns() // 1000)
         now = time.perf_counter()
-        if not self._told_at:
+        if not self._reported_at:
             if watcher.live:
-                self._told_at = now
+                self._reported_at = now
                 self.tell(f"{self.name}: until live", now - self._began, watcher.answer.received)
-        elif watcher.worst_us and now - self._told_at > TELL_SECONDS:
-            self._told_at = now
-            self.tell(f"{self.name}: publish → receive, worst of {TELL_SECONDS:g} s",
-                      watcher.worst_us / 1e6)  # fmt: skip
+        elif watcher.worst_us and now - self._reported_at > TELL_SECONDS:
+            self._reported_at = now
+            self.tell(
+                f"{self.name}: publish → receive, worst of {TELL_SECONDS:g} s",
+                watcher.worst_us / 1e6,
+            )
             watcher.worst_us = 0
         return "ended" if watcher.answer.over else ""
 
     def _evicted(self, why: str) -> None:
-        """The service, or something between, ended it. Come back as an EventSource does."""
+        """The service or the network ended the stream. Wait as an EventSource does."""
         loader.ledger.counts["evictions"] += 1
         loader.ledger.counts[f"evicted: {why}"] += 1
-        self.tell(f"{self.name}: evicted: {why}", time.perf_counter() - self._began,
-                  error=OSError(why))  # fmt: skip
+        self.tell(
+            f"{self.name}: evicted: {why}", time.perf_counter() - self._began, error=OSError(why)
+        )
         gevent.sleep(random.uniform(0.5, 1) * (self.watcher.retry_ms or 1000) / 1000)
 
 
 class Dashboard(Streaming):
-    """A NOC's wall: all calls."""
+    """A NOC dashboard: all calls."""
 
     weight = 10
 
 
 class CompanyDashboard(Streaming):
-    """A customer's: the calls of one company, and never another's."""
+    """A customer's dashboard: the calls of one company."""
 
     weight = 5
     role = "user"
@@ -132,7 +142,7 @@ class CompanyDashboard(Streaming):
 
 
 class FilteredDashboard(Streaming):
-    """A NOC's, narrowed: what is being talked, or what one trunk carries."""
+    """A filtered NOC dashboard: answered calls, or the calls of one trunk."""
 
     weight = 1
 
@@ -143,7 +153,7 @@ class FilteredDashboard(Streaming):
 
 
 class SlowReader(Streaming):
-    """Behind a thin line: 32 KB/s, less than what all calls need. Gets the newest state."""
+    """Reads 32 KB/s, less than all calls need, and therefore receives conflated states."""
 
     weight = 1
     receive_buffer = 64 * 1024  # a browser's smallest
@@ -159,7 +169,7 @@ class SlowReader(Streaming):
 
 
 class Flapper(Streaming):
-    """On a train: drops every few seconds and resumes."""
+    """Disconnects every few seconds and resumes."""
 
     weight = 1
 
@@ -168,13 +178,13 @@ class Flapper(Streaming):
         while not reader.wait(random.uniform(2, 8)):
             if not loader.quiet:
                 reader.close("dropped")
-                gevent.sleep(random.uniform(0.1, 1.5))  # away: what comes now is not read
+                gevent.sleep(random.uniform(0.1, 1.5))  # disconnected: nothing is read
                 loader.ledger.counts["drops of our own"] += 1
         return reader.why
 
 
 class Poller(Client):
-    """How it was done before: asks for everything every two seconds."""
+    """Requests a snapshot every two seconds, as a page without a stream would."""
 
     weight = 1
 

@@ -1,10 +1,9 @@
-"""What a run was worth: PASSED, FAILED, or INVALID because the loader distorted it.
+"""Judges a run: PASSED, FAILED, or INVALID because the loader distorted it.
 
-A divergence, a gap or a foreign call is a failure whatever the loader was like: no loader makes
-up a call, nor does one make the service compute. What is slow in a run that is not valid says
-nothing, and is not called a failure; nor are evictions, for a loader that stands still looks like
-a client that has gone. Growth that a run was too short to see is INVALID too; what was seen of it
-is a failure.
+A divergence, a gap or a foreign call is a failure however loaded the loader was: no loader invents
+a call. Latencies and evictions of an invalid run are not failures, because a stalled loader looks
+like a slow service and like a dead client. Growth that a run was too short to measure is INVALID;
+measured growth beyond the limit is a failure.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ from loadtest.profiles import Profile
 
 Verdict: TypeAlias = Literal["PASSED", "FAILED", "INVALID"]
 EXIT_CODES: Final[dict[Verdict, int]] = {"PASSED": 0, "FAILED": 1, "INVALID": 3}
-MOST_USERS: Final = 1.05  # of those planned: which of its kinds Locust takes is rounded
-LEAST_PUBLISHED: Final = 0.8  # of the rate: calls come by chance, some more, some less
-LEAST_JOINED: Final = 0.98  # of the users of a step, when it begins to count
-NOBODY: Final = "nobody"
-SATURATED: Final = 0.9  # of a core: who used so much of it had no more to use
+MOST_USERS: Final = 1.05  # of the planned users: Locust rounds per kind
+LEAST_PUBLISHED: Final = 0.8  # of the rate: arrivals are random
+LEAST_JOINED: Final = 0.98  # of a step's users, when measuring begins
+NOBODY: Final = "nothing"
+SATURATED: Final = 0.9  # of a core: a process that used this much was saturated
 TIMED: Final = ("p50", "p90", "p99", "p99.9", "max")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One objective: what it may be, what it was."""
+    """One objective: its limit and the measured value."""
 
     objective: str
     limit: float
-    found: float | None  # None: nothing was measured, which is no success
+    found: float | None  # None: not measured, which is not a success
     least: bool
 
     @property
@@ -60,9 +59,13 @@ class Judgement:
     reasons: tuple[str, ...]  # why the run is invalid
 
 
-def judge(profile: Profile, numbers: dict[str, float], percentiles: dict[str, dict[str, float]],
-          pressure: dict[str, float]) -> Judgement:  # fmt: skip
-    """``numbers`` are counters and what was looked up beside them, ``pressure`` the loader's."""
+def judge(
+    profile: Profile,
+    numbers: dict[str, float],
+    percentiles: dict[str, dict[str, float]],
+    pressure: dict[str, float],
+) -> Judgement:
+    """``numbers`` are counters and samples of the run, ``pressure`` measures the loader."""
     rows = []
     for name, limit in profile.objectives.items():
         least = name.startswith("least ")
@@ -74,7 +77,7 @@ def judge(profile: Profile, numbers: dict[str, float], percentiles: dict[str, di
         else:
             found = numbers.get(what)
         rows.append(Row(name, limit, found, least))
-    if profile.shape == "steps":  # there each step is judged, and the end is where one is beyond
+    if profile.shape == "steps":  # each step is judged instead
         rows = [row for row in rows if not row.timed]
     reasons = invalid(profile, pressure)
     broken = [row for row in rows if not row.kept]
@@ -88,55 +91,64 @@ def judge(profile: Profile, numbers: dict[str, float], percentiles: dict[str, di
 
 
 def invalid(profile: Profile, pressure: dict[str, float]) -> list[str]:
-    """Why what was measured is about the loader."""
+    """The reasons why the run measured its own loader."""
     loader = profile.loader
     reasons = []
-    steps = profile.shape == "steps"  # they end where the loader gives up, and say so
+    steps = profile.shape == "steps"  # they end at the loader's limit, and report it
     if not steps and pressure["cpu"] > loader.cpu_share:
-        reasons.append(f"a process of the loader used {pressure['cpu']:.0%} of a core for 5 s "
-                       f"(more than {loader.cpu_share:.0%})")  # fmt: skip
+        reasons.append(
+            f"a process of the loader used {pressure['cpu']:.0%} of a core for 5 s "
+            f"(more than {loader.cpu_share:.0%})"
+        )
     if profile.late_share:
         if pressure["late_share"] > profile.late_share:
-            reasons.append(f"{pressure['late_share']:.1%} of the time was lost to a late loader or "
-                           f"publisher (more than {profile.late_share:.0%})")  # fmt: skip
+            reasons.append(
+                f"{pressure['late_share']:.1%} of the time was lost to a late loader or "
+                f"publisher (more than {profile.late_share:.0%})"
+            )
     else:
         if not steps and pressure["lag_ms"] > loader.lag_ms:
-            reasons.append(f"the loader's loop was {pressure['lag_ms']:.0f} ms late "
-                           f"(more than {loader.lag_ms:.0f} ms)")  # fmt: skip
+            reasons.append(
+                f"the loader's loop was {pressure['lag_ms']:.0f} ms late "
+                f"(more than {loader.lag_ms:.0f} ms)"
+            )
         if pressure["publisher_late_ms"] > loader.publisher_late_ms:
-            reasons.append(f"an event was published {pressure['publisher_late_ms']:.0f} ms after "
-                           f"its time (more than {loader.publisher_late_ms:.0f} ms)")  # fmt: skip
+            reasons.append(
+                f"an event was published {pressure['publisher_late_ms']:.0f} ms after "
+                f"its time (more than {loader.publisher_late_ms:.0f} ms)"
+            )
     if pressure["plateau_seconds"] < profile.plateau_seconds:
-        reasons.append(f"too short: {pressure['plateau_seconds']:.0f} s with all full that is "
-                       f"bounded (less than {profile.plateau_seconds:.0f} s)")  # fmt: skip
+        reasons.append(
+            f"too short: {pressure['plateau_seconds']:.0f} s with bounded structures "
+            f"full (less than {profile.plateau_seconds:.0f} s)"
+        )
     if pressure["published"] < LEAST_PUBLISHED:
-        reasons.append(f"only {pressure['published']:.0%} of the events that were wanted were "
-                       "published")  # fmt: skip
+        reasons.append(f"only {pressure['published']:.0%} of the wanted events were published")
     if pressure["publisher_gone"]:
-        reasons.append("the publisher was gone before the end")
+        reasons.append("the publisher ended early")
     if pressure["unsaid"]:
-        reasons.append(f"{pressure['unsaid']:.0f} messages of the publisher never left it")
+        reasons.append(f"{pressure['unsaid']:.0f} messages of the publisher were not sent")
     if pressure["workers_lost"]:
-        reasons.append(f"{pressure['workers_lost']:.0f} of the loader's processes did not compare "
-                       "what they had: lost")  # fmt: skip
+        reasons.append(
+            f"{pressure['workers_lost']:.0f} loader processes compared nothing: Locust lost them"
+        )
     if pressure["users"] > MOST_USERS:
-        reasons.append(f"there were {pressure['users']:.0%} of the users that were wanted")
+        reasons.append(f"{pressure['users']:.0%} of the wanted users took part")
     if pressure["before_time"]:
-        reasons.append("events arrived before their time: the clocks differ")
+        reasons.append("events arrived before they were sent: the clocks differ")
     return reasons
 
 
 def kept(profile: Profile, step: dict[str, Any]) -> bool:
-    """Whether a step kept the objective, with all its users: those who were not let in yet make
-    nothing slow."""
+    """Whether a step met the objective with all its users connected."""
     limit = profile.objectives.get("receive p99", 0)
     fast: bool = step.get("p99", limit + 1) <= limit
     return fast and step["joined"] >= LEAST_JOINED
 
 
-def gave_up(profile: Profile, step: dict[str, Any]) -> str:
-    """Who could not go on in a step, or NOBODY. A late loader can only make latencies longer, so
-    an objective that is kept is kept; and a service that got no more of a core had to share it."""
+def limited_by(profile: Profile, step: dict[str, Any]) -> str:
+    """The part that reached its limit in a step, or NOBODY. A late loader only makes latencies
+    longer, so an objective that is met is met; a service with less than a core had to share it."""
     loader = profile.loader
     cores = os.cpu_count() or 1
     if step["loader_cpu"] > loader.cpu_share:
@@ -147,8 +159,10 @@ def gave_up(profile: Profile, step: dict[str, Any]) -> str:
     if step.get("service_cpu", 0) > SATURATED:
         return service
     if step.get("machine_cpu", 0) > SATURATED * cores:
-        return (f"the machine: its {cores} cores were {step['machine_cpu'] / cores:.0%} busy, "
-                f"{step.get('service_cpu', 0):.0%} of one with the service")  # fmt: skip
+        return (
+            f"the machine: its {cores} cores were {step['machine_cpu'] / cores:.0%} busy, "
+            f"{step.get('service_cpu', 0):.0%} of one with the service"
+        )
     if step["loader_lag_ms"] > loader.lag_ms:
         return f"the loader, {step['loader_lag_ms']:.0f} ms late"
     return service

@@ -1,14 +1,14 @@
-"""One stream as a dashboard sees it: folded, and everything about it checked. No waiting here.
+"""Folds and verifies one stream as a dashboard would, without blocking.
 
-What is checked, at every frame:
+Each frame is checked:
 
-* an id that does not go forward is a **duplicate**;
-* a record that is not whole, or contradicts its own :mod:`~loadtest.tale`, is a **gap**: a frame
-  that brought the missing part never came;
-* a heartbeat whose version, count or digest is not ours is a **divergence**;
-* a record that is not in our scope is **foreign**.
+* an id that does not increase is a **duplicate**;
+* a record that is incomplete, or contradicts its own :mod:`~loadtest.event_trace`, is a **gap**:
+  the frame with the missing part was lost;
+* a heartbeat whose version, count or digest differs from the client's is a **divergence**;
+* a record outside the client's scope is **foreign**.
 
-Bytes are decoded once for all watchers of a process that get the same ones; each folds for itself.
+Watchers of one process that receive equal bytes decode them once; each folds for itself.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import Any, Final
 
 import orjson
 
-from livestate.access import Scope
-from livestate.client import Dashboard, Parser, ServerEvent
-from loadtest import tale
-from loadtest.ledger import Ledger
+from livestate.client import Fold, Parser, ServerEvent
+from livestate.state.access import Scope
+from loadtest import event_trace
+from loadtest.metrics import Metrics
 from loadtest.wire import Answer, BadAnswer
 
-SLOW: Final = "SlowReader"  # whose times are told apart: it is late on purpose
+SLOW: Final = "SlowReader"  # its times are listed apart: it is late on purpose
 _decode = lru_cache(maxsize=512)(orjson.loads)
 
 
 @lru_cache(maxsize=512)
 def _whole(body: bytes) -> tuple[tuple[ServerEvent, Any], ...]:
-    """Events that nothing came before. Those that name no id have none here."""
+    """Events of a body without a remainder before it."""
     return tuple((event, _decode(event.data)) for event in Parser().feed(body))
 
 
@@ -39,19 +39,19 @@ class Watcher:
     """The state of one client over all its connections. Times are µs of the wall clock;
     ``offset_us`` is how far ours is ahead of the publisher's."""
 
-    def __init__(self, kind: str, scope: Scope, ledger: Ledger, offset_us: int = 0) -> None:
+    def __init__(self, kind: str, scope: Scope, ledger: Metrics, offset_us: int = 0) -> None:
         self.kind = kind
         self.scope = scope
         self.ledger = ledger
         self.offset_us = offset_us
-        self.dashboard = Dashboard()
+        self.dashboard = Fold()
         self.answer = Answer()
-        self.worst_us = 0  # of what was received since somebody asked
+        self.worst_us = 0  # latency since it was last reset
         self._apart = f".{kind}" if kind == SLOW else ""
         self._between, self._receive = f"between frames{self._apart}", f"receive{self._apart}"
-        self._begun = False  # an event whose end has not come
+        self._begun = False  # an incomplete event is buffered
         self._seen_at = 0
-        self._since: int | None = None  # when it began to want what it lacks
+        self._since: int | None = None  # when it began to wait for its state
         self._restart()
 
     @property
@@ -60,12 +60,12 @@ class Watcher:
 
     @property
     def live(self) -> bool:
-        """Whether this connection has brought what its client lacked."""
+        """Whether this connection has delivered the state that the client lacked."""
         return not self._joining
 
     def connecting(self, now: int) -> str:
-        """A connection begins; the Last-Event-ID for it. Who was refused, or cut off before he had
-        what he lacks, has waited since his first attempt."""
+        """Begin a connection; returns its Last-Event-ID. Connect time counts from the first
+        attempt, retries included."""
         self.ledger.counts["connects"] += 1
         if self._since is None:
             self._since = now
@@ -103,7 +103,7 @@ class Watcher:
         whole = body.endswith(b"\n\n")
         begun, self._begun = self._begun, not whole
         if whole and not begun and self._parser.retry is not None:
-            return _whole(body)  # the same for everybody who gets it, and that is nearly all
+            return _whole(body)  # cached: nearly all clients receive equal bytes
         return [(event, _decode(event.data)) for event in self._parser.feed(body)]
 
     def _restart(self) -> None:
@@ -118,7 +118,9 @@ class Watcher:
         ledger, dashboard = self.ledger, self.dashboard
         ledger.counts["frames"] += 1
         if event.name == "diff":
-            self._diff(event, data, now, latencies)
+            whole = dashboard.joined(event.name, data)
+            if whole is not None:
+                self._diff(event, whole, now, latencies)
             return
         known = dashboard.calls
         dashboard.fold_decoded(event, data)
@@ -151,10 +153,10 @@ class Watcher:
         else:
             self.ledger.counts["joined"] += 1
             self.ledger.sample("snapshot" + self._apart, waited)
-            self.ledger.sample("snapshot kB" + self._apart, self.answer.received)  # as they came
+            self.ledger.sample("snapshot kB" + self._apart, self.answer.received)  # on the wire
 
     def _snapshot(self, now: int, known: dict[str, dict[str, Any]], latencies: list[int]) -> None:
-        """On a stream that goes on, what it brings is as late as in a diff."""
+        """On an established stream, a snapshot's events count for latency like a diff's."""
         self.ledger.counts["snapshots"] += 1
         catching_up, moment = self._joining, now - self.offset_us
         self._joined(now, "snapshot")
@@ -169,7 +171,10 @@ class Watcher:
         calls, patch = dashboard.calls, data["calls"]
         tag, _, version = event.id.rpartition("-")
         known_tag, _, known_version = dashboard.last_id.rpartition("-")
-        if tag == known_tag and int(version) <= int(known_version):
+        # An event without an id has the last one. Then it is new if a record of it is: it is a
+        # piece of what was too long for one diff.
+        newest = max((change["v"] for change in patch.values() if change is not None), default=0)
+        if tag == known_tag and max(int(version), newest) <= int(known_version):
             ledger.complain("duplicates", f"{event.id} after {dashboard.last_id}, {self.kind}")
         before = [(key, calls.get(key)) for key, change in patch.items() if change is not None]
         if not dashboard.complete:
@@ -188,8 +193,8 @@ class Watcher:
         if not catching_up:
             latencies += [moment - one["ended_at"] * 1000 for one in data.get("ended", {}).values()]
 
-    def _look(self, key: str, record: dict[str, Any]) -> tale.Tale | None:
-        """Check one record as it is now."""
+    def _look(self, key: str, record: dict[str, Any]) -> event_trace.EventTrace | None:
+        """Verify one record."""
         if "node" not in record:
             self.ledger.complain("gaps", f"{self.kind}: {key} was never added: {record}")
             return None
@@ -198,19 +203,19 @@ class Watcher:
             (scope.company_id is not None and record.get("company_id") != scope.company_id)
             or (scope.states and record["state"] not in scope.states)
             or (scope.trunks and record.get("trunk") not in scope.trunks)
-        ):  # fmt: skip
+        ):
             self.ledger.complain("foreign", f"{self.kind} of {scope}: {record}")
-        story = tale.read(record.get("detail", ""))
+        story = event_trace.read(record.get("detail", ""))
         if story is not None and not story.must_have.items() <= record.items():
-            self.ledger.complain("gaps", f"{self.kind}: {key} contradicts its tale: {record}")
+            self.ledger.complain("gaps", f"{self.kind}: {key} contradicts its trace: {record}")
         return story
 
-    def _first_new(self, story: tale.Tale, known: dict[str, Any] | None) -> int:
-        """The first event of a tale that this client has not been shown before."""
+    def _first_new(self, story: event_trace.EventTrace, known: dict[str, Any] | None) -> int:
+        """Index of the first event of a trace that this client has not received before."""
         if known is None and not self.scope.filtered:
             return story.before_move if self.scope.company_id is not None else 0
-        old = None if known is None else tale.read(known.get("detail", ""))
-        if old is None:  # known from a list, or come into a filter: how long ago, it cannot tell
+        old = None if known is None else event_trace.read(known.get("detail", ""))
+        if old is None:  # known from a list, or new in a filter: only the last event is timed
             return len(story.stamps) - 1
         return len(old.stamps)
 
@@ -221,8 +226,9 @@ class Watcher:
 
 
 def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """What differs between two tables of calls, a line a call."""
+    """Differences between two tables of calls, one line per call."""
     return [
         f"{key}: here {mine.get(key)}, there {theirs.get(key)}"
-        for key in sorted(mine.keys() | theirs.keys()) if mine.get(key) != theirs.get(key)
-    ]  # fmt: skip
+        for key in sorted(mine.keys() | theirs.keys())
+        if mine.get(key) != theirs.get(key)
+    ]

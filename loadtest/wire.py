@@ -1,6 +1,6 @@
-"""HTTP/1.1 for one long answer, without waiting: bytes come in, the body's bytes come out.
+"""An incremental HTTP/1.1 response parser: bytes in, body bytes out, without blocking.
 
-A proper HTTP library costs more for each chunk than everything else a watcher does with it.
+A general HTTP library costs more per chunk than everything else a watcher does with it.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ _HEAD_END: Final = b"\r\n\r\n"
 
 
 class BadAnswer(Exception):
-    """What came is no HTTP/1.1, or not what was asked for."""
+    """The response is not HTTP/1.1, or has an unexpected status."""
 
 
 def request(host: str, path: str, token: str, **headers: str) -> bytes:
-    """A GET. ``headers`` have underscores for hyphens."""
+    """A GET request; names in ``headers`` have underscores for hyphens."""
     lines = [f"GET {path} HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {token}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items() if value]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 class Answer:
-    """One response: ``feed`` gives the body that a piece of bytes completes. ``over`` when the
-    last chunk was seen; ``received`` counts bytes as they came, compressed or not."""
+    """One response. ``feed`` returns the body bytes that a piece completes. ``over`` is set after
+    the last chunk; ``received`` counts bytes on the wire."""
 
     def __init__(self) -> None:
         self.status = 0

@@ -9,11 +9,13 @@ from typing import Any
 import orjson
 from hypothesis import strategies as st
 
-from livestate.bridge.kamailio import KamailioFeed, Outgoing
-from livestate.bridge.replay import read
-from livestate.events import CallEvent, parse
+from livestate.bridge.kamailio.translation import KamailioFeed
+from livestate.contract.events import CallEvent
+from livestate.contract.messages import Outgoing
+from livestate.contract.parse import parse
+from livestate.devtools.replay import read
 
-CAPTURES = files("livestate.bridge") / "captures"
+CAPTURES = files("livestate.devtools") / "captures"
 START = 1_795_000_000_000
 CALL_PHASES = ("setup", "ringing", "early_media", "reroute", "answered", "hold", "resume",
                "transfer", "notice", "ended", "failed")  # fmt: skip
@@ -49,10 +51,10 @@ def real_calls() -> tuple[tuple[CallEvent, ...], ...]:
     return tuple(tuple(sorted(one, key=lambda e: (e.epoch, e.seq))) for one in found.values())
 
 
-def event(phase: str, seq: int, **told: Any) -> CallEvent:
+def event(phase: str, seq: int, **fields: Any) -> CallEvent:
     """One event of the contract."""
     message = {"v": 1, "phase": phase, "node": "n1", "epoch": 1, "seq": seq, "ts": START + seq,
-               "call_id": "c1", "dialog": "1.1"} | told  # fmt: skip
+               "call_id": "c1", "dialog": "1.1"} | fields  # fmt: skip
     parsed = parse(f"call.events.{phase}", orjson.dumps(message))
     assert isinstance(parsed, CallEvent)
     return parsed

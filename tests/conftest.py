@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -15,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis as RedisClient
 
-from api.instance import Instance
-from livestate.runtime import child, embedded
+from api.cli.child_service import Instance
+from livestate.devtools import child_process, servers
+from tests import redis_acl
 from tests.harness import Node
 
 # A shell that starts us with `&` has Ctrl-C ignored, and every child of ours would ignore it too.
@@ -49,19 +51,19 @@ def program() -> Callable[[str], str]:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    return child.free_port
+    return child_process.free_port
 
 
 @pytest.fixture(scope="session")
-def _nats_process() -> Iterator[embedded.NatsServer]:
-    server = embedded.NatsServer(monitor=True)
+def _nats_process() -> Iterator[servers.NatsServer]:
+    server = servers.NatsServer(monitor=True)
     asyncio.run(server.start())
     yield server
     asyncio.run(server.close())
 
 
 @pytest.fixture
-async def nats_server(_nats_process: embedded.NatsServer) -> AsyncIterator[embedded.NatsServer]:
+async def nats_server(_nats_process: servers.NatsServer) -> AsyncIterator[servers.NatsServer]:
     """One nats-server for all tests, running and without streams. A test may kill or pause it."""
     await _nats_process.start()
     client = await nats.connect(_nats_process.url)
@@ -77,17 +79,17 @@ async def nats_server(_nats_process: embedded.NatsServer) -> AsyncIterator[embed
 
 
 @pytest.fixture(scope="session", params=["valkey", "redis"])
-def _redis_process(request: pytest.FixtureRequest) -> Iterator[embedded.Redis]:
-    if request.param == "redis" and embedded.redis_program() is None:
+def _redis_process(request: pytest.FixtureRequest) -> Iterator[servers.Redis]:
+    if request.param == "redis" and servers.redis_program() is None:
         absent("redis-server")
-    server = embedded.Valkey() if request.param == "valkey" else embedded.Redis()
+    server = servers.Valkey() if request.param == "valkey" else servers.Redis()
     asyncio.run(server.start())
     yield server
     asyncio.run(server.close())
 
 
 @pytest.fixture
-async def redis_server(_redis_process: embedded.Redis) -> AsyncIterator[embedded.Redis]:
+async def redis_server(_redis_process: servers.Redis) -> AsyncIterator[servers.Redis]:
     """Valkey, then Redis: the test runs on both. Running and empty; it may be killed or paused.
 
     A test that changes its configuration takes one of its own: ``async with Valkey() as …``.
@@ -100,8 +102,8 @@ async def redis_server(_redis_process: embedded.Redis) -> AsyncIterator[embedded
 
 
 @pytest.fixture(scope="session")
-def _valkey_process() -> Iterator[embedded.Redis]:
-    server = embedded.Valkey()
+def _valkey_process() -> Iterator[servers.Redis]:
+    server = servers.Valkey(arguments=redis_acl.arguments())
     asyncio.run(server.start())
     yield server
     asyncio.run(server.close())
@@ -110,10 +112,11 @@ def _valkey_process() -> Iterator[embedded.Redis]:
 @pytest.fixture(scope="session")
 def _service_process(
     tmp_path_factory: pytest.TempPathFactory,
-    _nats_process: embedded.NatsServer,
-    _valkey_process: embedded.Redis,
+    _nats_process: servers.NatsServer,
+    _valkey_process: servers.Redis,
 ) -> Iterator[Instance]:
-    addresses = {"NATS_URL": _nats_process.url, "REDIS_URL": _valkey_process.url,
+    addresses = {"NATS_URL": _nats_process.url,
+                 "REDIS_URL": redis_acl.limited(_valkey_process.url),
                  "READY_SECONDS": "1"}  # fmt: skip
     server = Instance(tmp_path_factory.mktemp("keys"), addresses)
     asyncio.run(server.start())
@@ -122,15 +125,16 @@ def _service_process(
 
 
 @pytest.fixture
-async def service(_service_process: Instance, nats_server: embedded.NatsServer) -> Instance:
+async def service(_service_process: Instance, nats_server: servers.NatsServer) -> Instance:
     """One running service for many tests. A test speaks of companies of its own, and kills
     nothing: for that there is ``world``."""
     await _service_process.until_ready()
+    await _service_process.until_connected()  # the test before may have killed NATS
     return _service_process
 
 
 @pytest.fixture
-async def node(nats_server: embedded.NatsServer) -> AsyncIterator[Node]:
+async def node(nats_server: servers.NatsServer) -> AsyncIterator[Node]:
     async with await Node.connect(nats_server.url) as node:
         yield node
 
@@ -139,14 +143,27 @@ class World:
     """Servers of a test's own, to be killed."""
 
     def __init__(self, keys: Path) -> None:
-        self.nats = embedded.NatsServer()
-        self.redis: embedded.Redis = embedded.Valkey()
+        self.nats = servers.NatsServer()
+        self.redis: servers.Redis = servers.Valkey(arguments=redis_acl.arguments())
         self.keys = keys
 
     def service(self, **settings: str) -> Instance:
-        # Most nodes of the tests answer no request for their calls: nobody waits for them long.
-        own = {"NATS_URL": self.nats.url, "REDIS_URL": self.redis.url, "READY_SECONDS": "1"}
-        return Instance(self.keys, own | settings)
+        # Most nodes of the tests answer no request for their calls: a short wait is enough.
+        own = {
+            "NATS_URL": self.nats.url,
+            "REDIS_URL": redis_acl.limited(self.redis.url),
+            "READY_SECONDS": "1",
+        }
+        return Listening(self.keys, own | settings)
+
+
+class Listening(Instance):
+    """A service whose start is over when it hears NATS, unless that is not there."""
+
+    async def start(self) -> None:
+        await super().start()
+        with contextlib.suppress(TimeoutError):
+            await self.until_connected(1)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any, Final, Self
 
 import orjson
 
-from livestate.bridge.netstring import Decoder, encode
-from livestate.runtime.bridge import ENDS, LIST
-from livestate.runtime.ending import end
+from livestate.bridge.kamailio.netstring import Decoder, encode
+from livestate.bridge.kamailio.source import ENDS, LIST
+from livestate.process.tasks import cancel_and_wait
 from tests.harness import now_ms
 
 BEAT_SECONDS: Final = 0.3
@@ -20,7 +20,7 @@ BEAT_SECONDS: Final = 0.3
 
 class Peer:
     """One node. It numbers its events, beats, lists its dialogs, and keeps the ends of calls until
-    it is told to forget them, heard or not."""
+    a bridge tells it to forget them, whether it published them or not."""
 
     def __init__(self, name: str = "kam-test-1") -> None:
         self.name = name
@@ -28,6 +28,7 @@ class Peer:
         self.seq = 0
         self.dialogs: dict[int, dict[str, Any]] = {}  # call → as dlg.list has it
         self.kept: dict[str, str] = {}
+        self.counts: dict[str, Any] = {}  # that its heartbeats tell
         self.asked: list[str] = []
         self.keeps = True  # False: a configuration without the htable
         self.lists = True  # False: one without the route that answers
@@ -43,7 +44,7 @@ class Peer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await end(self._beating)
+        await cancel_and_wait(self._beating)
         self.stop()
 
     async def start(self) -> None:
@@ -60,7 +61,7 @@ class Peer:
             bridge.transport.abort()
 
     def restart(self) -> None:
-        """As without a database: its calls are gone, and it numbers anew."""
+        """As without a database: its calls are gone, and its numbers start again."""
         self.epoch += 1
         self.seq = self._ends = 0
         self.dialogs.clear()
@@ -68,7 +69,7 @@ class Peer:
         self.cut()
 
     def say(self, kind: str, call: int, **facts: Any) -> None:
-        """One event of a call. Who is not connected does not hear it."""
+        """One event of a call, to the bridges that are connected."""
         frame = self.frame(kind, call, **facts)
         if kind in ("ended", "failed"):
             self.dialogs.pop(call, None)
@@ -85,7 +86,7 @@ class Peer:
         self.send(orjson.dumps(frame))
 
     def frame(self, kind: str, call: int, **facts: Any) -> dict[str, Any]:
-        """What it would say; it counts as said."""
+        """The frame of an event; its number counts as used."""
         self.seq += 1
         return self._envelope(kind) | {
             "call_id": f"{call}@{self.name}", "h_entry": call, "h_id": 1,
@@ -111,8 +112,15 @@ class Peer:
 
     def _envelope(self, kind: str) -> dict[str, Any]:
         now = now_ms()
-        return {"v": 1, "ev": kind, "node": self.name, "epoch": self.epoch, "seq": self.seq,
-                "ts": f"{now // 1000}.{now % 1000:03}000"}  # fmt: skip
+        more = self.counts if kind == "heartbeat" else {}
+        return more | {
+            "v": 1,
+            "ev": kind,
+            "node": self.name,
+            "epoch": self.epoch,
+            "seq": self.seq,
+            "ts": f"{now // 1000}.{now % 1000:03}000",
+        }
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._bridges.add(writer)
@@ -128,9 +136,9 @@ class Peer:
             writer.transport.abort()
 
     def _answer(self, writer: asyncio.StreamWriter, question: bytes) -> None:
-        told = orjson.loads(question)
-        self.asked.append(told["method"])
-        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": told["id"]}
+        request = orjson.loads(question)
+        self.asked.append(request["method"])
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
         if question == LIST and self.lists:
             for frame in (self._envelope("snapshot_begin"),
                           answer | {"result": list(self.dialogs.values())},
@@ -143,8 +151,8 @@ class Peer:
         elif question == ENDS:
             error = {"code": -32000, "message": "Execution Error"}
             writer.write(encode(orjson.dumps(answer | {"error": error})))
-        elif told["method"] == "htable.delete":
-            self.kept.pop(told["params"][1], None)
+        elif request["method"] == "htable.delete":
+            self.kept.pop(request["params"][1], None)
 
     async def _beat(self) -> None:
         while True:

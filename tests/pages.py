@@ -18,11 +18,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from api.instance import Instance
-from livestate.runtime import embedded
+from api.cli.child_service import Instance
+from livestate.devtools import servers
 from tests.conftest import World
-from tests.harness import Node, snapshot
+from tests.harness import Node, now_ms, snapshot
 
+HOSTILE = '=cmd|"x"!A1,<img src=x onerror=alert(1)>'
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--disable-dev-shm-usage"]  # fmt: skip
@@ -46,11 +47,11 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     context = await browser.new_context(viewport={"width": 1600, "height": 900})
     wrong: list[str] = []
     context.on("weberror", lambda one: wrong.append(str(one.error)))
-    context.on("console", lambda said: wrong.append(said.text) if "Security" in said.text else None)
+    context.on("console", lambda line: wrong.append(line.text) if "Security" in line.text else None)
     context.on("request", lambda one: None if _ours(one.url) else wrong.append(one.url))
     yield await context.new_page()
     await context.close()
-    assert wrong == []
+    assert not wrong, wrong
 
 
 def _ours(url: str) -> bool:
@@ -93,7 +94,7 @@ class Desk:
 
 @a_module
 async def office(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
-    async with embedded.NatsServer() as queue, embedded.Valkey() as store:
+    async with servers.NatsServer() as queue, servers.Valkey() as store:
         addresses = {"NATS_URL": queue.url, "REDIS_URL": store.url, "READY_SECONDS": "1",
                      "HEARTBEAT_SECONDS": "1", "TRACE_URL": TRACE_URL}  # fmt: skip
         async with Instance(tmp_path_factory.mktemp("keys"), addresses) as service:
@@ -122,15 +123,21 @@ async def node(desk: Desk) -> Node:
 async def log_in(page: Page, service: Instance, role: str = "noc", **claims: Any) -> None:
     await service.until_ready()
     await page.goto(f"{service.url}/login#{service.token(role, **claims)}")
-    await page.wait_for_url(f"{service.url}/live-calls")
+    asked = page.locator("#confirm")  # where another user is logged in
+    async with asyncio.timeout(20):
+        while page.url != f"{service.url}/live-calls":
+            if await asked.is_visible():
+                await asked.click()
+                await page.wait_for_url(f"{service.url}/live-calls")
+            await asyncio.sleep(0.02)
 
 
 async def truth(page: Page, word: str, seconds: float = 10) -> None:
-    await expect(page.locator("#truth-word")).to_have_text(word, timeout=seconds * 1000)
+    await expect(page.locator("#status-word")).to_have_text(word, timeout=seconds * 1000)
 
 
 async def rows(page: Page, number: int, seconds: float = 10) -> None:
-    live = page.locator('.call:not([data-state="over"])')
+    live = page.locator('.call:not([data-state="ended"])')
     await expect(live).to_have_count(number, timeout=seconds * 1000)
 
 
@@ -142,13 +149,20 @@ async def until(page: Page, expression: str, seconds: float = 10) -> None:
 
 
 async def agrees(page: Page, service: Instance, token: str) -> None:
-    """What the page holds is what the service has, field for field."""
+    """Assert that the page holds what the service has, field for field."""
     async with asyncio.timeout(8):
         while True:
-            told = await snapshot(service, token)
+            current = await snapshot(service, token)
             state = await page.evaluate("livestate.state()")
-            if state["id"] == told["id"]:
+            if state["id"] == current["id"]:
                 break
             await asyncio.sleep(0.05)
-    assert await page.evaluate("livestate.calls()") == told["calls"]
+    assert await page.evaluate("livestate.calls()") == current["calls"]
     assert state["divergences"] == 0
+
+
+async def some_calls(node: Node) -> None:
+    """One of each kind."""
+    await node.call("1.1", "ringing", company_id="101", from_="+39 02 111", trunk="gw-a")
+    await node.call("2.2", company_id="101", from_="0039022222", trunk="gw-b", answered_at=now_ms())
+    await node.call("3.3", "held", company_id="102", from_=HOSTILE, trunk="gw-b")

@@ -1,49 +1,54 @@
-"""``livestate bridge``: a Kamailio's calls and CDRs to NATS; ``--check`` says what is missing."""
+"""``livestate bridge``: forwards a Kamailio's calls and CDRs to NATS; ``--check`` diagnoses it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import orjson
 import uvloop
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 
-from api.cli.doctor import Finding, tell
-from api.settings import masked
-from livestate.bridge.kamailio import BadFrame, KamailioFeed, Outgoing
-from livestate.events import CDR_SUBJECT
-from livestate.runtime.bridge import ENDS, LIST, Bridge, decoded
-from livestate.runtime.cdrs import STREAM
-from livestate.runtime.clock import now_ms
-from livestate.runtime.ending import end
-from livestate.runtime.evapi import Evapi
-from livestate.runtime.publisher import ASKED_FOR_LIST
-from livestate.runtime.spool import SpoolUnusable
+from api.cli import check_kamailio
+from api.cli.check_kamailio import Seen, fits, largest
+from api.cli.doctor import tell
+from api.cli.finding import Finding
+from api.cli.log_format import use_json
+from api.cli.nats import NatsInbox, NatsUrls, reached, stream
+from api.cli.secret_option import SecretOption
+from livestate.bridge.kamailio.source import KamailioSource
+from livestate.bridge.outbox import summary
+from livestate.bridge.relay import Bridge
+from livestate.bridge.spool import SpoolUnusable
+from livestate.contract.events import MAX_MESSAGE_BYTES, RESYNC_PREFIX
+from livestate.nats.connection import AWAY
+from livestate.nats.jetstream import CDRS
+from livestate.process import logs
+from livestate.process.clock import now_ms
+from livestate.process.masking import masked
+from livestate.process.systemd import Systemd
+from livestate.process.tasks import cancel_and_wait
 
-BEAT_SECONDS: Final = 5.0  # a node beats every 2 s
 LINE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Where the two ends are."""
+    """Addresses and credentials of both ends."""
 
     evapi: tuple[str, int]
     nats_url: str
     nats_creds: str | None
+    nats_inbox: str
     spool: Path
     spool_bytes: int
     list_seconds: float
@@ -62,37 +67,98 @@ class _Address(click.ParamType[tuple[str, int]]):
 
 
 @click.command(context_settings={"auto_envvar_prefix": "LIVESTATE_BRIDGE"})
-@click.option("--evapi", type=_Address(), default="127.0.0.1:8448", show_default=True,
-              show_envvar=True,
-              help="Kamailio's evapi: LIVESTATE_EVAPI of livestate.cfg.")  # fmt: skip
-@click.option("--nats-url", default="nats://127.0.0.1:4222", show_default=True, show_envvar=True,
-              metavar="URL", help="The NATS server.")  # fmt: skip
-@click.option("--nats-creds", type=click.Path(dir_okay=False), show_envvar=True,
-              help="A NATS credentials file for an account that may publish only.")  # fmt: skip
-@click.option("--spool", type=click.Path(file_okay=False, path_type=Path),
-              default="/var/lib/livestate-bridge", show_default=True, show_envvar=True,
-              help="Where CDRs wait for NATS: one directory a bridge.")  # fmt: skip
-@click.option("--spool-mb", type=click.IntRange(1, 1_000_000), default=1024, show_default=True,
-              show_envvar=True, help="How much of it at most; a CDR is about 0.7 kB.")  # fmt: skip
-@click.option("--list-seconds", type=click.FloatRange(5, 60), default=45.0, show_default=True,
-              show_envvar=True,
-              help="Between two lists of dialogs, besides those asked for.")  # fmt: skip
 @click.option(
-    "--check", is_flag=True, help="Say what is missing and how to mend it; change nothing."
+    "--evapi",
+    type=_Address(),
+    default="127.0.0.1:8448",
+    show_default=True,
+    show_envvar=True,
+    help="Kamailio's evapi: LIVESTATE_EVAPI of livestate.cfg.",
+)
+@click.option(
+    "--nats-url",
+    type=NatsUrls(),
+    default="nats://127.0.0.1:4222",
+    show_default=True,
+    show_envvar=True,
+    metavar="URL",
+    cls=SecretOption,
+    help="The NATS server, or several of a cluster separated by commas. "
+    "LIVESTATE_BRIDGE_NATS_URL_FILE names a file that holds it.",
+)
+@click.option(
+    "--nats-creds",
+    type=click.Path(dir_okay=False),
+    show_envvar=True,
+    help="A NATS credentials file for an account that may publish only.",
+)
+@click.option(
+    "--nats-inbox",
+    type=NatsInbox(),
+    default="_INBOX.bridge",
+    show_default=True,
+    show_envvar=True,
+    help="Prefix of reply subjects; a different one for each NATS user.",
+)
+@click.option(
+    "--spool",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="/var/lib/livestate-bridge",
+    show_default=True,
+    show_envvar=True,
+    help="Directory of CDRs that wait for NATS; one per bridge.",
+)
+@click.option(
+    "--spool-mb",
+    type=click.IntRange(1, 1_000_000),
+    default=1024,
+    show_default=True,
+    show_envvar=True,
+    help="Limit of the spool; a CDR has about 0.7 kB.",
+)
+@click.option(
+    "--list-seconds",
+    type=click.FloatRange(5, 60),
+    default=45.0,
+    show_default=True,
+    show_envvar=True,
+    help="Interval of dialog lists, besides requested ones.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    show_envvar=True,
+    help="Format of standard error.",
+)
+@click.option(
+    "--check", is_flag=True, help="Report what is missing and how to correct it; changes nothing."
 )
 def bridge(
-    evapi: tuple[str, int], nats_url: str, nats_creds: str | None, spool: Path, spool_mb: int,
-    list_seconds: float, check: bool,
-) -> None:  # fmt: skip
-    """Bring a Kamailio's calls and CDRs to NATS.
+    evapi: tuple[str, int],
+    nats_url: str,
+    nats_creds: str | None,
+    nats_inbox: str,
+    spool: Path,
+    spool_mb: int,
+    list_seconds: float,
+    log_format: str,
+    check: bool,
+) -> None:
+    """Forward a Kamailio's calls and CDRs to NATS.
 
     Kamailio includes deploy/kamailio/livestate.cfg; docs/bridge.md says how. Each option can be an
     environment variable.
     """
-    wiring = Wiring(evapi, nats_url, nats_creds, spool, spool_mb * 1024**2, list_seconds)
+    wiring = Wiring(
+        evapi, nats_url, nats_creds, nats_inbox, spool, spool_mb * 1024**2, list_seconds
+    )
     if check:
         sys.exit(asyncio.run(tell(findings(wiring))))
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logs.set_up("INFO", "%(levelname)s %(name)s: %(message)s")
+    if log_format == "json":
+        use_json()
     try:
         uvloop.run(_run(wiring))
     except SpoolUnusable as error:
@@ -101,22 +167,32 @@ def bridge(
 
 async def _run(wiring: Wiring) -> None:
     running = Bridge(
-        wiring.evapi, wiring.nats_url, wiring.spool, clock=now_ms, spool_bytes=wiring.spool_bytes,
-        list_seconds=wiring.list_seconds, credentials=wiring.nats_creds,
-    )  # fmt: skip
+        KamailioSource(*wiring.evapi),
+        wiring.nats_url,
+        wiring.spool,
+        clock=now_ms,
+        spool_bytes=wiring.spool_bytes,
+        list_seconds=wiring.list_seconds,
+        credentials=wiring.nats_creds,
+        inbox=wiring.nats_inbox,
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    work, telling, stopped = (
-        asyncio.create_task(one) for one in (running.run(), _tell(running), stop.wait())
+    systemd = Systemd(os.environ)
+    work, telling, stopped, watchdog = (
+        asyncio.create_task(one)
+        for one in (running.run(), _tell(running), stop.wait(), systemd.run())
     )
+    systemd.ready()
     try:
         await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             work.result()
     finally:
-        await end(work, telling, stopped)
+        systemd.stopping()
+        await cancel_and_wait(work, telling, stopped, watchdog)
         logging.getLogger("livestate.bridge").info(_line(running))
 
 
@@ -127,24 +203,37 @@ async def _tell(running: Bridge) -> None:
 
 
 def _line(running: Bridge) -> str:
-    counts, delivery, spool = running.counts, running.delivery, running.spool
+    counts, delivery, spool = running.counts, running.cdr_publisher, running.spool
     return (
-        f"{counts.published} published, {counts.dropped} dropped, {counts.bad} bad frames, "
+        f"{counts.published} published, {counts.dropped} dropped "
+        f"({summary(running.outbox.refused.items())}), {counts.bad} bad frames, "
         f"{counts.lists} lists; {counts.cdrs} CDRs, {delivery.delivered} delivered, "
-        f"{delivery.found} found delivered, {len(spool)} waiting, {spool.lost} without room"
+        f"{delivery.already_stored} found delivered, "
+        f"{len(spool)} waiting, {spool.lost} without room; "
+        f"{spool.lost_refused} of refused calls dropped, {spool.damaged} damaged, "
+        f"{delivery.limits.refusals} times one was not taken, "
+        f"{running.source.dropped_ends} given up by the node"
     )
 
 
 async def findings(wiring: Wiring) -> AsyncIterator[Finding]:
-    """Everything that was looked at, in order: the spool, Kamailio, NATS."""
+    """The findings in order: spool, Kamailio, NATS."""
     yield _spool(wiring)
-    beat: Outgoing | None = None
-    async for found in _kamailio(wiring):
-        if isinstance(found, Outgoing):
-            beat = found
-        else:
-            yield found
-    async for finding in _nats(wiring, beat):
+    where = "evapi at {}:{}".format(*wiring.evapi)
+    seen = Seen()
+    try:
+        seen = await check_kamailio.look(wiring.evapi)
+    except (OSError, TimeoutError) as error:
+        yield Finding(
+            "bad",
+            f"{where}: {error or type(error).__name__}",
+            "is Kamailio running, does its configuration include livestate.cfg, and is "
+            "LIVESTATE_EVAPI this address?",
+        )
+    else:
+        async for finding in check_kamailio.findings(where, seen):
+            yield finding
+    async for finding in _nats(wiring, seen):
         yield finding
 
 
@@ -152,113 +241,62 @@ def _spool(wiring: Wiring) -> Finding:
     where = wiring.spool
     near = next(path for path in (where, *where.absolute().parents) if path.exists())
     if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
-        return Finding("bad", f"spool {where}: {near} cannot be written",
-                       f"create it for the bridge's user, or set --spool: mkdir -p {where}",
-                       )  # fmt: skip
+        return Finding(
+            "bad",
+            f"spool {where}: {near} cannot be written",
+            f"create it for the bridge's user, or set --spool: mkdir -p {where}",
+        )
     free = shutil.disk_usage(near).free
     if free < wiring.spool_bytes:
-        return Finding("odd", f"spool {where}: {free // 1024**2} MB are free, "
-                       f"--spool-mb is {wiring.spool_bytes // 1024**2}",
-                       "make room, or CDRs may find none while NATS is away")  # fmt: skip
-    return Finding("good", f"spool {where}: can be written, with room for --spool-mb")
+        return Finding(
+            "odd",
+            f"spool {where}: {free // 1024**2} MB free, "
+            f"--spool-mb is {wiring.spool_bytes // 1024**2}",
+            "free disk space, or CDRs may not fit while NATS is away",
+        )
+    return Finding("good", f"spool {where}: writable, with room for --spool-mb")
 
 
-async def _kamailio(wiring: Wiring) -> AsyncIterator[Finding | Outgoing]:
-    where = "evapi at {}:{}".format(*wiring.evapi)
-    try:
-        async with asyncio.timeout(3):
-            link = await Evapi.connect(*wiring.evapi)
-    except (OSError, TimeoutError) as error:
-        yield Finding("bad", f"{where}: {error or type(error).__name__}",
-                      "is Kamailio running, does its configuration include livestate.cfg, and is "
-                      "LIVESTATE_EVAPI this address?")  # fmt: skip
-        return
-    feed, beat = KamailioFeed(), None
-    listed: int | None = None
-    kept: Any = None
-    trouble = ""
-    link.ask(LIST)
-    link.ask(ENDS)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(BEAT_SECONDS):
-            while (beat is None or listed is None or kept is None) and not link.over.done():
-                await link.news.wait()
-                for raw in link.frames(100):
-                    try:
-                        frame = decoded(raw)
-                        if frame.get("id") == "livestate-ends":
-                            kept = frame
-                            continue
-                        for told in feed.feed(frame):
-                            if told.message["phase"] == "heartbeat":
-                                beat = told
-                            elif told.message["phase"] == "sync":
-                                listed = (listed or 0) + len(told.message["calls"])
-                    except (BadFrame, ValueError, AttributeError) as error:
-                        trouble = str(error)
-    link.close()
-    if beat is None:
-        yield Finding("bad", f"{where}: connected, but no heartbeat in {BEAT_SECONDS:.0f} s",
-                      "the rtimer lines of livestate.cfg beat every 2 s: are they there? "
-                      "Does another program listen here? " + trouble)  # fmt: skip
-        return
-    yield Finding("good", f"{where}: {beat.message['node']} beats, "
-                  f"{beat.message.get('dialogs', '?')} dialogs")  # fmt: skip
-    if listed is None:
-        yield Finding("bad", f"{where}: no list of dialogs {trouble}",
-                      "it needs jsonrpcs, dialog, and event_route[evapi:message-received] of "
-                      "livestate.cfg")  # fmt: skip
-    else:
-        yield Finding("good", f"{where}: lists its dialogs ({listed} live)")
-    if kept is None or "error" in kept:
-        yield Finding("bad", f"{where}: keeps no ends of calls for us",
-                      "the htable livestate_ends of livestate.cfg is missing: what ends while the "
-                      "bridge is down would have no CDR")  # fmt: skip
-    else:
-        yield Finding("good", f"{where}: keeps the ends of calls until we have them")
-    yield beat
-
-
-async def _nats(wiring: Wiring, beat: Outgoing | None) -> AsyncIterator[Finding]:
+async def _nats(wiring: Wiring, seen: Seen) -> AsyncIterator[Finding]:
     where = f"NATS at {masked(wiring.nats_url)}"
-    refused: list[Exception] = []
-
-    async def on_error(error: Exception) -> None:
-        refused.append(error)
-
-    client = Client()
-    try:
-        await asyncio.wait_for(client.connect(
-            wiring.nats_url, user_credentials=wiring.nats_creds, allow_reconnect=False,
-            max_reconnect_attempts=1, reconnect_time_wait=0,  # nats-py tries for long otherwise
-            connect_timeout=2, error_cb=on_error,
-        ), 5)  # fmt: skip
-        if beat is not None:
-            await client.subscribe(ASKED_FOR_LIST + beat.message["node"])
-            await client.publish(beat.subject, orjson.dumps(beat.message))  # a true heartbeat
-        await client.flush()
-        await asyncio.sleep(0.2)  # a refusal comes behind the answer to our flush
-    except (TimeoutError, OSError, NatsError) as error:
-        said = refused[-1] if refused else error or type(error).__name__
-        yield Finding("bad", f"{where}: {said}",
-                      "start it, or set --nats-url, --nats-creds")  # fmt: skip
+    errors: list[Exception] = []
+    session, refused = await reached(wiring.nats_url, wiring.nats_creds, wiring.nats_inbox, errors)
+    for finding in refused:
+        yield finding
+    if session is None:
         return
-    if refused:
-        yield Finding("bad", f"{where}: {refused[0]}",
-                      "let this account publish call.events.* and subscribe to call.resync.*: "
-                      "see deploy/nats.conf")  # fmt: skip
-    else:
-        yield Finding("good", f"{where}: takes events")
     try:
-        info = await client.jetstream().stream_info(STREAM)
-        size = info.state.bytes // 1024**2
-        yield Finding("good", f"{where}: stream {STREAM} has {info.state.messages} CDRs, {size} MB")
-    except NotFoundError:
-        yield Finding("odd", f"{where}: no stream {STREAM}",
-                      f"the bridge makes it for {CDR_SUBJECT} with the first CDR")  # fmt: skip
-    except (TimeoutError, OSError, NatsError) as error:
-        yield Finding("bad", f"{where}: JetStream: {error or type(error).__name__}",
-                      "turn JetStream on, and allow what deploy/nats.conf allows the bridge",
-                      )  # fmt: skip
+        room = min(session.max_payload, MAX_MESSAGE_BYTES)
+        if seen.beat is not None:
+            subject, message = seen.beat
+            await session.subscribe(RESYNC_PREFIX + message["node"])
+            # A valid heartbeat, as long as the longest part of the list: livestate ignores unknown
+            # fields, and an account's own limit is not visible in any other way.
+            padding = "x" * max(largest(seen, room) - len(orjson.dumps(message)) - 20, 0)
+            await session.publish(subject, orjson.dumps(message | {"padding": padding}))
+        await session.flush()
+        await asyncio.sleep(0.2)  # an error arrives after the reply to the flush
+        if session.over.is_set():
+            raise NatsError("the connection was closed")
+        if errors:
+            yield Finding(
+                "bad",
+                f"{where}: {errors[0]}",
+                "let this account publish call.events.* and subscribe to call.resync.>: "
+                "see deploy/nats.conf",
+            )
+        else:
+            yield Finding("good", f"{where}: accepts events")
+        yield fits(where, seen, room)
+        yield await stream(session, where, replace(CDRS, under_a_node=True), errors)
+    except AWAY as error:
+        said = str(session.reason or error or type(error).__name__)
+        mend = "the server closed the connection; its log says why"
+        if "maximum payload" in said.lower():
+            mend = (
+                "this account accepts less than max_payload: raise its limit. The bridge sends "
+                "shorter messages, but loses a connection to detect the limit"
+            )
+        yield Finding("bad", f"{where}: {said}", mend)
     finally:
-        await client.close()
+        await session.leave()

@@ -12,14 +12,16 @@ from typing import TypeVar
 
 import click
 
-from api import demo_key
-from api.instance import Instance
-from livestate.bridge.replay import Replay, read
-from livestate.runtime.child import Server, ServerFailed, free_port, is_free
-from livestate.runtime.clock import now_ms
-from livestate.runtime.embedded import NatsServer, any_redis
-from livestate.runtime.publisher import Publisher
-from livestate.simulator import Network, Traffic
+from api.auth import demo_key
+from api.cli.child_service import Instance
+from livestate.devtools.child_process import Server, ServerFailed, free_port, is_free
+from livestate.devtools.publisher import Publisher
+from livestate.devtools.replay import Replay, read
+from livestate.devtools.servers import NatsServer, any_redis
+from livestate.devtools.simulator import Network, Traffic
+from livestate.nats.jetstream import create_at
+from livestate.process import logs
+from livestate.process.clock import now_ms
 
 Running = TypeVar("Running", bound=Server)
 _LOOK_SECONDS = 0.25
@@ -27,27 +29,55 @@ _COMPANY = "101"
 
 
 @click.command()
-@click.option("--port", type=int, default=8080, show_default=True, help="Of the page; 0 for any.")
-@click.option("--cps", type=click.FloatRange(0, 2_000), default=3.0, show_default=True,
-              help="Simulated calls per second beside the real capture; 0 for none.")  # fmt: skip
+@click.option(
+    "--port",
+    type=int,
+    default=8080,
+    show_default=True,
+    help="Port of the page; 0 for any free one.",
+)
+@click.option(
+    "--cps",
+    type=click.FloatRange(0, 2_000),
+    default=3.0,
+    show_default=True,
+    help="Simulated calls per second beside the real capture; 0 for none.",
+)
+@click.option(
+    "--edges",
+    type=click.IntRange(0, 8),
+    default=0,
+    show_default=True,
+    help="Serve from so many edges beside one engine (docs/scale.md); 0 for one process.",
+)
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--seconds", type=float, help="End by itself after so long.")
-@click.option("--keys", type=click.Path(path_type=Path), default=demo_key.DIRECTORY,
-              show_default=True, help="Where the demo key is, or will be made.")  # fmt: skip
-def demo(port: int, cps: float, seed: int, seconds: float | None, keys: Path) -> None:
+@click.option("--seconds", type=float, help="End after this time.")
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    default=demo_key.DIRECTORY,
+    show_default=True,
+    help="Directory of the demo key; created if missing.",
+)
+def demo(port: int, cps: float, edges: int, seed: int, seconds: float | None, keys: Path) -> None:
     """Real servers, real calls, one page: everything embedded.
 
     Starts nats-server, Valkey or Redis, and the service; feeds them a capture of a real Kamailio,
     again and again, and simulated calls. Kill any of them: it comes back, and the page stays
     right. Ctrl-C ends it all and leaves nothing behind.
     """
+    # This loop publishes the calls: unread output must not block it.
+    logs.set_up("WARNING", "%(levelname)s %(name)s: %(message)s")
+    logs.unblock_stdout()
     try:
-        asyncio.run(_demo(port, cps, seed, seconds, keys))
+        asyncio.run(_demo(port, cps, edges, seed, seconds, keys))
     except ServerFailed as error:
         raise click.ClickException(str(error)) from error
 
 
-async def _demo(port: int, cps: float, seed: int, seconds: float | None, keys: Path) -> None:
+async def _demo(
+    port: int, cps: float, edges: int, seed: int, seconds: float | None, keys: Path
+) -> None:
     stopping = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
@@ -58,17 +88,29 @@ async def _demo(port: int, cps: float, seed: int, seconds: float | None, keys: P
         port = free_port()
     async with contextlib.AsyncExitStack() as stack:
         nats = await _up(stack, NatsServer())
+        await create_at(nats.url)
         redis = await _up(stack, any_redis())
         addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
-        service = await _up(stack, Instance(keys, addresses, port=port))
+        services = []
+        if edges:
+            engine = await _up(stack, Instance(keys, addresses | {"ROLE": "engine"}))
+            addresses |= {"ROLE": "edge"}
+            for number in range(edges):
+                own = Instance(keys, addresses, port=free_port() if number else port)
+                services.append(await _up(stack, own))
+        else:
+            services.append(await _up(stack, Instance(keys, addresses, port=port)))
         work = [publisher.run() for publisher in _calls(nats.url, cps, seed)]
-        work.append(_guard((nats, redis, service)))
+        work.append(_guard((nats, redis, *([engine] if edges else []), *services)))
         tasks = [asyncio.create_task(one) for one in work]
-        _welcome(service, keys)
+        for service in services:
+            _welcome(service, keys)
+        click.echo("\nCtrl-C ends everything.")
         until = asyncio.create_task(stopping.wait())
         try:
-            await asyncio.wait([until, *tasks], timeout=seconds,
-                               return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
+            await asyncio.wait(
+                [until, *tasks], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
             click.echo("\nending …")
         finally:
             for task in (until, *tasks):
@@ -77,7 +119,7 @@ async def _demo(port: int, cps: float, seed: int, seconds: float | None, keys: P
     for result in results:
         if isinstance(result, Exception):
             raise result
-    click.echo("everything has ended, nothing is left behind")
+    click.echo("everything has ended; no process or file is left")
 
 
 async def _up(stack: contextlib.AsyncExitStack, server: Running) -> Running:
@@ -88,7 +130,7 @@ async def _up(stack: contextlib.AsyncExitStack, server: Running) -> Running:
 
 
 def _calls(nats_url: str, cps: float, seed: int) -> list[Publisher]:
-    capture = files("livestate.bridge") / "captures" / "capture-small.jsonl"
+    capture = files("livestate.devtools") / "captures" / "capture-small.jsonl"
     replay = Replay(read(capture.read_text().splitlines()), now_ms(), rounds=None)
     publishers = [Publisher(nats_url, replay, clock=now_ms)]
     if cps:
@@ -104,15 +146,14 @@ def _welcome(service: Instance, keys: Path) -> None:
     click.echo(f"log in as noc       {service.url}/login#{everything}")
     click.echo(f"or as company {_COMPANY}   {service.url}/login#{one}")
     click.echo(f"state and metrics   {service.admin_url}/statusz  {service.admin_url}/metrics")
-    click.echo("\nCtrl-C ends it all.")
 
 
 async def _guard(servers: Sequence[Server]) -> None:
-    """Who dies is started again, as systemd or a container runtime would."""
+    """Restart servers that die, as systemd or a container runtime would."""
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         for server in servers:
             if not server.running:
-                click.echo(f"{server.name} has died; starting it again … ", nl=False)
+                click.echo(f"{server.name} has died; restarting it … ", nl=False)
                 await server.start()
                 click.echo("up")

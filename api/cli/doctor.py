@@ -1,4 +1,4 @@
-"""``livestate doctor``: what is wrong with this configuration, and how to mend it."""
+"""``livestate doctor``: checks the configuration and says how to correct it."""
 
 from __future__ import annotations
 
@@ -6,60 +6,62 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
-from typing import Final, NamedTuple, cast
+from typing import Final
 
 import click
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
-from redis.exceptions import RedisError
 
-from api.demo_key import ISSUER
-from api.keys import KeySet
-from api.settings import Settings, SettingsError, from_environment, masked
-from livestate.errors import Rejected
-from livestate.events import parse
-from livestate.runtime.child import is_free
-from livestate.runtime.consumer import SUBJECT
-from livestate.runtime.redis_table import KEYS, connect
+from api.auth.demo_key import ISSUER, is_demo
+from api.auth.keys import KeySet
+from api.auth.revocation import Revocations, RevocationsUnreadable
+from api.auth.startup_check import plain_http
+from api.cli.addresses import address_finding
+from api.cli.finding import Finding
+from api.cli.identity_provider import provider
+from api.cli.nats import reached, stream
+from api.cli.node_messages import LISTEN_SECONDS, NodeMessages
+from api.cli.node_survey import Hearsay
+from api.cli.redis import redis
+from api.cli.running import running
+from api.cli.terminal import plain
+from api.environment import SettingsError, from_environment
+from api.http.address import on_loopback
+from api.settings import Settings
+from livestate.contract.subjects import Subjects
+from livestate.nats.connection import AWAY
+from livestate.nats.jetstream import streams_for
+from livestate.nats.session import Session
+from livestate.process.masking import masked
 
-LISTEN_SECONDS: Final = 3.0  # a node beats every 2 s
 _MARKS: Final = {"good": ("✓", "green"), "odd": ("!", "yellow"), "bad": ("✗", "red")}
-
-
-class Finding(NamedTuple):
-    """One thing looked at: ``good``, ``odd`` (it runs, but see) or ``bad`` (it cannot work)."""
-
-    verdict: str
-    what: str
-    mend: str = ""
 
 
 @click.command()
 def doctor() -> None:
-    """Say what is wrong with this configuration, and how to mend it.
+    """Check this configuration, and say how to correct it.
 
-    Looks at the settings of the environment, at NATS (and whether nodes speak), Redis, the keys
-    of logins and the addresses. Exits with 1 if something cannot work.
+    Looks at the settings of the environment, at NATS (and whether nodes speak), Redis, a livestate
+    that runs with these settings, the keys of logins and the addresses. Exits with 1 if something
+    cannot work.
     """
     sys.exit(asyncio.run(tell(findings())))
 
 
 async def tell(found: AsyncIterator[Finding]) -> int:
-    """Print what was found, as it is found; the command's exit code."""
+    """Print each finding as it is made; returns the exit code."""
     bad = 0
     async for finding in found:
         sign, colour = _MARKS[finding.verdict]
-        click.echo(f"{click.style(sign, fg=colour)} {finding.what}")
+        # Texts of libraries and servers may contain a password or escape sequences.
+        click.echo(f"{click.style(sign, fg=colour)} {plain(masked(finding.what))}")
         if finding.mend:
-            click.echo(f"    {finding.mend}")
+            click.echo(f"    {plain(masked(finding.mend))}")
         bad += finding.verdict == "bad"
-    click.echo(f"{bad} thing{'s' * (bad != 1)} to mend" if bad else "nothing to mend")
+    click.echo(f"{bad} problem{'s' * (bad != 1)} to correct" if bad else "no problems found")
     return int(bad > 0)
 
 
 async def findings() -> AsyncIterator[Finding]:
-    """Everything that was looked at, in order."""
+    """All findings, in order."""
     try:
         settings, warnings = from_environment(os.environ)
     except SettingsError as error:
@@ -67,132 +69,86 @@ async def findings() -> AsyncIterator[Finding]:
             yield Finding("bad", problem, "see `livestate serve --help` for all settings")
         return
     for warning in warnings:
-        yield Finding("odd", warning, "a name that is not known has no effect")
+        yield Finding("odd", warning, "an unknown name has no effect")
     if not warnings:
-        yield Finding("good", "the settings can be read")
-    yield await _nats(settings)
-    async for finding in _redis(settings):
+        yield Finding("good", "the settings are valid")
+    async for finding in _nats(settings):
+        yield finding
+    async for finding in redis(settings):
+        yield finding
+    for finding in await running(settings):
         yield finding
     yield await _keys(settings)
+    if settings.oidc_issuer is not None:
+        yield await provider(settings.oidc_issuer, settings)
+    yield await _revocations(settings)
+    if (why := plain_http(settings.bind, settings.public_url)) is not None:
+        yield Finding("odd", "browsers may be unable to log in", why)
     for name, address in (("BIND", settings.bind), ("ADMIN_BIND", settings.admin_bind)):
-        yield _address(name, address)
+        yield address_finding(name, address)
 
 
-async def _nats(settings: Settings) -> Finding:
+async def _nats(settings: Settings) -> AsyncIterator[Finding]:
     where = f"NATS at {masked(settings.nats_url)}"
-    refused: list[Exception] = []
-    nodes: dict[str, int] = {}
-    wrong: list[str] = []
-
-    async def on_error(error: Exception) -> None:
-        refused.append(error)
-
-    async def on_message(message: Msg) -> None:
-        try:
-            event = parse(message.subject, message.data)
-        except Rejected as rejected:
-            wrong.append(str(rejected))
-        else:
-            nodes[event.node] = nodes.get(event.node, 0) + 1
-
-    client = Client()
-    try:
-        await asyncio.wait_for(
-            client.connect(
-                settings.nats_url,
-                user_credentials=settings.nats_creds,
-                allow_reconnect=False,
-                max_reconnect_attempts=1,  # else it would try one that is not there until the end
-                reconnect_time_wait=0.1,  # type: ignore[arg-type]  # any number will do
-                connect_timeout=2,
-                error_cb=on_error,
-            ),
-            5,
-        )
-        await client.subscribe(SUBJECT, cb=on_message)
-        await client.flush()
-        await asyncio.sleep(LISTEN_SECONDS)
-    except (TimeoutError, OSError, NatsError) as error:
-        return Finding(
-            "bad",
-            f"{where}: {_said(refused[-1] if refused else error)}",
-            "start it, or set LIVESTATE_NATS_URL, LIVESTATE_NATS_CREDS",
-        )
-    finally:
-        if client.is_connected:
-            await client.close()
-    if refused:
-        return Finding(
-            "bad",
-            f"{where}: {refused[0]}",
-            f"let this account subscribe to {SUBJECT} and publish call.resync.*",
-        )
-    if wrong:
-        return Finding(
-            "odd",
-            f"{where}: {len(wrong)} messages not of the contract: {wrong[0]}",
-            "compare the bridge with `livestate schema`",
-        )
-    if not nodes:
-        return Finding(
-            "odd",
-            f"{where}: no node spoke in {LISTEN_SECONDS:.0f} s",
-            "a node beats every 2 s: is a bridge running? `livestate simulate` plays one",
-        )
-    return Finding("good", f"{where}: {', '.join(sorted(nodes)[:5])} speak")
-
-
-async def _redis(settings: Settings) -> AsyncIterator[Finding]:
-    where = f"Redis at {masked(settings.redis_url)}"
-    redis = connect(settings.redis_url)
-    try:
-        info = await redis.info()
-        types = [cast("bytes", await redis.type(key)).decode() for key in KEYS]
-    except (RedisError, OSError) as error:
-        yield Finding(
-            "bad",
-            f"{where}: {_said(error)}",
-            "start it, or set LIVESTATE_REDIS_URL; streams go on without it, "
-            "but a restart of the service then starts from the nodes' lists",
-        )
+    errors: list[Exception] = []
+    session, refused = await reached(
+        settings.nats_url, settings.nats_creds, settings.nats_inbox, errors
+    )
+    for finding in refused:
+        yield finding
+    if session is None:
         return
+    try:
+        heard = Hearsay()
+        subjects = Subjects(settings.nats_subject)
+        yield await _nodes(session, where, errors, heard, subjects)
+        for remark in heard.remarks():
+            yield Finding("bad" if remark.bad else "odd", f"{where}: {remark.what}", remark.mend)
+        for wanted in streams_for(subjects.cdrs):
+            found = await stream(session, where, wanted, errors)
+            # Live calls work without it; ends that core NATS loses are then repaired by lists only.
+            yield found._replace(verdict="odd") if found.verdict == "bad" else found
     finally:
-        await redis.aclose()
-    name = f"{info.get('server_name', 'redis')} {info['redis_version']}"
-    if int(str(info["redis_version"]).partition(".")[0]) < 7:
-        yield Finding(
+        await session.leave()
+
+
+async def _nodes(
+    session: Session, where: str, errors: list[Exception], heard: Hearsay, subjects: Subjects
+) -> Finding:
+    """Whether events may be received, and arrive."""
+    messages = NodeMessages(heard, subjects)
+    try:
+        for subject in subjects.events:
+            await session.subscribe(subject, cb=messages.on_message)
+        await session.flush()
+        await asyncio.sleep(LISTEN_SECONDS)
+    except AWAY as error:
+        return Finding(
             "bad",
-            f"{where} is {name}",
-            "Redis 7 or newer, or Valkey: older ones run a script half when they are full",
+            f"{where}: {session.reason or _said(error)}",
+            "the server closed the connection; its log says why",
         )
-    elif info.get("role") != "master":
-        yield Finding("bad", f"{where} is a replica", "point LIVESTATE_REDIS_URL to its primary")
-    elif info.get("maxmemory", 0) and info.get("maxmemory_policy") != "noeviction":
-        yield Finding(
-            "bad",
-            f"{where} evicts keys ({info['maxmemory_policy']})",
-            "set maxmemory-policy noeviction, or calls vanish from active_calls",
-        )
-    else:
-        yield Finding("good", f"{where}: {name}")
-    for key, found, wanted in zip(KEYS, types, ("zset", *["hash"] * 4, "string"), strict=True):
-        if found not in (wanted, "none"):
-            yield Finding(
-                "odd",
-                f"{key} in Redis is a {found}, not a {wanted}",
-                "livestate replaces it when it starts; who else writes to it?",
-            )
+    if errors:
+        right = f"let this user subscribe to {subjects.events[0]}: see deploy/nats.conf"
+        return Finding("bad", f"{where}: {errors[0]}", right)
+    return messages.finding(where)
 
 
 async def _keys(settings: Settings) -> Finding:
+    if settings.jwt_jwks is None and settings.oidc_issuer is not None:
+        return Finding(
+            "odd",
+            "no LIVESTATE_JWT_JWKS: browsers can log in, programs with a bearer token cannot",
+            "set LIVESTATE_JWT_JWKS and LIVESTATE_JWT_ISSUER if there are such programs",
+        )
     if settings.jwt_jwks is None:
         return Finding(
             "bad",
-            "no LIVESTATE_JWT_JWKS: nobody can log in",
+            "LIVESTATE_JWT_JWKS is not set: no login is possible",
             "set it to your provider's JWKS (file or URL). To try things out: "
             "`livestate token`, LIVESTATE_JWT_JWKS=.livestate/demo-jwks.json",
         )
-    keys = KeySet(settings.jwt_jwks)
+    keys = KeySet(settings.jwt_jwks, ca_file=settings.jwt_ca_file)
     try:
         await keys.refresh()
     except (OSError, ValueError) as error:
@@ -201,36 +157,49 @@ async def _keys(settings: Settings) -> Finding:
             f"JWKS {settings.jwt_jwks}: {_said(error)}",
             'a JSON object with the member "keys" (RFC 7517)',
         )
-    if not keys.keys:
-        return Finding(
-            "bad",
-            f"JWKS {settings.jwt_jwks} has no RSA, EC or Ed25519 key",
-            "shared secrets (HS*) are not accepted: sign with a private key",
-        )
-    if "demo" in [key.key_id for key in keys.keys] and settings.jwt_issuer == ISSUER:
+    if demo := [key for key in keys.keys if is_demo(key)] or settings.jwt_issuer == ISSUER:
+        if not on_loopback(settings.bind):
+            return Finding(
+                "bad",
+                f"logins are those of the demo, and LIVESTATE_BIND {settings.bind} is reachable "
+                "from other machines: serve refuses to start",
+                "set LIVESTATE_JWT_JWKS and LIVESTATE_JWT_ISSUER to your provider's",
+            )
         return Finding(
             "odd",
-            "logins are signed with the demo key",
+            "logins are signed with the demo key"
+            if demo is not True
+            else f"LIVESTATE_JWT_ISSUER is {ISSUER}, the demo's",
             "fine on your own machine; for real use your provider's keys",
+        )
+    if keys.refused:
+        return Finding(
+            "odd",
+            f"{len(keys.keys)} keys for logins of {settings.jwt_issuer}; not used: "
+            f"{'; '.join(keys.refused[:5])}",
+            "an encryption key is no harm; logins that another of these signed are refused",
         )
     return Finding("good", f"{len(keys.keys)} keys for logins of {settings.jwt_issuer}")
 
 
-def _address(name: str, address: str) -> Finding:
-    host, _, port = address.rpartition(":")
-    if name == "ADMIN_BIND" and host not in ("127.0.0.1", "localhost", "[::1]"):
+async def _revocations(settings: Settings) -> Finding:
+    if settings.revoked is None:
         return Finding(
             "odd",
-            f"LIVESTATE_ADMIN_BIND {address} can be reached from elsewhere",
-            "metrics and state have no login: keep them inside",
+            "no LIVESTATE_REVOKED: a login cannot be taken back before it expires",
+            "name a file of one jti or sub a line; it may be empty",
         )
-    if not is_free(int(port)):
+    revocations = Revocations(settings.revoked)
+    try:
+        await revocations.refresh()
+    except RevocationsUnreadable as error:
         return Finding(
-            "odd",
-            f"LIVESTATE_{name} {address}: somebody listens there already",
-            "the service itself? else choose another port",
+            "bad",
+            f"LIVESTATE_REVOKED: {error}",
+            "a UTF-8 text file that this user may read, also when it is empty: serve does not "
+            "start without it",
         )
-    return Finding("good", f"LIVESTATE_{name} {address} is free")
+    return Finding("good", f"{len(revocations.names)} names on the list of revocations")
 
 
 def _said(error: BaseException) -> str:

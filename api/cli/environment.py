@@ -7,7 +7,8 @@ import sys
 
 import click
 
-from api.settings import Settings, SettingsError, from_environment
+from api.environment import SettingsError, from_environment
+from api.settings import Settings
 
 
 def settings() -> Settings:

@@ -1,4 +1,4 @@
-"""``livestate loadtest``: from a checkout, with everything of its own."""
+"""``livestate loadtest``: runs the load test from a checkout, with its own servers."""
 
 from __future__ import annotations
 
@@ -10,28 +10,47 @@ from pathlib import Path
 
 import click
 
-from livestate.errors import LivestateError
+from livestate.contract.errors import LivestateError
 
 PROFILES = ("ci", "pilot", "capacity", "storm", "soak")
 INVALID = 3
 
 
 @click.command()
-@click.option("--profile", type=click.Choice(PROFILES), default="ci", show_default=True,
-              help="What load, and what it must reach: loadtest/slo.toml.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
-              default=Path(".loadtest"), show_default=True,
-              help="Where reports go, in a directory named after the profile.")  # fmt: skip
+@click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    default="ci",
+    show_default=True,
+    help="Load and objectives: see loadtest/slo.toml.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".loadtest"),
+    show_default=True,
+    help="Directory of reports, with one folder per profile.",
+)
 @click.option("--users", type=click.IntRange(1), help="Instead of the profile's.")
 @click.option("--seconds", type=click.FloatRange(1), help="Instead of the profile's.")
 @click.option("--rate", type=click.FloatRange(1), help="Events a second, instead of the profile's.")
-@click.option("--attempts", type=click.IntRange(1, 5), default=1, show_default=True,
-              help="Again after an INVALID run, so often; never after a FAILED one.")  # fmt: skip
-@click.option("--write", is_flag=True, help="What was measured also into docs/loadtest.md.")
+@click.option(
+    "--attempts",
+    type=click.IntRange(1, 5),
+    default=1,
+    show_default=True,
+    help="Runs at most, if they are INVALID; a FAILED run is not repeated.",
+)
+@click.option("--write", is_flag=True, help="Also write the result into docs/loadtest.md.")
 def loadtest(
-    profile: str, out: Path, users: int | None, seconds: float | None, rate: float | None,
-    attempts: int, write: bool,
-) -> None:  # fmt: skip
+    profile: str,
+    out: Path,
+    users: int | None,
+    seconds: float | None,
+    rate: float | None,
+    attempts: int,
+    write: bool,
+) -> None:
     """Measure the service with Locust, and judge the run.
 
     Starts real NATS, Redis and the service, publishes calls on a fixed schedule, lets dashboards
@@ -51,15 +70,15 @@ def loadtest(
         except LivestateError as error:
             raise click.ClickException(str(error)) from error
         except asyncio.CancelledError:
-            raise click.ClickException("told to end before there was a verdict") from None
+            raise click.ClickException("ended before there was a verdict") from None
         click.echo(report.report(outcome))
         click.echo(f"\nreports in {directory}/: {', '.join(run.REPORTS)}")
-        if len(outcome.told["steps"]) > 1:
-            record.plot(outcome.told, directory / "latency.png")
+        if len(outcome.result["steps"]) > 1:
+            record.plot(outcome.result, directory / "latency.png")
         if write:
             instead = (("users", users), ("seconds", seconds), ("rate", rate))
             record.write(outcome, "".join(f" --{n} {one:g}" for n, one in instead if one))
         code: int = verdict.EXIT_CODES[outcome.judgement.verdict]
         if code != INVALID or attempt == attempts:
             sys.exit(code)
-        click.echo("\nan INVALID run says nothing; once more\n")
+        click.echo("\nthe run was INVALID; repeating\n")

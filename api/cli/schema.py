@@ -6,7 +6,7 @@ import json
 
 import click
 
-from livestate.events import contract_schema
+from livestate.contract.events import contract_schema
 
 
 @click.command()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 import uvloop
 
+from api.cli import log_format
 from api.cli.environment import settings as read_settings
 from api.settings import table
+from livestate.process import logs
 
 
 class WithSettings(click.Command):
@@ -24,15 +24,25 @@ class WithSettings(click.Command):
 
 
 @click.command(cls=WithSettings)
-def serve() -> None:
+@click.option(
+    "--role",
+    type=click.Choice(["all", "engine", "edge"]),
+    help="What this process does, see docs/scale.md.  [default: LIVESTATE_ROLE, or all]",
+)
+def serve(role: str | None) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
-    from api.compose import run  # the whole service: not wanted for `livestate --help`
+    from api import edge, server  # the whole service: not wanted for `livestate --help`
+    from api.auth.startup_check import StartRefused
 
     found = read_settings()
-    logging.basicConfig(
-        level=found.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    if role is not None:
+        found = found.model_copy(update={"role": role})
+    logs.set_up(found.log_level, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if found.log_format == "json":
+        log_format.use_json()
     try:
-        uvloop.run(run(found))
+        uvloop.run((edge if found.role == "edge" else server).run(found))
+    except StartRefused as error:
+        raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot listen: {error}") from error

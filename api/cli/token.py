@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from api import demo_key
-from livestate.access import ROLES
+from api.auth import demo_key
+from livestate.state.access import ROLES, SEES_ALL
 
 
 class Duration(click.ParamType[float]):
@@ -27,22 +27,31 @@ class Duration(click.ParamType[float]):
 
 @click.command()
 @click.option("--role", type=click.Choice(sorted(ROLES)), default="noc", show_default=True)
-@click.option("--company", help="The company of a `user`.")
-@click.option("--subject", default="demo", show_default=True, help="Who it is for.")
+@click.option("--company", help="Company of a `user`.")
+@click.option("--subject", default="demo", show_default=True, help="Value of `sub`.")
 @click.option("--ttl", type=Duration(), default="12h", show_default=True, help="90s, 15m, 12h, 7d.")
-@click.option("--directory", type=click.Path(path_type=Path), default=demo_key.DIRECTORY,
-              show_default=True, help="Where the demo key is, or will be made.")  # fmt: skip
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    default=demo_key.DIRECTORY,
+    show_default=True,
+    help="Directory of the demo key; created if missing.",
+)
 @click.option("--link", metavar="URL", help="Print a login link to this service, not the token.")
 def token(
     role: str, company: str | None, subject: str, ttl: float, directory: Path, link: str | None
 ) -> None:
-    """Mint a login with the demo key.
+    """Create a token with the demo key.
 
     \b
     curl -N -H "Authorization: Bearer $(livestate token)" http://127.0.0.1:8080/api/v1/live/calls
     livestate token --role user --company 101 --link http://127.0.0.1:8080
     """
-    if role == "user" and not company:
+    if role not in SEES_ALL and not company:
         raise click.UsageError("a user needs --company")
-    minted = demo_key.mint(directory, role, company_id=company, subject=subject, seconds=ttl)
+    try:
+        demo_key.jwks(directory)  # for LIVESTATE_JWT_JWKS
+        minted = demo_key.mint(directory, role, company_id=company, subject=subject, seconds=ttl)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
     click.echo(f"{link.rstrip('/')}/login#{minted}" if link else minted)

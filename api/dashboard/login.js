@@ -1,36 +1,101 @@
-// Log in: a token from the address's fragment, which no server ever sees, or from the form,
-// becomes a cookie that no script can read.
+// The login page: a token becomes an HttpOnly cookie. The token comes from the form, or from the
+// address's fragment, which browsers send to no server.
+//
+// Anybody can make a link with a token of their own. So the page asks before it follows a link that
+// was opened from another site, or that would replace another login.
 
-const form = document.getElementById("form");
-const field = document.getElementById("token");
-const said = document.getElementById("said");
+import { byId, setText } from "./elements.js";
+import { errorText, warnOfPlainHttp } from "./session/responses.js";
+import { plain } from "./text/text.js";
+
+const SESSION = "api/v1/session";
+
+// The view to come back to.
+const asked = new URLSearchParams(location.search).get("next") ?? "";
+const next = /^\/live-calls($|\?)/.test(asked) ? `.${asked}` : "live-calls";
+// The service sets it if the page was not opened from another site (Fetch Metadata).
+const openedHere = document.documentElement.dataset.opened === "here";
+
+// The login of a token, or of the cookie without one: { who, detail }; `who` is null without a
+// login, `detail` says why.
+async function identity(token) {
+  const request = token === undefined ? {}
+    : { credentials: "omit", headers: { Authorization: `Bearer ${token}` } };
+  const response = await fetch(SESSION, { cache: "no-store", ...request });
+  if (response.ok) return { who: await response.json() };
+  return { who: null, detail: await errorText(response) };
+}
+
+function named({ subject, role, company_id: company }) {
+  const rights = company === undefined ? `${role}, all calls` : `company ${company}`;
+  return plain(`${subject} (${rights})`);
+}
+
+const same = (one, other) => ["subject", "role", "company_id"].every(
+  (name) => one[name] === other[name],
+);
+
+function showMessage(text) {
+  setText(byId("message"), plain(text));
+}
 
 async function login(token) {
-  said.textContent = "";
-  try {
-    const answer = await fetch("/api/v1/session", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ token }),
-    });
-    if (answer.ok) {
-      new BroadcastChannel("livestate login").postMessage("changed"); // other tabs have it too
-      location.replace("/live-calls");
-      return;
-    }
-    said.textContent = (await answer.json()).detail;
-  } catch {
-    said.textContent = "The service cannot be reached.";
+  showMessage("");
+  const response = await fetch(SESSION, {
+    method: "POST",
+    // Not in a header: a proxy with a password of its own requires its Basic credentials there.
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ token }),
+  });
+  if (response.ok) {
+    byId("token").value = ""; // the Back button would show it
+    // All tabs share the cookie.
+    new BroadcastChannel(`livestate login ${new URL(".", location).pathname}`).postMessage("changed");
+    location.replace(next);
+  } else {
+    showMessage(await errorText(response));
   }
 }
 
-form.addEventListener("submit", (event) => {
+async function follow(token) {
+  const { who, detail } = await identity(token);
+  if (who === null) {
+    showMessage(detail);
+    return;
+  }
+  const { who: current } = await identity();
+  if (openedHere && (current === null || same(who, current))) {
+    await login(token);
+    return;
+  }
+  byId("confirm").textContent = `Log in as ${named(who)}?`;
+  byId("current").textContent = current === null ? "A link asks to log this browser in."
+    : `A link asks to log this browser in. It is logged in as ${named(current)}, and all its tabs `
+      + "would change.";
+  byId("confirm").addEventListener("click", () => report(() => login(token)));
+  byId("decline").addEventListener("click", () => location.replace("live-calls"));
+  byId("form").hidden = true;
+  byId("ask").hidden = false;
+  byId("decline").focus(); // a key held down must not confirm
+}
+
+// Run an action; show a message if the service cannot be reached.
+async function report(action) {
+  try {
+    await action();
+  } catch {
+    showMessage("The service cannot be reached.");
+  }
+}
+
+warnOfPlainHttp();
+byId("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  login(field.value.trim());
+  report(() => login(byId("token").value.trim()));
 });
 
 const token = location.hash.slice(1);
 if (token) {
-  history.replaceState(null, "", "/login"); // out of the history and of everybody's sight
-  login(token);
+  history.replaceState(null, "", location.pathname); // the token must not stay in the history
+  report(() => follow(token));
 }

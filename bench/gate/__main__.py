@@ -1,6 +1,6 @@
 """``make gate``: HEAD against its merge-base, in one job.
 
-    python -m bench.gate                        the base is found, see bench/gate/trees.py
+    python -m bench.gate                        the base is found, see bench/gate/checkouts.py
     python -m bench.gate --base COMMIT          against that one
     python -m bench.gate --only parse fold      of the paths, only these
 
@@ -22,12 +22,12 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
-from bench.gate import accepted, measure, rows, trees
+from bench.gate import accepted, checkouts, measure, rows
 from bench.gate.rows import Row
-from bench.paths import PATHS
+from bench.hot_paths import PATHS
 
-BUDGETS: Final = trees.ROOT / "bench" / "budgets.toml"
-KEPT: Final = trees.ROOT / ".benchmarks" / "gate.json"
+BUDGETS: Final = checkouts.ROOT / "bench" / "budgets.toml"
+KEPT: Final = checkouts.ROOT / ".benchmarks" / "gate.json"
 _SHOWN: Final = 5
 
 
@@ -50,7 +50,7 @@ def g1(head: Path, base: Path, day: Path, names: list[str]) -> list[Row]:
                 one.by_function, before.by_function, "instructions in C"
             )
         made.append(row)
-    if lacking:  # also where its base lacks it: nobody would notice that a path is gone
+    if lacking:  # also where its base lacks it: else a removed path goes unnoticed
         raise measure.Broken(f"head cannot do {lacking}")
     return made
 
@@ -67,14 +67,14 @@ def most(now: Mapping[str, float], then: Mapping[str, float], unit: str) -> list
 
 
 def g2(head: Path, base: Path, day: Path, names: list[str]) -> list[Row]:
-    """What seems slower is measured once more before it is believed: a machine can be."""
+    """Wall time. A path that seems slower is measured again: the machine may have been slow."""
     found = measure.wall(head, base, day, names)
     slower = [n for n, t in found.items() if rows.timed(n, **t).verdict == "FAIL"]
     if slower:
-        for name, told in measure.wall(head, base, day, slower).items():
-            for tree, seconds in told.items():
+        for name, by_tree in measure.wall(head, base, day, slower).items():
+            for tree, seconds in by_tree.items():
                 found[name][tree] += seconds
-    return [rows.timed(name, **told) for name, told in found.items() if told["head"]]
+    return [rows.timed(name, **by_tree) for name, by_tree in found.items() if by_tree["head"]]
 
 
 def g3(timed: list[Row]) -> list[Row]:
@@ -96,19 +96,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="what this commit costs against its merge-base")
     parser.add_argument("--base", help="the commit to compare with")
     parser.add_argument("--only", nargs="+", choices=list(PATHS), help="only these paths")
-    told = parser.parse_args()
+    options = parser.parse_args()
     began = time.perf_counter()
     allowed, wrong = accepted.read(accepted.PATH.read_text(), date.today())
     try:
-        base = trees.base_of(told.base)
-    except trees.NoBase as reason:
-        print(f"\n*** THE GATE COMPARED NOTHING: there is no base. ***\n{reason}\n"
-              "A clone with history, or BASE=<commit>, has one.\n", file=sys.stderr)  # fmt: skip
-        return 0 if told.base is None else 2
-    print(f"base: {trees.named(base)}")
-    with trees.two_trees(base) as (head_tree, base_tree):
-        made = measured(head_tree, base_tree, told.only or list(PATHS),
-                        counters=told.only is None)  # fmt: skip
+        base = checkouts.base_of(options.base)
+    except checkouts.NoBase as reason:
+        print(
+            f"\n*** THE GATE COMPARED NOTHING: there is no base. ***\n{reason}\n"
+            "A clone with history, or BASE=<commit>, has one.\n",
+            file=sys.stderr,
+        )
+        return 0 if options.base is None else 2
+    print(f"base: {checkouts.named(base)}")
+    with checkouts.two_trees(base) as (head_tree, base_tree):
+        made = measured(
+            head_tree, base_tree, options.only or list(PATHS), counters=options.only is None
+        )
     for row in made:
         rows.accept(row, allowed)
         print(row.line())
@@ -117,7 +121,7 @@ def main() -> int:
     until = (date.today() + timedelta(days=30)).isoformat()
     failed = [row for row in made if row.verdict == "FAIL"]
     for row in failed:
-        print("\n" + rows.told(row, base, until), file=sys.stderr)
+        print("\n" + rows.explained(row, base, until), file=sys.stderr)
     for problem in wrong:
         print(f"error: bench/accepted.toml: {problem}", file=sys.stderr)
     print(f"{len(made)} measures, {len(failed)} failed, {time.perf_counter() - began:.0f} s")

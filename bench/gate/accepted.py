@@ -1,4 +1,4 @@
-"""What was made dearer on purpose: ``bench/accepted.toml``, a reviewed line each.
+"""Costs that were raised on purpose: ``bench/accepted.toml``, one reviewed entry each.
 
 [[accepted]]
 measure = "G1 fold"      as the gate names it

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from bench.day import Message
-from bench.paths import _events, watched
+from bench.hot_paths import _events, watched
+from bench.workload import Message
 
 COMMIT_EVERY: Final = 10  # events a commit, a flush
 CLIENTS: Final = 50
@@ -18,33 +18,34 @@ MEASURES: Final = (AttributeError, ImportError, TypeError)  # of an older commit
 def fan_out(day: list[Message]) -> dict[str, float]:
     """A day's events, committed ten at a time, to 50 clients."""
     hub, table, outlets = watched(CLIENTS)
-    wire = hub.shared.wire
-    (channel,) = hub._channels.values()
+    encoder = hub.encoder
+    (producer,) = hub.producers.values()
     sizes = []
-    diff = wire.diff
+    diff = encoder.diff
 
-    def measured(*told: Any) -> bytes:
-        frame: bytes = diff(*told)
+    def measured(*arguments: Any) -> bytes:
+        frame: bytes = diff(*arguments)
         sizes.append(len(frame))
         return frame
 
-    wire.diff = measured
+    encoder.diff = measured
     writes = sum(one.writes for one in outlets)
     for at, event in enumerate(_events(day)):
         change = table.apply(event, event.ts)
         if change is not None:
-            hub.note(change)
+            hub.on_change(change)
         if at % COMMIT_EVERY == 0:
-            channel.commit()
-    commits = hub.shared.commits
+            producer.commit()
+    commits = hub.context.commits
     return {
         "encodes a commit": len(sizes) / commits,
-        "records encoded a commit": wire.records.encodes / commits,
+        "records encoded a commit": encoder.records.encodes / commits,
         "writes a client and commit": (sum(one.writes for one in outlets) - writes)
-        / commits / CLIENTS,
+        / commits
+        / CLIENTS,
         "bytes a diff": sum(sizes) / len(sizes),
-        "bytes of the snapshot": sum(map(len, wire.snapshot(channel.view))),
-    }  # fmt: skip
+        "bytes of the snapshot": sum(map(len, encoder.snapshot(producer.view))),
+    }
 
 
 def projection(day: list[Message]) -> dict[str, float]:
@@ -56,17 +57,17 @@ def projection(day: list[Message]) -> dict[str, float]:
 async def _projection(day: list[Message]) -> dict[str, float]:
     from redis.asyncio import Connection, ConnectionPool, Redis
 
-    from livestate.active_calls import ActiveCalls
-    from livestate.runtime.embedded import Valkey
-    from livestate.runtime.projection import Projection
+    from livestate.devtools.servers import Valkey
+    from livestate.state.active_calls import ActiveCalls
+    from livestate.store.projection import Projection
 
     sent = 0
 
     class Counting(Connection):
-        async def send_packed_command(self, *told: Any, **more: Any) -> None:
+        async def send_packed_command(self, *arguments: Any, **more: Any) -> None:
             nonlocal sent
             sent += 1
-            await super().send_packed_command(*told, **more)
+            await super().send_packed_command(*arguments, **more)
 
     async with Valkey() as valkey:
         pool = ConnectionPool(
@@ -80,7 +81,7 @@ async def _projection(day: list[Message]) -> dict[str, float]:
         for at, event in enumerate(_events(day)):
             change = table.apply(event, event.ts)
             if change is not None:
-                projection.note(change)
+                projection.on_change(change)
             if at % COMMIT_EVERY == 0:
                 await projection.flush()
                 flushes += 1
@@ -88,22 +89,25 @@ async def _projection(day: list[Message]) -> dict[str, float]:
         commands = await _commands(redis) - commands - 1
         await redis.aclose()
         await pool.aclose()
-    return {"Redis round trips a flush": trips / flushes, "Redis commands a flush":
-            commands / flushes}  # fmt: skip
+    return {
+        "Redis round trips a flush": trips / flushes,
+        "Redis commands a flush": commands / flushes,
+    }
 
 
 async def _commands(redis: Any) -> int:
-    told = await redis.info("stats")
-    return int(told["total_commands_processed"])
+    stats = await redis.info("stats")
+    return int(stats["total_commands_processed"])
 
 
 def counters(day: list[Message]) -> Any:
-    """What could be counted in this code, and why the rest could not."""
+    """The counters of this tree, and for each that could not be counted, the reason."""
     found: dict[str, float] = {}
     lacking: dict[str, str] = {}
     made: dict[str, Callable[[list[Message]], dict[str, float]]] = {
-        "fan-out": fan_out, "projection": projection,
-    }  # fmt: skip
+        "fan-out": fan_out,
+        "projection": projection,
+    }
     for name, make in made.items():
         try:
             found |= make(day)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bench.day import stream_of
+from bench.workload import stream_of
 
 MESSAGES: Final = 400
 START: Final = 1_795_000_000_000
@@ -30,7 +30,7 @@ class Broken(Exception):
 
 @dataclass(slots=True)
 class Instructions:
-    """What cachegrind counted of one path, a unit; and by C function."""
+    """Instructions a unit of one path, as cachegrind counted them; and by C function."""
 
     a_unit: float
     by_function: Counter[str] = field(repr=False)
@@ -50,7 +50,7 @@ def walk(tree: Path, day: Path, *words: str, under: Iterable[str] = ()) -> Any:
         "PYTHONDONTWRITEBYTECODE": "", "HOME": str(tree), "LC_ALL": "C.UTF-8",
     }  # fmt: skip
     done = subprocess.run(
-        [*under, sys.executable, "-m", "bench.gate.walk", str(day), *words],
+        [*under, sys.executable, "-m", _child(tree), str(day), *words],
         cwd=tree, env=environment, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     if done.returncode:
@@ -58,12 +58,23 @@ def walk(tree: Path, day: Path, *words: str, under: Iterable[str] = ()) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def _child(tree: Path) -> str:
+    """The measuring program of a tree; a base from before the households has it as ``walk``."""
+    own = tree / "bench" / "gate" / "child_run.py"
+    return "bench.gate.child_run" if own.exists() else "bench.gate.walk"
+
+
 def _counted(tree: Path, day: Path, times: int, name: str, names: list[str]) -> tuple[Any, Any]:
     with tempfile.NamedTemporaryFile() as out:
-        valgrind = ("valgrind", "--quiet", "--tool=cachegrind", "--cache-sim=no",
-                    f"--cachegrind-out-file={out.name}")  # fmt: skip
-        told = walk(tree, day, "count", str(times), name, *names, under=valgrind)
-        return told, by_function(Path(out.name).read_text(errors="replace"))
+        valgrind = (
+            "valgrind",
+            "--quiet",
+            "--tool=cachegrind",
+            "--cache-sim=no",
+            f"--cachegrind-out-file={out.name}",
+        )
+        report = walk(tree, day, "count", str(times), name, *names, under=valgrind)
+        return report, by_function(Path(out.name).read_text(errors="replace"))
 
 
 def by_function(text: str) -> Counter[str]:
@@ -88,21 +99,25 @@ def instructions(
         subprocess.run([sys.executable, "-m", "compileall", "-q", str(tree)], check=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = [
-            {name: pool.submit(_counted, tree, day, TIMES if name else 0, name or names[0], names)
-             for name in ("", *names)}
+            {
+                name: pool.submit(
+                    _counted, tree, day, TIMES if name else 0, name or names[0], names
+                )
+                for name in ("", *names)
+            }
             for tree in trees
-        ]  # fmt: skip
+        ]
         found = []
         for runs in jobs:
-            told, still = runs[""].result()
+            report, still = runs[""].result()
             paths = {}
-            for name, units in told["units"].items():
+            for name, units in report["units"].items():
                 grown = runs[name].result()[1]
                 grown.subtract(still)
                 per = TIMES * units
                 each = Counter({fn: n / per for fn, n in grown.items() if n})
                 paths[name] = Instructions(sum(each.values()), each)
-            found.append((paths, told["lacking"]))
+            found.append((paths, report["lacking"]))
     return found
 
 
@@ -110,7 +125,7 @@ def wall(head: Path, base: Path, day: Path, names: list[str]) -> dict[str, dict[
     """G2: seconds a unit by path and tree, one minimum a block, interleaved A B B A."""
     found: dict[str, dict[str, list[float]]] = {}
     for turn in ROUNDS:
-        told = walk(head if turn == "head" else base, day, "wall", *names)
-        for name, seconds in told["seconds"].items():
+        report = walk(head if turn == "head" else base, day, "wall", *names)
+        for name, seconds in report["seconds"].items():
             found.setdefault(name, {"head": [], "base": []})[turn].append(seconds)
     return found

@@ -30,8 +30,10 @@ class Row:
     def line(self) -> str:
         before = "-" if self.base is None else f"{self.base:,.2f}"
         change = "" if self.base is None else f"{self.ratio - 1:+.1%}"
-        return (f"{self.verdict:<9}{self.measure:<34}{before:>14}{self.head:>14,.2f}"
-                f"{change:>10}  {self.unit}{'  ' + self.why if self.why else ''}")  # fmt: skip
+        return (
+            f"{self.verdict:<9}{self.measure:<34}{before:>14}{self.head:>14,.2f}"
+            f"{change:>10}  {self.unit}{'  ' + self.why if self.why else ''}"
+        )
 
 
 def exact(name: str, head: float, base: float | None) -> Row:
@@ -81,13 +83,13 @@ def accept(row: Row, accepted: dict[str, Accepted]) -> None:
             row.why = f"more than the {one.at_most:g} × that were accepted"
 
 
-def told(row: Row, base: str, until: str) -> str:
-    """A failure as one would like to read it."""
+def explained(row: Row, base: str, until: str) -> str:
+    """What a failed row says: by how much, what grew, and the commands to run next."""
     path = row.measure.split(" ", 1)[1]
     only = f" --only {path}" if row.measure[:2] in ("G1", "G2") else ""
     less = {"G3": "it is over its budget in bench/budgets.toml"}.get(
         row.measure[:2], f"{row.ratio - 1:+.1%} against the base, at most {row.limit - 1:+.0%}"
-    )  # fmt: skip
+    )
     grew = "".join(f"\n    {line}" for line in row.grew)
     return (
         f"error: {row.measure}: {less}\n"

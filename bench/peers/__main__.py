@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 import uvloop
 
 from bench.machine import OTHER_CORES, SERVER_CORE, many_files
-from bench.peers import contest
+from bench.peers import scenarios
 from bench.peers.contestants import (
     CONTESTANTS,
     FRAME_BYTES,
@@ -53,8 +53,9 @@ def judged(
 
     standing = "goal" if met(goal) else "floor" if met(floor) else "**not reached**"
     sign = "≤" if at_most else "≥"
-    return Verdict(what, f"{sign} {floor:g}{unit}", f"{sign} {goal:g}{unit}",
-                   f"{value:.3g}{unit}", standing)  # fmt: skip
+    return Verdict(
+        what, f"{sign} {floor:g}{unit}", f"{sign} {goal:g}{unit}", f"{value:.3g}{unit}", standing
+    )
 
 
 def unmeasured(what: str, why: str) -> Verdict:
@@ -70,22 +71,29 @@ Told = tuple[list[str], list[Verdict]]  # lines for the page, and what they say 
 
 async def fanout() -> Told:
     """The same frames to the same clients"""
-    told, missing = await contest.side_by_side(CONTESTANTS)
+    measured, missing = await scenarios.side_by_side(CONTESTANTS)
     rows = []
-    for name, one in told.items():
+    for name, one in measured.items():
         seen = one.deliveries / one.published
         cost = one.receiver_cpu / max(one.deliveries, 1) * 1e6
-        rows.append((
-            name, one.wire, f"{one.per_cpu_second:,.0f}", f"{one.server_cpu / one.seconds:.0%}",
-            f"{one.percentile(50):.1f} ms", f"{one.percentile(99):.1f} ms",
-            f"{one.bytes / one.published:,.0f}", f"{seen:.0%}",
-            f"{min(one.idle_bytes) / 1024:.1f} KB",
-            f"{cost:.0f} µs, {one.receiver_cpu / one.seconds:.0%} of its core",
-        ))  # fmt: skip
+        rows.append(
+            (
+                name,
+                one.wire,
+                f"{one.per_cpu_second:,.0f}",
+                f"{one.server_cpu / one.seconds:.0%}",
+                f"{one.percentile(50):.1f} ms",
+                f"{one.percentile(99):.1f} ms",
+                f"{one.bytes / one.published:,.0f}",
+                f"{seen:.0%}",
+                f"{min(one.idle_bytes) / 1024:.1f} KB",
+                f"{cost:.0f} µs, {one.receiver_cpu / one.seconds:.0%} of its core",
+            )
+        )
     lines = [
-        f"{contest.CLIENTS:,} clients, {FRAME_BYTES} bytes a frame, {contest.RATE} frames/s for "
-        f"{contest.SECONDS} s, twice, there and back again (A B C C B A). The clock stops when the "
-        "last client has the last frame.", "",
+        f"{scenarios.CLIENTS:,} clients, {FRAME_BYTES} bytes a frame, {scenarios.RATE} frames/s "
+        f"for {scenarios.SECONDS} s, twice, there and back again (A B C C B A). The clock stops "
+        "when the last client has the last frame.", "",
         *table(("server", "wire", "deliveries a CPU-second", "of its core", "p50", "p99",
                 "bytes a frame and client", "frames seen", "memory an idle client",
                 "the receiver"), rows), "",
@@ -97,11 +105,11 @@ async def fanout() -> Told:
     verdicts = []
     for kind, floor, goal in ((Nchan, 0.7, 1.0), (SseStarlette, 3.0, 5.0)):
         what = f"deliveries per CPU-second against {kind.name}"
-        absent = [missing[one.name] for one in (Livestate, kind) if one.name not in told]
+        absent = [missing[one.name] for one in (Livestate, kind) if one.name not in measured]
         if absent:
             verdicts.append(unmeasured(what, "; ".join(absent)))
         else:
-            ratio = told[Livestate.name].per_cpu_second / told[kind.name].per_cpu_second
+            ratio = measured[Livestate.name].per_cpu_second / measured[kind.name].per_cpu_second
             verdicts.append(judged(what, ratio, floor, goal, " ×"))
     return lines, verdicts
 
@@ -112,34 +120,51 @@ async def crowd() -> Told:
     current, idle = "5,000 clients × 10 frames/s, all current: p99", "memory per idle stream"
     for kind in (Livestate, Nchan):
         try:
-            one = await contest.crowd(kind)
-        except (Missing, contest.TooFew) as reason:
+            one = await scenarios.crowd(kind)
+        except (Missing, scenarios.TooFew) as reason:
             rows.append((kind.name, str(reason), "", "", "", "", "", ""))
             if kind is Livestate:
                 verdicts = [unmeasured(what, str(reason)) for what in (current, idle)]
             continue
-        rows.append((
-            kind.name, f"{one.clients - one.behind:,} of {one.clients:,}", f"{one.p50:.0f} ms",
-            f"{one.p99:.0f} ms", f"{one.deliveries / one.published:.0%}",
-            f"{one.idle_bytes / 1024:.1f} KB", f"{one.server_share:.0%}",
-            f"{one.receiver_share:.0%}",
-        ))  # fmt: skip
+        rows.append(
+            (
+                kind.name,
+                f"{one.clients - one.behind:,} of {one.clients:,}",
+                f"{one.p50:.0f} ms",
+                f"{one.p99:.0f} ms",
+                f"{one.deliveries / one.published:.0%}",
+                f"{one.idle_bytes / 1024:.1f} KB",
+                f"{one.server_share:.0%}",
+                f"{one.receiver_share:.0%}",
+            )
+        )
         if kind is Livestate:
             p99 = math.inf if one.behind else one.p99
             verdicts = [
                 judged(current, p99, 250, 100, " ms", at_most=True),
                 judged(idle, one.idle_bytes / 1024, 20, 12, " KB", at_most=True),
-            ]  # fmt: skip
-    return table(("server", "current at the end", "p50", "p99", "frames seen", "memory an idle "
-                  "client", "server's core", "receiver's core"), rows), verdicts  # fmt: skip
+            ]
+    return table(
+        (
+            "server",
+            "current at the end",
+            "p50",
+            "p99",
+            "frames seen",
+            "memory an idle client",
+            "server's core",
+            "receiver's core",
+        ),
+        rows,
+    ), verdicts
 
 
 async def storm() -> Told:
     """10,000 reconnects at once"""
     what = "10,000 reconnects at once, all current"
     try:
-        one = await contest.storm()
-    except contest.TooFew as reason:
+        one = await scenarios.storm()
+    except scenarios.TooFew as reason:
         return [str(reason)], [unmeasured(what, str(reason))]
     cost = one.server_cpu / one.clients * 1e3
     seconds = math.inf if one.behind or one.refused else one.seconds
@@ -156,8 +181,8 @@ async def slow() -> Told:
     """One slow client among 1,000"""
     what = "one slow client among 1,000: p99 of the others"
     try:
-        one = await contest.one_slow()
-    except contest.TooFew as reason:
+        one = await scenarios.one_slow()
+    except scenarios.TooFew as reason:
         return [str(reason)], [unmeasured(what, str(reason))]
     alone, beside = min(one.alone), min(one.beside)
     fine = beside <= 1.25 * alone + 5 and not one.behind and one.caught_up
@@ -168,10 +193,15 @@ async def slow() -> Told:
         f"skipped {one.skipped} frames and "
         f"{'was current as soon as it read again' if one.caught_up else 'NEVER caught up'}."
     ]
-    return lines, [Verdict(
-        what, "unchanged (≤ 1.25 × + 5 ms)", "same",
-        f"{alone:.1f} → {beside:.1f} ms", "goal" if fine else "**not reached**",
-    )]  # fmt: skip
+    return lines, [
+        Verdict(
+            what,
+            "unchanged (≤ 1.25 × + 5 ms)",
+            "same",
+            f"{alone:.1f} → {beside:.1f} ms",
+            "goal" if fine else "**not reached**",
+        )
+    ]
 
 
 def spread(rounds: list[float]) -> str:
@@ -180,26 +210,35 @@ def spread(rounds: list[float]) -> str:
 
 async def busy() -> Told:
     """Bytes to one client in a busy hour of 1,000 calls a minute"""
-    one = await contest.busy_hour()
-    ways = [("one uncompressed SSE event a message", one.one_event_a_message),
-            ("livestate", one.plain)]  # fmt: skip
+    one = await scenarios.busy_hour()
+    ways = [
+        ("one uncompressed SSE event a message", one.one_event_a_message),
+        ("livestate", one.plain),
+    ]
     if one.gzip is not None:
         ways.append(("livestate, gzip", one.gzip))
-    rows = [(what, f"{size / 1e6:.1f} MB", f"1/{one.one_event_a_message / size:.1f}")
-            for what, size in ways]  # fmt: skip
+    rows = [
+        (what, f"{size / 1e6:.1f} MB", f"1/{one.one_event_a_message / size:.1f}")
+        for what, size in ways
+    ]
     best = one.one_event_a_message / (one.gzip or one.plain)
     lines = [
         f"{one.events:,} events in {one.seconds:.0f} s of real time, with snapshot and heartbeats, "
-        "told for an hour.", "",
+        "scaled to an hour.",
+        "",
         *table(("what", "an hour", "of the first"), rows),
         *([] if one.gzip is not None else ["", "The service does not compress yet."]),
-    ]  # fmt: skip
+    ]
     return lines, [judged("bytes per client in a busy hour: fewer by", best, 4, 8, " ×")]
 
 
 CONTESTS: Final[dict[str, Callable[[], Awaitable[Told]]]] = {
-    "fanout": fanout, "crowd": crowd, "storm": storm, "slow": slow, "busy": busy,
-}  # fmt: skip
+    "fanout": fanout,
+    "crowd": crowd,
+    "storm": storm,
+    "slow": slow,
+    "busy": busy,
+}
 
 
 def head() -> list[str]:
@@ -207,11 +246,14 @@ def head() -> list[str]:
     if OTHER_CORES == [SERVER_CORE]:
         cores = "ONE core for all: these figures say little"
     return [
-        "<!-- made by `make peers` -->", "# Beside what one would pick instead", "",
+        "<!-- made by `make peers` -->",
+        "# Beside what one would pick instead",
+        "",
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({platform.machine()}), Python "
         f"{platform.python_version()}; {cores}. Ratios are of this run; on a noisy machine trust "
-        "nothing else.", "",
-    ]  # fmt: skip
+        "nothing else.",
+        "",
+    ]
 
 
 async def held(names: list[str]) -> list[str]:
@@ -221,13 +263,20 @@ async def held(names: list[str]) -> list[str]:
     for name in names:
         print(f"{name}: {CONTESTS[name].__doc__} …", file=sys.stderr, flush=True)
         began = time.perf_counter()
-        lines, said = await CONTESTS[name]()
+        lines, floors = await CONTESTS[name]()
         print(f"    {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        verdicts += said
-        sections += [f"## {CONTESTS[name].__doc__}", f"`python -m bench.peers {name}`", "", *lines,
-                     ""]  # fmt: skip
-    reached = table(("what it must reach", "floor", "goal", "measured", "reached"),
-                    [tuple(one) for one in verdicts])  # fmt: skip
+        verdicts += floors
+        sections += [
+            f"## {CONTESTS[name].__doc__}",
+            f"`python -m bench.peers {name}`",
+            "",
+            *lines,
+            "",
+        ]
+    reached = table(
+        ("what it must reach", "floor", "goal", "measured", "reached"),
+        [tuple(one) for one in verdicts],
+    )
     return [*head(), *reached, "", *sections]
 
 
@@ -235,13 +284,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="livestate beside its peers, in one run")
     parser.add_argument("which", nargs="*", help=", ".join(CONTESTS))
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.name}")
-    told = parser.parse_args()
-    if unknown := set(told.which) - set(CONTESTS):
+    options = parser.parse_args()
+    if unknown := set(options.which) - set(CONTESTS):
         parser.error(f"no contest is called {sorted(unknown)[0]}")
     many_files()
-    page = uvloop.run(held(told.which or list(CONTESTS)))
+    page = uvloop.run(held(options.which or list(CONTESTS)))
     print("\n".join(page))
-    if told.write:
+    if options.write:
         PAGE.write_text("\n".join(page))
 
 

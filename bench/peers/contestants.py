@@ -20,13 +20,13 @@ from typing import ClassVar, Final, Self
 import orjson
 from nats.aio.client import Client
 
-from api.instance import Instance
+from api.cli.child_service import Instance
 from bench.machine import SERVER_CORE, on_cores
-from bench.peers.rivals import SUBJECT
-from bench.receiver import stamp
-from livestate.runtime.child import Server
-from livestate.runtime.clock import now_ms
-from livestate.runtime.embedded import NatsServer, Valkey
+from bench.peers.peer_servers import SUBJECT
+from bench.receiver_messages import stamp
+from livestate.devtools.child_process import Server
+from livestate.devtools.servers import NatsServer, Valkey
+from livestate.process.clock import now_ms
 
 FRAME_BYTES: Final = 400
 POLL_SECONDS: Final = 1.0
@@ -41,7 +41,9 @@ class Missing(Exception):
 def record(mark: bytes, size: int) -> bytes:
     """One line of JSON of ``size`` bytes, like a diff of one call."""
     head = b'{"as_of":%d,"calls":{"Zm9vYmFyYmF6cXV4":{"state":"held","detail":"%b' % (
-        now_ms(), mark)  # fmt: skip
+        now_ms(),
+        mark,
+    )
     tail = b'","v":12345}}}'
     return head + b"." * (size - len(head) - len(tail)) + tail
 
@@ -129,11 +131,14 @@ class Livestate(Contestant):
 
     async def say(self, phase: str, call: int, detail: str = "") -> None:
         self.seq += 1
-        told = self._envelope() | {
-            "phase": phase, "call_id": f"c{call}@peers", "dialog": f"{call}.1",
-            "company_id": "101", "detail": detail,
-        }  # fmt: skip
-        await self.client.publish(f"call.events.{phase}", orjson.dumps(told))
+        event = self._envelope() | {
+            "phase": phase,
+            "call_id": f"c{call}@peers",
+            "dialog": f"{call}.1",
+            "company_id": "101",
+            "detail": detail,
+        }
+        await self.client.publish(f"call.events.{phase}", orjson.dumps(event))
         await self.client.flush()
 
     def _envelope(self) -> dict[str, object]:
@@ -141,8 +146,13 @@ class Livestate(Contestant):
 
     async def _beat(self) -> None:
         """A list when it starts, as a node sends it, and heartbeats."""
-        listed = self._envelope() | {"phase": "sync", "sync_id": "1", "part": 1, "parts": 1,
-                                     "calls": []}  # fmt: skip
+        listed = self._envelope() | {
+            "phase": "sync",
+            "sync_id": "1",
+            "part": 1,
+            "parts": 1,
+            "calls": [],
+        }
         await self.client.publish("call.events.sync", orjson.dumps(listed))
         while True:
             beat = self._envelope() | {"phase": "heartbeat", "dialogs": 1}
@@ -161,7 +171,7 @@ class Livestate(Contestant):
 
 
 class Rival(Contestant):
-    """A server of :mod:`bench.peers.rivals`."""
+    """A server of :mod:`bench.peers.peer_servers`."""
 
     around: ClassVar[int] = len("event: diff\nid: e-123\ndata: \n\n")
 
@@ -195,14 +205,14 @@ class Program(Server):
         return f"http://127.0.0.1:{self.port}"
 
     def _command(self) -> list[str]:
-        return ["-m", "bench.peers.rivals", self.which, str(self.port), self.nats_url]
+        return ["-m", "bench.peers.peer_servers", self.which, str(self.port), self.nats_url]
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         return True
 
 
 class SseStarlette(Rival):
-    """What the first document chose."""
+    """The first document's choice."""
 
     name = "sse-starlette"
 
@@ -255,8 +265,10 @@ class Nchan(Contestant):
         mark = stamp()
         # nchan adds "id: 1795479511:0" and "data: " itself.
         body = record(mark, FRAME_BYTES - len("id: 1795479511:0\ndata: \n\n"))
-        self.writer.write(b"POST /publish HTTP/1.1\r\nHost: peers\r\nContent-Length: %d\r\n\r\n%b"
-                          % (len(body), body))  # fmt: skip
+        self.writer.write(
+            b"POST /publish HTTP/1.1\r\nHost: peers\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(body), body)
+        )
         head = await self.reader.readuntil(b"\r\n\r\n")
         fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
         await self.reader.readexactly(int(fields[b"content-length"]))

@@ -61,50 +61,83 @@ def run(which: list[str]) -> list[Result]:
 
 def page(results: list[Result]) -> list[str]:
     rows = [
-        (one.stage, one.size, f"{one.best:,.1f} µs", f"{one.median:,.1f} µs", one.unit,
-         f"{one.rounds:,} × {one.units:,}")
+        (
+            one.stage,
+            one.size,
+            f"{one.best:,.1f} µs",
+            f"{one.median:,.1f} µs",
+            one.unit,
+            f"{one.rounds:,} × {one.units:,}",
+        )
         for one in results
-    ]  # fmt: skip
+    ]
     return [
-        "<!-- made by `make bench` -->", "# What each stage costs", "",
+        "<!-- made by `make bench` -->",
+        "# What each stage costs",
+        "",
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({platform.machine()}, "
         f"{platform.system()}), Python {platform.python_version()}. The same seeded day for all, "
         "one stage at a time: `python -m bench.stages <stage>`. The clock stops when the queues "
         "are empty: Redis has every call, NATS has nothing left, the last client has the last "
-        "frame. On a noisy machine believe the best round, and ratios.", "",
-        *table(("stage", "with", "best", "median", "each", "rounds × units"), rows), "",
-        *(f"- **{stage}**: {what}." for stage, what in STAGES.items()), "",
+        "frame. On a noisy machine believe the best round, and ratios.",
+        "",
+        *table(("stage", "with", "best", "median", "each", "rounds × units"), rows),
+        "",
+        *(f"- **{stage}**: {what}." for stage, what in STAGES.items()),
+        "",
         *sockets([one for one in results if one.stage == "fan_out"]),
         *latency([one for one in results if one.stage == "latency"]),
-    ]  # fmt: skip
+    ]
 
 
 def sockets(results: list[Result]) -> list[str]:
     rows = [
-        (f"{one.units:,}", f"{one.best * one.units / 1e3:.1f} ms",
-         f"{one.median * one.units / 1e3:.1f} ms", f"{one.told['cpu_us']:.1f} µs",
-         f"{one.told['receiver_us']:.1f} µs")
+        (
+            f"{one.units:,}",
+            f"{one.best * one.units / 1e3:.1f} ms",
+            f"{one.median * one.units / 1e3:.1f} ms",
+            f"{one.extra['cpu_us']:.1f} µs",
+            f"{one.extra['receiver_us']:.1f} µs",
+        )
         for one in results
-    ]  # fmt: skip
-    return [
-        "## Fan-out to real sockets", "",
-        "The service as it ships on one core, everything else on the others. CPU is that of "
-        "changes one after the other, without quiet; with one client it is what an event costs.",
-        "",
-        *table(("clients", "until the last has it: best", "median", "service CPU a delivery",
-                "receiver CPU a delivery"), rows), "",
-    ] if rows else []  # fmt: skip
+    ]
+    return (
+        [
+            "## Fan-out to real sockets",
+            "",
+            "The service as it ships on one core, everything else on the others. CPU is that of "
+            "changes without a pause between them; with one client it is the cost of an event.",
+            "",
+            *table(
+                (
+                    "clients",
+                    "until the last has it: best",
+                    "median",
+                    "service CPU a delivery",
+                    "receiver CPU a delivery",
+                ),
+                rows,
+            ),
+            "",
+        ]
+        if rows
+        else []
+    )
 
 
 def latency(results: list[Result]) -> list[str]:
     return [
-        line for one in results for line in (
-            "## Publish → client", "",
-            f"{one.told['deliveries']:,} deliveries: "
-            + ", ".join(f"p{n} {ms:.1f} ms" for n, ms in one.told["percentiles_ms"].items())
-            + f"; {one.told['cpu_us']:.0f} µs of the service's CPU for each.", "",
+        line
+        for one in results
+        for line in (
+            "## Publish → client",
+            "",
+            f"{one.extra['deliveries']:,} deliveries: "
+            + ", ".join(f"p{n} {ms:.1f} ms" for n, ms in one.extra["percentiles_ms"].items())
+            + f"; {one.extra['cpu_us']:.0f} µs of the service's CPU for each.",
+            "",
         )
-    ]  # fmt: skip
+    ]
 
 
 def write(results: list[Result], lines: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the stages share: days that leave so many calls, a loop, and a clock of their own."""
+"""Fixtures of all stages: traffic that leaves a number of calls, a loop, and a settable timer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from bench.day import Message, filled
+from bench.hot_paths import Work
 from bench.machine import many_files
-from bench.paths import Work
-from livestate.active_calls import ActiveCalls
+from bench.workload import Message, filled
+from livestate.state.active_calls import ActiveCalls
 
 START = 1_795_000_000_000
 
@@ -37,18 +37,18 @@ Bench = Callable[..., None]
 
 @pytest.fixture
 def path(benchmark: Any) -> Bench:
-    """Time a path of :mod:`bench.paths`; what else is told of it stands in the JSON."""
+    """Time a path of :mod:`bench.hot_paths`; further keywords go into the JSON."""
 
-    def timed(work: Work, **told: object) -> None:
-        benchmark.extra_info |= {"unit": work.unit, "units": work.units, **told}
+    def timed(work: Work, **extra: object) -> None:
+        benchmark.extra_info |= {"unit": work.unit, "units": work.units, **extra}
         benchmark(work.run)
 
     return timed
 
 
 class Clock:
-    """A timer for what is measured elsewhere (the last client has the last frame): it moves on by
-    what it is told."""
+    """A timer for what is measured elsewhere (the last client has the last frame): it advances by
+    what ``took`` adds."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -68,9 +68,9 @@ def rounds(benchmark: Any) -> Bench:
     """Put rounds that were measured before, in seconds, where the others are. The stage is marked
     ``benchmark(timer=clock)``."""
 
-    def told(seconds: list[float], **told: object) -> None:
-        benchmark.extra_info |= told
+    def report(seconds: list[float], **extra: object) -> None:
+        benchmark.extra_info |= extra
         left = iter(seconds)
         benchmark.pedantic(clock.took, setup=lambda: ((next(left),), {}), rounds=len(seconds))
 
-    return told
+    return report

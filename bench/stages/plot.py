@@ -25,15 +25,24 @@ def draw(results: list[Result], picture: Path) -> None:
     left, right = figure.subplots(1, 2)
     for stage, label, mark in OVER_CALLS:
         some = [one for one in results if one.stage == stage]
-        left.plot([one.told["calls"] for one in some], [one.best for one in some],
-                  marker=mark, label=label)  # fmt: skip
+        left.plot(
+            [one.extra["calls"] for one in some],
+            [one.best for one in some],
+            marker=mark,
+            label=label,
+        )
     scaled(left, "live calls in the table", "µs each, best round")
     some = [one for one in results if one.stage == "fan_out"]
-    clients = [one.told["clients"] for one in some]
-    right.plot(clients, [one.best for one in some], marker="o",
-               label="time until the last client has it ÷ clients, best round")  # fmt: skip
-    right.plot(clients, [one.told["cpu_us"] for one in some], marker="s",
-               label="CPU of the service")  # fmt: skip
+    clients = [one.extra["clients"] for one in some]
+    right.plot(
+        clients,
+        [one.best for one in some],
+        marker="o",
+        label="time until the last client has it ÷ clients, best round",
+    )
+    right.plot(
+        clients, [one.extra["cpu_us"] for one in some], marker="s", label="CPU of the service"
+    )
     scaled(right, "clients (real sockets)", "µs a delivery")
     figure.savefig(picture, dpi=80, metadata={"Software": None})
 

@@ -1,4 +1,4 @@
-"""What pytest-benchmark kept of each stage, in the terms of the stages."""
+"""Results of the stages, read from pytest-benchmark's JSON."""
 
 from __future__ import annotations
 
@@ -18,21 +18,28 @@ class Result:
     rounds: int
     best: float
     median: float
-    told: dict[str, Any]  # what else the stage told: calls or clients, CPU, percentiles
+    extra: dict[str, Any]  # what else the stage reports: calls or clients, CPU, percentiles
 
     @classmethod
     def of(cls, kept: dict[str, Any]) -> Self:
-        told, spent = kept["extra_info"], kept["stats"]
+        extra, spent = kept["extra_info"], kept["stats"]
         stage = kept["name"].removeprefix("test_").partition("[")[0]
-        each = 1e6 / told["units"]
-        return cls(stage, told["unit"], told["units"], spent["rounds"], spent["min"] * each,
-                   spent["median"] * each, told)  # fmt: skip
+        each = 1e6 / extra["units"]
+        return cls(
+            stage,
+            extra["unit"],
+            extra["units"],
+            spent["rounds"],
+            spent["min"] * each,
+            spent["median"] * each,
+            extra,
+        )
 
     @property
     def size(self) -> str:
         """How much there was of what grows."""
         for what in ("call", "client"):
-            if (many := self.told.get(f"{what}s")) is not None:
+            if (many := self.extra.get(f"{what}s")) is not None:
                 return f"{many:,} {what}{'s' if many > 1 else ''}"
         return ""
 

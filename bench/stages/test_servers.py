@@ -11,20 +11,21 @@ import time
 
 import pytest
 
-from api.compose import Livestate as Service
+from api.service import Service as Service
 from api.settings import Settings
-from bench.day import changes
 from bench.ingest import Feed
 from bench.machine import cpu_seconds
-from bench.peers.contest import DRAIN_SECONDS, joined, rival, watched
 from bench.peers.contestants import Contestant, Livestate
-from bench.receiver import Receiver, Report, stamped_at
+from bench.peers.scenarios import DRAIN_SECONDS, joined, rival, watched
+from bench.receiver import Receiver
+from bench.receiver_messages import Report, stamped_at
 from bench.stages.conftest import Bench, clock, full
-from livestate.active_calls import ActiveCalls
-from livestate.runtime.clock import now_ms
-from livestate.runtime.embedded import NatsServer, Valkey
-from livestate.runtime.projection import Projection
-from livestate.runtime.redis_table import connect
+from bench.workload import changes
+from livestate.devtools.servers import NatsServer, Valkey
+from livestate.process.clock import now_ms
+from livestate.redis.connection import connect
+from livestate.state.active_calls import ActiveCalls
+from livestate.store.projection import Projection
 
 CHANGED = 1_000  # calls that a flush finds dirty
 INGESTED = 50_000
@@ -56,7 +57,7 @@ async def flushed(table: ActiveCalls, turns: int = 20) -> list[float]:
             for event in changes(table, CHANGED, turn):
                 change = table.apply(event, event.ts)
                 assert change is not None
-                projection.note(change)
+                projection.on_change(change)
             began = time.perf_counter()
             await projection.flush()
             assert not projection.dirty
@@ -77,7 +78,7 @@ async def ingested() -> tuple[float, float]:
         service = Service(Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1), None)
         async with service.running():
             spent = await feed.served(service)
-            assert not service.pipeline.tally.dropped
+            assert not service.pipeline.counters.dropped
             return spent
 
 
@@ -86,9 +87,13 @@ async def ingested() -> tuple[float, float]:
 def test_fan_out(rounds: Bench, runner: asyncio.Runner, clients: int) -> None:
     spent, report, cpu = runner.run(fanned_out(clients))
     rounds(
-        spent, unit="delivery", units=clients, clients=clients,
-        cpu_us=cpu / report.deliveries * 1e6, receiver_us=report.cost_us,
-    )  # fmt: skip
+        spent,
+        unit="delivery",
+        units=clients,
+        clients=clients,
+        cpu_us=cpu / report.deliveries * 1e6,
+        receiver_us=report.cost_us,
+    )
 
 
 async def fanned_out(clients: int) -> tuple[list[float], Report, float]:
@@ -120,10 +125,14 @@ async def delivered(service: Contestant, receiver: Receiver) -> float:
 def test_latency(rounds: Bench, runner: asyncio.Runner) -> None:
     report, cpu = runner.run(steady())
     rounds(
-        [one / 1e3 for one in report.latencies_ms[::ONE_IN]], unit="delivery", units=1,
-        clients=WATCHERS, deliveries=report.deliveries, cpu_us=cpu / report.deliveries * 1e6,
+        [one / 1e3 for one in report.latencies_ms[::ONE_IN]],
+        unit="delivery",
+        units=1,
+        clients=WATCHERS,
+        deliveries=report.deliveries,
+        cpu_us=cpu / report.deliveries * 1e6,
         percentiles_ms={percent: report.percentile(percent) for percent in (50, 95, 99)},
-    )  # fmt: skip
+    )
 
 
 async def steady() -> tuple[Report, float]:

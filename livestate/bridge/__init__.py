@@ -1,1 +1,1 @@
-"""From a SIP node's own frames to the contract. Nothing here waits."""
+"""Bridge: one SIP node to NATS: source, relay, outbox, and the spool of its CDRs."""

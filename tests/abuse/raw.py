@@ -1,4 +1,4 @@
-"""HTTP by hand: bytes go out as they are, and what comes back is told as it came."""
+"""HTTP by hand: sends bytes as they are, and returns the answer as it came."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Answer:
     def of(cls, head: bytes, body: bytes = b"") -> Self:
         line, *fields = head.decode("latin-1").rstrip("\r\n").split("\r\n")
         pairs = [field.partition(":") for field in fields]
-        told = {name.lower(): value.strip() for name, _, value in pairs}
-        return cls(int(line.split(" ")[1]), told, body) if line else cls(0, {}, b"")
+        values = {name.lower(): value.strip() for name, _, value in pairs}
+        return cls(int(line.split(" ")[1]), values, body) if line else cls(0, {}, b"")
 
 
 def get(path: str, *headers: str, method: str = "GET", host: str = "x") -> bytes:
@@ -57,7 +57,7 @@ async def connection(
 async def ask(
     port: int, request: bytes, *, source: str = "127.0.0.1", seconds: float = 5
 ) -> Answer:
-    """What one request is answered: its head, and its body where it has a length."""
+    """The answer to one request: its head, and its body where it has a length."""
     try:
         async with asyncio.timeout(seconds), connection(port, source) as (reader, writer):
             writer.write(request)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.address import client_of, networks
+from api.http.address import client_of, networks
 from tests.abuse.conftest import MOST_PER_ADDRESS, MOST_PER_USER, Guarded
 from tests.abuse.provider import claims, sign
 from tests.harness import Stream, metrics
@@ -82,13 +82,13 @@ async def test_an_address_is_counted_however_its_header_is_written(
             assert len(beside) == len(others)
 
 
-async def test_five_hundred_streams_of_an_outside_address_are_its_cap_whoever_it_says_it_is(
+async def test_the_cap_counts_the_real_outside_address(
     guarded: Guarded,
 ) -> None:
     """127.0.0.2 is no proxy of ours: what it says is not heard, and shifts nothing to others."""
     victim = "192.0.2.1"
-    said = ("127.0.0.1", victim, f"{victim}, 127.0.0.1", "::1", "", "x")
-    crowd = [{"sub": f"u{n}", "source": "127.0.0.2", "forwarded": said[n % len(said)]}
+    claimed = ("127.0.0.1", victim, f"{victim}, 127.0.0.1", "::1", "", "x")
+    crowd = [{"sub": f"u{n}", "source": "127.0.0.2", "forwarded": claimed[n % len(claimed)]}
              for n in range(500)]  # fmt: skip
     async with opened(guarded, crowd) as in_:
         assert len(in_) == MOST_PER_ADDRESS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections import Counter
@@ -11,8 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from api.instance import Instance
-from livestate.events import MAX_DISPLAY_CHARS
+from api.cli.child_service import Instance
+from livestate.contract.validation import MAX_DISPLAY_CHARS
 from tests.abuse.raw import SNAPSHOT, as_, ask, get
 from tests.conftest import World
 from tests.harness import STREAM, Node, Stream, agrees, metrics, now_ms, snapshot
@@ -29,18 +30,19 @@ def rejects(counted: dict[str, float]) -> Counter[str]:
 def message(node: Node, phase: str = "setup", /, **changes: Any) -> bytes:
     """An event with the node's next number; ``...`` takes a field away."""
     node.seq += 1
-    told = {"phase": phase, "call_id": f"x@{node.name}", "dialog": f"{node.seq}.x"}
-    told = {**node.envelope(), **told, **changes}
-    return json.dumps({name: value for name, value in told.items() if value is not ...}).encode()
+    fields = {"phase": phase, "call_id": f"x@{node.name}", "dialog": f"{node.seq}.x"}
+    fields = {**node.envelope(), **fields, **changes}
+    return json.dumps({name: value for name, value in fields.items() if value is not ...}).encode()
 
 
 async def counted_as(
-    service: Instance, node: Node, said: list[tuple[str, str, bytes]]
+    service: Instance, node: Node, sent: list[tuple[str, str, bytes]]
 ) -> dict[str, float]:
-    """Say (why, subject, data) each, then a good call: it is shown, and each of the others was
-    rejected for its reason. The metrics of then."""
+    """Say (why, subject, data) each, then a good call: it is shown, and each of the others is
+    rejected for its reason, if need be after it: a flood of no node waits in a queue of its own.
+    The metrics of then."""
     before = rejects(await metrics(service))
-    for _, subject, data in said:
+    for _, subject, data in sent:
         await node.client.publish(subject, data)
     await node.client.flush()
     good = f"good-{now_ms()}"
@@ -49,8 +51,14 @@ async def counted_as(
         await stream.until(lambda s: f"{good}@{node.name}" in s.states)
         await agrees(service, stream, service.token())
     await node.say("ended", good)
+    wanted = Counter(why for why, _, _ in sent if why)
     after = await metrics(service)
-    assert rejects(after) - before == Counter(why for why, _, _ in said if why)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(20):
+            while (rejects(after) - before).total() < wanted.total():
+                await asyncio.sleep(0.1)
+                after = await metrics(service)
+    assert rejects(after) - before == wanted
     received = sum(n for name, n in after.items() if "events_received_total" in name)
     assert received == sum(n for name, n in after.items() if "livestate_events_total" in name)
     return after
@@ -79,17 +87,16 @@ async def test_what_is_no_event_is_rejected_with_its_reason_and_the_next_good_on
         ("duplicate_keys", message(node)[:-1] + b',"z":1,"z":2}'),
         ("out_of_range", message(node, epoch=2**53)), ("out_of_range", message(node, seq=-1)),
         ("out_of_range", message(node, seq=2**64)), ("out_of_range", message(node, seq=10**400)),
-        ("out_of_range", message(node, node="a.b")), ("out_of_range", message(node, node="")),
+        ("out_of_range", message(node, node="a b")), ("out_of_range", message(node, node="")),
         ("out_of_range", message(node, direction="sideways")),
         ("wrong_type", message(node, seq="9")), ("wrong_type", message(node, seq=1.5)),
         ("wrong_type", message(node, seq=True)), ("wrong_type", message(node, call_id=["x"])),
         ("wrong_type", message(node, **{"from": {"a": 1}})),
         ("phase_mismatch", message(node, "ended")), ("phase_mismatch", message(node, "nope")),
-        # Who is called cannot hide the call, and a timestamp is no number of seconds.
+        # Text for people cannot hide a call, and neither can a node's clock, however wrong.
         ("", message(node, **{"from": "x" * 10_000})), ("", message(node, **{"to": "\ud800"})),
-        ("out_of_range", message(node, ts=now_ms() // 1000)),
-        ("out_of_range", message(node, ts=-1)), ("out_of_range", message(node, ts=0)),
-        ("out_of_range", message(node, ts=253_402_300_799_999)),
+        ("", message(node, ts=now_ms() // 1000)), ("", message(node, ts=-1)),
+        ("", message(node, ts=0)), ("", message(node, ts=253_402_300_799_999)),
         ("out_of_range", message(node, setup_at=7)), ("wrong_type", message(node, ts="now")),
         ("wrong_type", message(node, ts=now_ms() + 0.5)), ("not_json", b'{"ts":1e9999,'),
     ]  # fmt: skip
@@ -101,8 +108,8 @@ async def test_subjects_are_an_allow_list(service: Instance, node: Node) -> None
     strange = ["*", ">", "ringing.extra", "RINGING", "Setup", "setup\u200b", "setup.>", "nope",
                "\u202egnitgnir", "setup.setup", "x" * 4_000, "a." * 1_000 + "a",
                "{phase}"]  # fmt: skip
-    said = [("unknown_phase", f"call.events.{name}", message(node)) for name in strange]
-    await counted_as(service, node, said)
+    sent = [("unknown_phase", f"call.events.{name}", message(node)) for name in strange]
+    await counted_as(service, node, sent)
 
 
 async def test_a_flood_makes_no_new_labels_and_few_lines_of_log(
@@ -118,9 +125,9 @@ async def test_a_flood_makes_no_new_labels_and_few_lines_of_log(
                   ("not_json", "call.events.ended", b"\x00\n%d\r\n" % n)]  # fmt: skip
     after = await counted_as(service, node, flood)
     assert after.keys() == before.keys()
-    said = service._log.read_text().splitlines()[lines:]
-    assert len(said) <= 15, said
-    assert all("\x00" not in line and len(line) < 500 for line in said)
+    logged = service._log.read_text().splitlines()[lines:]
+    assert len([line for line in logged if "livestate.pipeline" in line]) <= 15, logged
+    assert all("\x00" not in line and len(line) < 500 for line in logged)
 
 
 HOSTILE = {
@@ -141,7 +148,7 @@ LINE = re.compile(
 
 
 def kept(text: str) -> str:
-    """What we make of it: bounded, and half a character is none."""
+    """The text as livestate stores it: cut to a length, without half characters."""
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return whole[:MAX_DISPLAY_CHARS]
 
@@ -155,8 +162,8 @@ async def test_what_a_caller_writes_is_one_line_of_json_and_the_same_text_again(
         await stream.until(lambda s: s.dashboard.complete)
         for number, text in enumerate(HOSTILE.values()):
             texts = dict.fromkeys(TEXTS, text)
-            told = message(node, company_id=company, call_id=f"{number}", **texts)
-            await node.client.publish("call.events.setup", told)
+            data = message(node, company_id=company, call_id=f"{number}", **texts)
+            await node.client.publish("call.events.setup", data)
         await stream.until(lambda s: len(s.dashboard.calls) == len(HOSTILE))
         await agrees(service, stream, token)
         for line in bytes(stream.body).split(b"\n"):
@@ -175,17 +182,17 @@ async def test_a_call_id_is_bounded_and_encoded(service: Instance, node: Node) -
     company = f"ids-{node.name}"
     good = ["a b", "...", "a.b>c*", "{x}", '"', "\\", "\u2028", "\0", "a\r\nb", "/../../x",
             "\U0001f9e8", "x" * 512, "%00", "constructor", "__proto__"]  # fmt: skip
-    said = [("", "call.events.setup", message(node, call_id=one, company_id=company))
+    sent = [("", "call.events.setup", message(node, call_id=one, company_id=company))
             for one in good]  # fmt: skip
     bad = [("out_of_range", {"call_id": ""}), ("too_long", {"call_id": "x" * 10_000}),
            ("too_long", {"dialog": "d" * 65}), ("out_of_range", {"dialog": ""}),
            ("too_long", {"company_id": "c" * 65}), ("too_long", {"trunk": "t" * 65})]  # fmt: skip
-    said += [(why, "call.events.setup", message(node, **told)) for why, told in bad]
-    await counted_as(service, node, said)
+    sent += [(why, "call.events.setup", message(node, **fields)) for why, fields in bad]
+    await counted_as(service, node, sent)
     token = service.token("user", company_id=company)
-    told = await snapshot(service, token)
-    assert Counter(one["call_id"] for one in told["calls"].values()) == Counter(good)
-    for key, one in told["calls"].items():
+    current = await snapshot(service, token)
+    assert Counter(one["call_id"] for one in current["calls"].values()) == Counter(good)
+    for key, one in current["calls"].items():
         assert re.fullmatch(r"[A-Za-z0-9_-]{16}", key)  # the key tells nothing of it
         story = await ask(service.port, get(f"{STREAM}/{key}", as_(token)))
         assert orjson.loads(story.body)["call_id"] == one["call_id"]
@@ -201,11 +208,12 @@ async def test_order_comes_from_the_nodes_numbers_whatever_its_clock_says(
         await stream.until(lambda s: s.dashboard.complete)
         for phase, ts in (("setup", far), ("ringing", long_ago), ("answered", far),
                           ("hold", long_ago)):  # fmt: skip
-            told = message(node, phase, ts=ts, dialog="1.1", company_id=company, setup_at=ts)
-            await node.client.publish(f"call.events.{phase}", told)
+            data = message(node, phase, ts=ts, dialog="1.1", company_id=company, setup_at=ts)
+            await node.client.publish(f"call.events.{phase}", data)
         await stream.until(lambda s: list(s.states.values()) == ["held"])
         (call,) = stream.dashboard.calls.values()
-        assert call["setup_at"] == long_ago
+        # Times are moved into our clock by what the node says of its own, or are unknown.
+        assert abs(call.get("setup_at", now_ms()) - now_ms()) < 60_000
         await agrees(service, stream, token)
 
 
@@ -307,14 +315,14 @@ async def test_fifty_thousand_calls_are_as_many_as_may_be_and_the_rest_is_counte
 async def test_what_the_inside_reads_names_no_call_no_company_and_no_token(
     service: Instance, node: Node, path: str
 ) -> None:
-    canary = {"from_": "canary-name", "company_id": "canary-company", "trunk": "canary-trunk",
+    canary = {"from_": "canary-name", "company_id": "canary-company", "trunk": "gw-of-our-own",
               "call_id": "canary-id"}  # fmt: skip
     await node.call("canary.1", **canary)
     token = service.token("user", company_id="canary-company", subject="canary-subject")
-    async with await Stream.open(service.url, token, query={"trunk": "canary-trunk"}) as stream:
+    async with await Stream.open(service.url, token, query={"trunk": "gw-of-our-own"}) as stream:
         await stream.until(lambda s: s.dashboard.calls)
         await ask(service.port, get(STREAM, as_("canary-token"), "X: canary-header"))
-        told = await ask(service.admin_port, get(path))
-    assert told.status == 200
-    assert b"canary" not in told.body
-    assert token.encode() not in told.body
+        answer = await ask(service.admin_port, get(path))
+    assert answer.status == 200
+    assert b"canary" not in answer.body
+    assert token.encode() not in answer.body

@@ -1,4 +1,4 @@
-"""Who must stay out stays out, on the wire; and who must go goes."""
+"""Invalid logins are refused, and streams whose login ends are closed: on the wire."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.instance import Instance
+from api.cli.child_service import Instance
 from tests.abuse import provider
 from tests.abuse.conftest import Guarded, all_keys
 from tests.abuse.provider import claims, sign
@@ -56,10 +56,10 @@ async def test_a_login_that_is_not_where_it_belongs_is_none(guarded: Guarded) ->
 async def test_forged_tokens_are_401_and_nothing_is_fetched_because_of_them(
     guarded: Guarded,
 ) -> None:
-    heard: list[Any] = []
+    requests: list[Any] = []
 
     async def listening(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(writer.get_extra_info("peername"))
+        requests.append(writer.get_extra_info("peername"))
         writer.close()
 
     listener = await asyncio.start_server(listening, "127.0.0.1", 0)
@@ -69,11 +69,11 @@ async def test_forged_tokens_are_401_and_nothing_is_fetched_because_of_them(
             answer = await ask(guarded.port, get(SNAPSHOT, as_(token)))
             assert answer.status == 401, what
             refused(answer, 401)
-            told = answer.body.decode()
-            assert not any(part in told for part in token.split(".") if len(part) > 8), what
+            text = answer.body.decode()
+            assert not any(part in text for part in token.split(".") if len(part) > 8), what
             cookie = await ask(guarded.port, get(SNAPSHOT, f"Cookie: __Host-livestate={token}"))
             assert cookie.status in (401, 431), what
-        assert heard == []
+        assert requests == []
 
 
 async def test_a_token_of_a_megabyte_is_refused_before_anything_reads_it(guarded: Guarded) -> None:
@@ -92,7 +92,7 @@ async def test_wrong_claims_are_401(guarded: Guarded) -> None:
             refused(answer, 401)
 
 
-async def test_a_good_token_of_somebody_who_may_see_nothing_is_403(guarded: Guarded) -> None:
+async def test_a_valid_token_without_a_role_is_403(guarded: Guarded) -> None:
     for what, changes in provider.wrong_roles().items():
         for path in (STREAM, SNAPSHOT):
             answer = await ask(guarded.port, get(path, as_(sign(claims(**changes)))))
@@ -119,9 +119,7 @@ async def test_a_page_of_another_site_cannot_use_a_cookie(service: Instance) -> 
         assert (into.status, "set-cookie" in into.headers) == (403, False)
 
 
-async def test_what_a_request_says_of_itself_makes_nobody_another(
-    service: Instance, node: Node
-) -> None:
+async def test_no_header_changes_the_identity(service: Instance, node: Node) -> None:
     """A plain user stays one, whatever headers, parameters and cookies claim."""
     mine, theirs = f"mine-{node.name}", f"theirs-{node.name}"
     await node.call("1.1", company_id=mine)
@@ -150,7 +148,7 @@ async def test_a_login_that_is_no_longer_good_ends_its_streams(
     guarded: Guarded, node: Node
 ) -> None:
     """Expired, disabled, another role or company, its key withdrawn: at most 5 s, then silence, a
-    goodbye, the end. Nobody else notices."""
+    goodbye, the end. No other stream notices."""
     stays = sign(claims(sub="stays"))
     gone = {
         "expired": sign(claims(sub="short", exp=int(time.time()) + 3)),
@@ -171,9 +169,9 @@ async def test_a_login_that_is_no_longer_good_ends_its_streams(
         async with asyncio.timeout(5):
             for stream in streams.values():
                 await stream.over.wait()
-        told = len(other.events)
+        received = len(other.events)
         await node.say("hold", "before.1", company_id="before")
-        await other.until(lambda s: len(s.events) > told)
+        await other.until(lambda s: len(s.events) > received)
         for what, stream in streams.items():
             assert stream.dashboard.goodbye == ("expired" if what == "expired" else "revoked"), what
             assert stream.events[-1].name == "goodbye"

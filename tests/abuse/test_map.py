@@ -19,6 +19,6 @@ OF_PARTS = {  # steps beside the rows: what is already true of a part
 def test_every_row_names_tests_that_there_are_and_no_test_is_forgotten() -> None:
     named = set(re.findall(r"`(test_\w+)`", (HERE / "README.md").read_text()))
     here = {name for file in HERE.glob("test_*.py") for name in HELD.findall(file.read_text())}
-    beside = {name for file in HERE.parent.glob("*.py") for name in HELD.findall(file.read_text())}
+    beside = {name for file in HERE.parent.rglob("*.py") for name in HELD.findall(file.read_text())}
     assert named <= here | beside, named - here - beside
     assert here <= named | OF_PARTS, here - named - OF_PARTS

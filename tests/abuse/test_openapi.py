@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
-from api.instance import Instance
+from api.cli.child_service import Instance
 from api.openapi import document
+from tests.examples import examples
 from tests.harness import STREAM, Node, Stream, bearer
 
 PROMISES = [
@@ -57,7 +58,7 @@ json_routes = documented()
 
 
 @json_routes.parametrize()
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 def test_every_json_route_is_as_documented(
     case: schemathesis.Case, with_calls: tuple[Instance, list[str]]
 ) -> None:

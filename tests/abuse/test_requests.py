@@ -1,4 +1,4 @@
-"""What is sent to the door by who means harm: a clear answer, nobody waits, no line in the log."""
+"""Hostile requests: each gets a clear answer, delays no other client, and logs nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from api.instance import Instance
+from api.cli.child_service import Instance
 from tests.abuse.conftest import MOST_PER_USER, Guarded
 from tests.abuse.provider import claims, sign
 from tests.abuse.raw import (
@@ -45,18 +45,18 @@ async def test_any_last_event_id_is_answered_with_a_snapshot(service: Instance) 
     future = f"{tag}-{int(version) + 1_000_000}"
     for what, wrong in {**IDS, "future": future}.items():
         header = get(STREAM, as_(token), f"Last-Event-ID: {wrong}")
-        status, told = await first_event(service.port, header)
-        assert (status, b"event: snapshot" in told) == (200, True), what
+        status, body = await first_event(service.port, header)
+        assert (status, b"event: snapshot" in body) == (200, True), what
         quoted = "".join(f"%{byte:02x}" for byte in wrong.encode("utf-8", "surrogateescape"))
         query = get(f"{STREAM}?last_event_id={quoted}", as_(token))
-        status, told = await first_event(service.port, query)
-        assert (status, b"event: snapshot" in told) == (200, True), f"{what}, in the query"
+        status, body = await first_event(service.port, query)
+        assert (status, b"event: snapshot" in body) == (200, True), f"{what}, in the query"
 
 
 # -- methods, ranges, what is wanted --------------------------------------------------------------
 
 ALLOWED = {
-    STREAM: "GET, HEAD, OPTIONS", SNAPSHOT: "GET, HEAD, OPTIONS",
+    STREAM: "DELETE, GET, HEAD, OPTIONS", SNAPSHOT: "GET, HEAD, OPTIONS",
     STREAM + "/key": "GET, HEAD, OPTIONS", "/live-calls": "GET, HEAD, OPTIONS",
     "/api/v1/session": "DELETE, GET, HEAD, OPTIONS, POST",
 }  # fmt: skip
@@ -84,7 +84,7 @@ async def test_head_never_hangs_and_says_what_get_would_be(service: Instance) ->
     token = service.token()
     async with asyncio.timeout(5), connection(service.port) as (reader, writer):
         for path, kind in ((STREAM, "text/event-stream"), (SNAPSHOT, "application/json"),
-                           ("/live-calls", "text/html"), ("/static/live.css", "text/css"),
+                           ("/live-calls", "text/html"), ("/static/styles/base.css", "text/css"),
                            (STREAM + "/no-such-key", PROBLEM)):  # fmt: skip
             writer.write(get(path, as_(token), method="HEAD"))
             head = Answer.of(await reader.readuntil(b"\r\n\r\n"))
@@ -94,7 +94,7 @@ async def test_head_never_hangs_and_says_what_get_would_be(service: Instance) ->
     assert (await ask(service.port, get(STREAM, method="HEAD"))).status == 401
 
 
-async def test_who_wants_something_else_than_a_stream_is_told_where_it_is(
+async def test_a_406_says_where_the_snapshot_is(
     service: Instance,
 ) -> None:
     token = service.token()
@@ -116,10 +116,10 @@ async def test_a_part_or_an_older_copy_cannot_be_asked_for(service: Instance) ->
     assert (whole.status, whole.headers["cache-control"]) == (200, "no-store")
     assert "etag" not in whole.headers
     assert whole.body.endswith(b"}")
-    status, told = await first_event(service.port, get(STREAM, as_(token), *asked))
-    assert (status, b"event: snapshot" in told) == (200, True)
+    status, body = await first_event(service.port, get(STREAM, as_(token), *asked))
+    assert (status, b"event: snapshot" in body) == (200, True)
     # The page's files are everybody's: for them these headers are what they are.
-    kept = await ask(service.port, get("/static/live.css", "If-None-Match: *"))
+    kept = await ask(service.port, get("/static/styles/base.css", "If-None-Match: *"))
     assert kept.status == 304
 
 
@@ -178,8 +178,24 @@ LINES = [
     "If-Modified-Since: Sun, 99 Foo 99999999999 99:99:99 GMT", "Content-Type: \udcff",
 ]  # fmt: skip
 
-HOSTS = ["", "[", "[::1", "a b", "x:99999", "x:port", "\udcff", "x@y", "x/../..", "h" * 5_000,
-         ".", "a..b", "xn--a", "a." * 200, "evil.example", "x\r\nHost: y"]  # fmt: skip
+HOSTS = [
+    "",
+    "[",
+    "[::1",
+    "a b",
+    "x:99999",
+    "x:port",
+    "\udcff",
+    "x@y",
+    "x/../..",
+    "h" * 5_000,
+    ".",
+    "a..b",
+    "xn--a",
+    "a." * 200,
+    "evil.example",
+    "x\r\nHost: y",
+]
 
 NOT_REQUESTS = [
     b"\r\n\r\n", b"\x00" * 1000, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
@@ -199,7 +215,7 @@ async def test_whatever_is_sent_gets_an_answer_and_no_line_in_the_log(
     lines = len(service._log.read_text().splitlines())
     requests = [get(path, as_(token)) for path in PATHS]
     for line in LINES:
-        for path in (STREAM, SNAPSHOT, "/api/v1/session", "/static/live.css"):
+        for path in (STREAM, SNAPSHOT, "/api/v1/session", "/static/styles/base.css"):
             requests += [get(path, as_(token), line), get(path, line, method="HEAD")]
     for host in HOSTS:
         for method in ("GET", "HEAD", "DELETE"):
@@ -221,8 +237,8 @@ async def test_whatever_is_sent_gets_an_answer_and_no_line_in_the_log(
         await node.call("1.1", company_id="abuse")
         await stream.until(lambda s: f"1.1@{node.name}" in s.states)
     assert len(requests) > 400
-    said = service._log.read_text().splitlines()
-    assert len(said) - lines < 5, said[lines : lines + 20]
+    logged = service._log.read_text().splitlines()
+    assert len(logged) - lines < 5, logged[lines : lines + 20]
 
 
 async def _status(service: Instance, request: bytes) -> Answer:
@@ -235,10 +251,11 @@ async def _status(service: Instance, request: bytes) -> Answer:
 # -- who takes his time ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_slow_headers_idle_sockets_and_slow_bodies_are_closed_within_ten_seconds(
     service: Instance,
 ) -> None:
-    """A dozen kinds at once; and whoever is merely slow, but done in time, is answered."""
+    """A dozen kinds at once; and a client that is slow but in time gets its answer."""
     token = service.token()
     whole = get(SNAPSHOT, as_(token))
     body = get("/api/v1/session", "Content-Type: application/json", "Content-Length: 100",
@@ -267,9 +284,7 @@ async def test_slow_headers_idle_sockets_and_slow_bodies_are_closed_within_ten_s
 
 
 @pytest.mark.parametrize("kind", ["early", "later", "upgrade", "body"])
-async def test_who_says_more_than_one_request_and_leaves_is_seen_to_leave(
-    service: Instance, kind: str
-) -> None:
+async def test_a_client_that_pipelines_and_leaves_is_noticed(service: Instance, kind: str) -> None:
     """A second request behind a stream must not hide that the client is gone."""
     subscribers = "livestate_sse_subscribers"
     before = (await metrics(service))[subscribers]
@@ -294,7 +309,7 @@ async def test_a_connection_stays_good_after_every_kind_of_answer(
     walls = [await Stream.open(guarded.url, sign(claims(sub="full"))) for _ in range(MOST_PER_USER)]
     for wall in walls:
         await wall.until(lambda s: s.named("heartbeat"))
-    full, page = as_(sign(claims(sub="full"))), "/static/live.css"
+    full, page = as_(sign(claims(sub="full"))), "/static/styles/base.css"
     refused = get(STREAM, full)
     asked = [get("/live-calls"), get(page, "If-None-Match: *"), get("/nowhere"), get(STREAM),
              get("/api/v1/session", method="DELETE"), get(page), get("/live-calls")]  # fmt: skip

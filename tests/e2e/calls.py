@@ -1,4 +1,4 @@
-"""What is done in the lab: a call for each outcome, and what must be seen of it."""
+"""The planned calls: one for each outcome, with the states that must be seen of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.e2e.lab import Planned
 GATEWAY_A, OTHER_GATEWAY, KILLED = "44207", "4499", "4477"
 COMPANIES: Final = ("101", "202", "303")
 
-# called, caller's scenario, outcome, the states it passes; "trying" is told apart only where it
+# called, caller's scenario, outcome, the states it passes; "trying" is distinguished only where it
 # lasts, for a dashboard gets ten frames a second.
 OUTCOMES: Final = {
     "answered, the caller hangs up": (GATEWAY_A + "00", "talks", "answered",

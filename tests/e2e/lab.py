@@ -20,13 +20,14 @@ from typing import Any, Final, Self
 
 import orjson
 
-from livestate.bridge.netstring import Decoder, encode
-from livestate.runtime.child import Server, ServerFailed, bound, free_port
-from tests.e2e import scenarios
+from livestate.bridge.kamailio.netstring import Decoder, encode
+from livestate.devtools.child_process import Server, ServerFailed, bound, free_port
+from tests.e2e import callees, callers
 
 LAB: Final = Path(__file__).parents[2] / "deploy" / "kamailio" / "lab.cfg"
 PATH: Final = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin"  # where Debian has servers
 DOMAINS: Final = {"101": "acme.example", "202": "globex.example", "303": "initech.example"}
+REFERRED: Final = "4420713"  # the number of a phone that is referred, when it calls by that
 LIFE_SECONDS: Final = 8  # of a 4477… call, in lab.cfg
 
 
@@ -49,9 +50,9 @@ async def rpc(port: int, method: str, *params: str) -> Any:
         async with asyncio.timeout(5):
             while piece := await reader.read(65536):
                 for frame in decoder.feed(piece):
-                    told = orjson.loads(frame)
-                    if told.get("id") == "lab":
-                        return told.get("result")
+                    message = orjson.loads(frame)
+                    if message.get("id") == "lab":
+                        return message.get("result")
         raise EOFError
     finally:
         writer.transport.abort()
@@ -82,7 +83,7 @@ class Kamailio(Server):
         await super().kill()
 
     def _command(self) -> list[str]:
-        told = {
+        variables = {
             "LAB_LISTEN": f"udp:127.0.0.1:{self.sip_port}",
             "LAB_GW_A": f'"sip:127.0.0.1:{self.gateways[0]}"',
             "LAB_GW_B": f'"sip:127.0.0.1:{self.gateways[1]}"',
@@ -90,8 +91,8 @@ class Kamailio(Server):
             "LIVESTATE_EVAPI": f'"127.0.0.1:{self.port}"',
         }
         if self._database:
-            told["LAB_DATABASE"] = f'"text://{self._tables()}"'
-        defines = [word for name, value in told.items() for word in ("-A", f"{name}={value}")]
+            variables["LAB_DATABASE"] = f'"text://{self._tables()}"'
+        defines = [word for name, value in variables.items() for word in ("-A", f"{name}={value}")]
         return ["-f", str(LAB), "-DD", "-E", "-Y", str(self.data), *defines]
 
     def _tables(self) -> Path:
@@ -130,23 +131,23 @@ class BridgeProcess(Server):
         await super().start()
 
     def said(self) -> str:
-        """What it has said since it was started."""
+        """Its log since it was started."""
         return self._log.read_bytes()[self._said :].decode("utf-8", "replace")
 
     def _command(self) -> list[str]:
         return ["bridge", *self._told]
 
     async def _answers(self) -> bool:
-        said = self.said()
-        return "connected to NATS" in said and "connected to Kamailio" in said
+        log = self.said()
+        return "connected to NATS" in log and "connected to Kamailio" in log
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        raise NotImplementedError  # nobody connects to it
+        raise NotImplementedError  # no client connects to it
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One call as SIPp is told to make it, and what must be seen of it."""
+    """One call as SIPp makes it, and what must be seen of it."""
 
     number: str  # the caller's: no two calls have the same
     company: str
@@ -166,7 +167,7 @@ class Planned:
 
 
 class Phones:
-    """SIPp processes: the other sides of a Kamailio, and callers. Nobody outlives this."""
+    """SIPp processes: the other sides of a Kamailio, and callers. They end with this object."""
 
     def __init__(self, kamailio: Kamailio) -> None:
         self._kamailio = kamailio
@@ -178,24 +179,29 @@ class Phones:
     async def __aenter__(self) -> Self:
         gateway_a, gateway_b = self._kamailio.gateways
         for port, has_lines in ((gateway_a, False), (gateway_b, True), (self._kamailio.pbx, True)):
-            scenario = self._file("callee.xml", scenarios.callee(has_lines=has_lines))
-            self._callees.append(self._sipp(["-sf", str(scenario), "-p", str(port)]))
+            scenario = self._file("callee.xml", callees.callee(has_lines=has_lines))
+            self._callees.append(self._sipp(["-sf", str(scenario), "-p", str(port),
+                                             "-s", REFERRED]))  # fmt: skip
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.kill()
         self._home.cleanup()
 
-    def call(self, calls: Iterable[Planned], *, per_second: float = 10) -> None:
-        """Begin these calls; who calls the same way sits at the same phone."""
+    def call(self, calls: Iterable[Planned], *, per_second: float = 10, **keys: str) -> None:
+        """Begin these calls; those of one scenario are made by one phone. ``keys``: values of the
+        scenario's keywords."""
         groups: dict[str, list[Planned]] = {}
         for one in calls:
             groups.setdefault(one.caller, []).append(one)
         for name, group in groups.items():
             self._callers.append(self._sipp([
-                "-sf", str(self._file(f"{name}.xml", scenarios.caller(name))),
+                "-sf", str(self._file(f"{name}.xml", callers.caller(name))),
                 "-inf", str(self._numbers(group)), "-p", str(free_udp_port()),
-                "-m", str(len(group)), "-r", str(max(1, round(per_second))), "-l", "2000",
+                *(word for key, value in keys.items() for word in ("-key", key, value)),
+                # Without an "@", which a URI within a URI had to escape.
+                "-cid_str", "%u-%p.phone", "-l", "2000",
+                "-m", str(len(group)), "-r", str(max(1, round(per_second))),
                 f"127.0.0.1:{self._kamailio.sip_port}",
             ]))  # fmt: skip
 
@@ -230,14 +236,14 @@ class Phones:
     def _sipp(self, arguments: list[str]) -> subprocess.Popen[bytes]:
         self._count += 1
         log = Path(self._home.name) / f"{self._count}.log"
-        with log.open("wb") as said:
+        with log.open("wb") as output:
             return subprocess.Popen(
                 bound(
                     str(shutil.which("sipp")), *arguments, "-i", "127.0.0.1",
                     "-cp", str(free_udp_port()), "-mp", str(free_udp_port()), "-nostdin",
                     "-trace_err", "-error_file", str(log.with_suffix(".errors.log")),
                 ),
-                stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=self._home.name,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self._home.name,
                 process_group=0,
             )  # fmt: skip
 

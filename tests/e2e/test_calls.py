@@ -1,4 +1,4 @@
-"""What the page showed is what SIPp did, call by call, and the CDRs add up."""
+"""The page shows each call as SIPp made it, and every call has one CDR."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.calls import KILLED, every_outcome, talking
+from tests.e2e.calls import GATEWAY_A, KILLED, every_outcome, talking
 from tests.e2e.conftest import Rigs
 from tests.e2e.lab import LIFE_SECONDS, Planned
 from tests.e2e.rig import RIGHT_SECONDS
@@ -34,9 +34,9 @@ def path(seen: Seen, planned: Planned) -> tuple[str, ...]:
     )
 
 
-def as_planned(told: list[tuple[str, Planned]], seen: dict[str, Seen], where: str) -> list[str]:
+def as_planned(named: list[tuple[str, Planned]], seen: dict[str, Seen], where: str) -> list[str]:
     wrong = []
-    for name, planned in told:
+    for name, planned in named:
         one = seen.get(planned.number)
         if one is None:
             if planned.live:
@@ -45,26 +45,26 @@ def as_planned(told: list[tuple[str, Planned]], seen: dict[str, Seen], where: st
         got = (path(one, planned), one.outcome)
         if got != (planned.passes, planned.outcome) or not planned.live:
             wrong.append(f"{where}: {name} {planned.number} {planned} was seen as {one}")
-    strangers = seen.keys() - {planned.number for _, planned in told}
+    strangers = seen.keys() - {planned.number for _, planned in named}
     return wrong + [f"{where}: {number} was never called" for number in strangers]
 
 
 async def test_every_outcome_is_shown_as_it_was_and_has_one_cdr(
     rigs: Rigs, tell: Callable[[str], None]
 ) -> None:
-    told = list(every_outcome())
+    named = list(every_outcome())
     async with rigs() as rig:
         assert await rig.check() == 0
-        rig.phones.call((planned for _, planned in told), per_second=8)
+        rig.phones.call((planned for _, planned in named), per_second=8)
         assert set(await rig.phones.done()) == {0}, rig.phones.log()
         await rig.until(rig.quiet, RIGHT_SECONDS)
-        await rig.until(lambda: rig.each_has_one_cdr(p for _, p in told), RIGHT_SECONDS)
+        await rig.until(lambda: rig.each_has_one_cdr(p for _, p in named), RIGHT_SECONDS)
 
-        await rig.until(lambda: rig.page_tells(p for _, p in told if p.live), RIGHT_SECONDS)
+        await rig.until(lambda: rig.page_tells(p for _, p in named if p.live), RIGHT_SECONDS)
         streamed, shown = rig.on_stream(), await rig.screen.seen()
-        assert as_planned(told, streamed, "stream") + as_planned(told, shown, "page") == []
+        assert as_planned(named, streamed, "stream") + as_planned(named, shown, "page") == []
         cdrs = await rig.cdrs()
-        for name, planned in told:
+        for name, planned in named:
             (cdr,) = cdrs[planned.number]
             assert cdr["to" if planned.live else "from"], name
             if not planned.live:
@@ -79,11 +79,11 @@ async def test_every_outcome_is_shown_as_it_was_and_has_one_cdr(
             if planned.outcome == "answered":
                 talked = cdr["ended_at"] - cdr["answered_at"]
                 assert talked >= planned.talk_ms - 50, (name, talked)
-        rerouted = next(planned for name, planned in told if name == "rerouted")
+        rerouted = next(planned for name, planned in named if name == "rerouted")
         assert shown[rerouted.number].trunks == ["gw-a", "gw-b (try 2)"]
-        assert [cdr["by"] for cdr in cdrs[told[1][1].number]] == ["callee"]
-        kinds = len({name for name, _ in told})
-        tell(f"{len(told)} calls of {kinds} kinds: page, stream and CDRs tell what SIPp did")
+        assert [cdr["by"] for cdr in cdrs[named[1][1].number]] == ["callee"]
+        kinds = len({name for name, _ in named})
+        tell(f"{len(named)} calls of {kinds} kinds: page, stream and CDRs tell what SIPp did")
 
 
 async def test_a_hostile_caller_is_a_call_like_others_and_hides_none(rigs: Rigs) -> None:
@@ -100,13 +100,16 @@ async def test_a_hostile_caller_is_a_call_like_others_and_hides_none(rigs: Rigs)
                 )
                 caller.sendto(invite, ("127.0.0.1", rig.kamailio.sip_port))
             await rig.stream.until(lambda s: len(s.states) == len(HOSTILE), 10)
-            shown = await rig.screen.calls()
-            assert '"<script>alert(1)</script>' in shown
+
+            async def is_shown() -> None:
+                assert '"<script>alert(1)</script>' in await rig.screen.calls()
+
+            await rig.until(is_shown, RIGHT_SECONDS)
             await rig.stream.until(lambda s: not s.states, 20)
-        told = [
+        planned_calls = [
             one for ended in rig.stream.named("diff") for one in ended.get("ended", {}).values()
         ]
-        assert [one["outcome"] for one in told] == ["no_reply"] * len(HOSTILE)
+        assert [one["outcome"] for one in planned_calls] == ["no_reply"] * len(HOSTILE)
 
         async def each_has_a_cdr() -> None:
             cdrs = [cdr for cdrs in (await rig.cdrs()).values() for cdr in cdrs]
@@ -118,6 +121,38 @@ async def test_a_hostile_caller_is_a_call_like_others_and_hides_none(rigs: Rigs)
         assert await rig.screen.word() == "live"
 
 
+async def test_calls_that_a_gateway_challenges_are_counted_once_each(rigs: Rigs) -> None:
+    calls = [Planned(str(39_041_001 + n), "101", GATEWAY_A + "10", "authenticates", "answered",
+                     ("ringing", "answered")) for n in range(5)]  # fmt: skip
+    async with rigs() as rig:
+        rig.phones.call(calls)
+        assert set(await rig.phones.done()) == {0}, rig.phones.log()
+        await rig.until(rig.quiet, RIGHT_SECONDS)
+        await rig.until(lambda: rig.each_has_one_cdr(calls), RIGHT_SECONDS)
+        await rig.until(lambda: rig.page_tells(calls), RIGHT_SECONDS)
+
+        async def figures() -> None:
+            kpi = rig.stream.named("kpi")[-1]
+            assert (kpi["offered"], kpi["asr"], kpi["ner"]) == (5, 100, 100), kpi
+
+        await rig.until(figures, 15)
+
+
+async def test_a_call_that_rings_two_phones_is_one_on_the_page(rigs: Rigs) -> None:
+    """Gateway A rings for ever or has no lines, gateway B answers."""
+    calls = [Planned(str(39_042_001 + n), "101", f"4466207{ends}", "talks", "answered",
+                     ("ringing", "answered")) for n, ends in enumerate(("11", "04"))]  # fmt: skip
+    async with rigs() as rig:
+        rig.phones.call(calls)
+        assert set(await rig.phones.done()) == {0}, rig.phones.log()
+        await rig.until(rig.quiet, RIGHT_SECONDS)
+        await rig.until(lambda: rig.each_has_one_cdr(calls), RIGHT_SECONDS)
+        await rig.until(lambda: rig.page_tells(calls), RIGHT_SECONDS)
+        named = [("forked", planned) for planned in calls]
+        assert as_planned(named, rig.on_stream(), "stream") == []
+        assert as_planned(named, await rig.screen.seen(), "page") == []
+
+
 async def test_calls_whose_phones_were_killed_stay_until_their_dialogs_expire(rigs: Rigs) -> None:
     calls = talking(3, 39_040_001, talk_ms=60_000, called=KILLED + "00", outcome="expired")
     async with rigs() as rig:
@@ -126,7 +161,7 @@ async def test_calls_whose_phones_were_killed_stay_until_their_dialogs_expire(ri
         rig.phones.kill()
         await rig.until(rig.quiet, LIFE_SECONDS + RIGHT_SECONDS + 2)
         await rig.until(lambda: rig.page_tells(calls), RIGHT_SECONDS)
-        told = [("killed", planned) for planned in calls]
-        assert as_planned(told, rig.on_stream(), "stream") == []
-        assert as_planned(told, await rig.screen.seen(), "page") == []
+        named = [("killed", planned) for planned in calls]
+        assert as_planned(named, rig.on_stream(), "stream") == []
+        assert as_planned(named, await rig.screen.seen(), "page") == []
         await rig.until(lambda: rig.each_has_one_cdr(calls), RIGHT_SECONDS)

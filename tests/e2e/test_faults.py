@@ -1,4 +1,4 @@
-"""What dies between SIP and the page, and what must be right when it is back."""
+"""Each part between SIP and the page is killed; the page is right again when it is back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.e2e.rig import RIGHT_SECONDS
 pytestmark = pytest.mark.timeout(180)
 
 
-async def test_the_calls_of_a_kamailio_that_died_are_told_lost(
+async def test_calls_of_a_dead_kamailio_end_as_lost(
     rigs: Rigs, tell: Callable[[str], None]
 ) -> None:
     before = talking(5, 39_050_001, talk_ms=60_000, outcome="lost")

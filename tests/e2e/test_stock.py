@@ -1,4 +1,4 @@
-"""What docs/bridge.md tells an operator to do, done to the configuration that Debian ships."""
+"""The steps of docs/bridge.md, applied to the configuration that Debian ships."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from tests.e2e.agents import Dialog, Stage
 from tests.e2e.conftest import Rigs
 from tests.e2e.lab import DOMAINS, LAB, Kamailio, Planned
 from tests.e2e.rig import RIGHT_SECONDS
@@ -25,7 +26,7 @@ class Stock(Kamailio):
         # The guide's pieces, each behind the line of Debian's file that it names.
         text = STOCK.read_text()
         pieces = re.findall(r"Behind `(.+?)`.*?```\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-        assert len(pieces) == 5
+        assert len(pieces) == 6
         for line, piece in pieces:
             assert text.count(line) == 1, line
             text = text.replace(line, f"{line}\n{piece}")
@@ -38,8 +39,8 @@ class Stock(Kamailio):
                 "-A", f'LIVESTATE_EVAPI="127.0.0.1:{self.port}"']  # fmt: skip
 
 
-async def registered(kamailio: Kamailio, number: str) -> None:
-    """Back when the phone of this number is where calls are sent to."""
+async def registered(kamailio: Kamailio, number: str, at: str | None = None) -> None:
+    """Back when the phone of this number, or ``at`` another host, is where calls are sent to."""
     reader: asyncio.Queue[bytes] = asyncio.Queue()
 
     class Phone(asyncio.DatagramProtocol):
@@ -51,18 +52,30 @@ async def registered(kamailio: Kamailio, number: str) -> None:
     )
     try:
         host, port = transport.get_extra_info("sockname")
+        target = at or f"{host}:{kamailio.gateways[0]}"
         who = f"sip:{number}@{DOMAINS['101']}"
         transport.sendto((
             f"REGISTER sip:{DOMAINS['101']} SIP/2.0\r\n"
             f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bK-{number}\r\nMax-Forwards: 70\r\n"
             f"From: <{who}>;tag=r{number}\r\nTo: <{who}>\r\nCall-ID: r{number}@{host}\r\n"
-            f"CSeq: 1 REGISTER\r\nContact: <sip:{number}@{host}:{kamailio.gateways[0]}>\r\n"
+            f"CSeq: 1 REGISTER\r\nContact: <sip:{number}@{target}>\r\n"
             "Expires: 600\r\nContent-Length: 0\r\n\r\n"
         ).encode())  # fmt: skip
         async with asyncio.timeout(5):
             assert b" 200 OK" in await reader.get()
     finally:
         transport.close()
+
+
+async def test_a_call_that_debians_configuration_cannot_relay_is_over_at_once() -> None:
+    async with Stock() as kamailio, Stage(kamailio) as stage:
+        caller = await stage.agent()
+        await registered(kamailio, "4420700", at="nowhere.invalid")
+        dialog = Dialog.between(caller, caller, "39090101", "4420700")
+        invite = dialog.invite("")
+        dialog.acknowledge(await caller.wait(*range(400, 600)), invite)
+        await asyncio.sleep(0.2)
+        assert [frame["ev"] for frame in stage.listener.of(dialog.call_id)] == ["setup", "failed"]
 
 
 async def test_debians_configuration_and_the_guide_make_calls_that_are_seen(rigs: Rigs) -> None:

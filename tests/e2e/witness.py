@@ -1,4 +1,4 @@
-"""What was seen of each call, by its caller's number: on a stream, and on the page."""
+"""Records of each call as a stream and the page showed it, by the caller's number."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from playwright.async_api import Page, async_playwright
 
-from api.instance import Instance
-from livestate.client import Dashboard, ServerEvent
-from tests.test_page import FLAGS
+from api.cli.child_service import Instance
+from livestate.client import Fold, ServerEvent
+from tests.page.test_page import FLAGS
 
 # Notes each text that a row's state had, with whose row it was.
 _RECORD: Final = """() => {
@@ -21,8 +21,9 @@ _RECORD: Final = """() => {
     for (const row of document.querySelectorAll("#rows .call")) {
       const text = (name) => row.querySelector("." + name)?.textContent ?? "";
       const steps = (seen[text("from")] ??= []);
-      const step = { state: text("state").replace(/^\\S+ /, ""), over: row.dataset.state === "over",
-                     to: text("to"), company: text("company"), trunk: text("trunk"),
+      const step = { state: text("state").replace(/^\\S+ /, ""),
+                     over: row.dataset.state === "ended", to: text("to"),
+                     company: text("company"), trunk: text("trunk"),
                      direction: text("direction") };
       if (JSON.stringify(steps.at(-1)) !== JSON.stringify(step)) steps.push(step);
     }
@@ -36,7 +37,7 @@ WORDS: Final = {"early media": "early", "on hold": "held"}
 
 @dataclass(slots=True)
 class Seen:
-    """One call as somebody saw it."""
+    """One call as a client saw it."""
 
     passes: list[str] = field(default_factory=list)  # the states, one after the other
     trunks: list[str] = field(default_factory=list)
@@ -51,8 +52,8 @@ class Seen:
 
 
 def on_stream(events: Iterable[ServerEvent]) -> dict[str, Seen]:
-    """What a client of the stream has seen."""
-    dashboard, seen, known = Dashboard(), {}, {}
+    """The calls as a client of the stream saw them."""
+    dashboard, seen, known = Fold(), {}, {}
     for event in events:
         data = dashboard.fold(event)
         for key, record in dashboard.calls.items():
@@ -67,18 +68,18 @@ def on_stream(events: Iterable[ServerEvent]) -> dict[str, Seen]:
 
 
 class Screen:
-    """A page that somebody looks at all the time."""
+    """A page that records every change it shows."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
 
     async def word(self) -> str:
-        return (await self._page.locator("#truth-word").inner_text()).lower()
+        return (await self._page.locator("#status-word").inner_text()).lower()
 
     async def seen(self) -> dict[str, Seen]:
-        told: dict[str, list[dict[str, Any]]] = await self._page.evaluate("window.seen")
+        result: dict[str, list[dict[str, Any]]] = await self._page.evaluate("window.seen")
         seen = {}
-        for number, steps in told.items():
+        for number, steps in result.items():
             one = seen[number] = Seen()
             for step in steps:
                 if step["over"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from livestate.runtime.child import Server, free_port
+from livestate.devtools.child_process import Server, free_port
 
 CADDYFILE = Path(__file__).parents[2] / "deploy" / "Caddyfile"
 
@@ -36,9 +36,9 @@ class Caddy(Server):
 
     async def reload(self) -> None:
         """``caddy reload``, as an operator runs it after an edit."""
-        told = [self.program, *["reload", "--force", "--adapter", "caddyfile"], *self._config()]
+        command = [self.program, *["reload", "--force", "--adapter", "caddyfile"], *self._config()]
         reloading = await asyncio.create_subprocess_exec(
-            *told, env=self.environment, stderr=asyncio.subprocess.DEVNULL
+            *command, env=self.environment, stderr=asyncio.subprocess.DEVNULL
         )
         assert await reloading.wait() == 0
 

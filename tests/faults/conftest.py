@@ -21,7 +21,6 @@ Rigs: TypeAlias = Callable[..., Any]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes minutes; `make faults` runs it, CI does not")
     config.stash[ROWS] = []
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # thousands of walls
@@ -48,7 +47,7 @@ class Row:
     name: str
     injected: list[str] = field(default_factory=list)
     healed: list[float] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     verdict: str = "BROKEN"
 
@@ -59,9 +58,9 @@ class Row:
         self.healed.append(seconds)
         return seconds
 
-    def tell(self, what: str) -> None:
+    def note(self, what: str) -> None:
         """A figure beside the verdict."""
-        self.told.append(what)
+        self.notes.append(what)
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for row in rows:
         healed = f"{max(row.healed):.1f} s" if row.healed else "–"
         cells = (f"{row.verdict:7}", f"{healed:>7}", row.name, "; ".join(row.injected),
-                 ", ".join(row.told))  # fmt: skip
+                 ", ".join(row.notes))  # fmt: skip
         terminalreporter.write_line(" │ ".join(cells))
     held = sum(row.verdict == "holds" for row in rows)
     terminalreporter.write_line(f"{held} of {len(rows)} rows hold")
@@ -104,7 +103,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def rigs(tmp_path: Path) -> Rigs:
     """``async with rigs(…) as rig``."""
 
-    def made(**told: Any) -> Rig:
-        return Rig(tmp_path / "keys", **told)
+    def made(**options: Any) -> Rig:
+        return Rig(tmp_path / "keys", **options)
 
     return made

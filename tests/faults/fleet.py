@@ -18,12 +18,12 @@ from typing import Any, Final
 
 import orjson
 
-from livestate.client import Dashboard, Parser, ServerEvent
+from livestate.client import Fold, Parser, ServerEvent
 from tests.faults.load import Shown
 from tests.harness import STREAM
 
-SILENCE_SECONDS: Final = 9.0  # as the page has it: then it says "disconnected" and begins anew
-RETRY_SECONDS: Final = 1.0  # where no server has told another
+SILENCE_SECONDS: Final = 9.0  # as the page has it: then it says "disconnected" and reconnects
+RETRY_SECONDS: Final = 1.0  # where the server has sent no ``retry:``
 _SETTLED: Final = frozenset({"answered", "held"})
 SO_ATTACH_FILTER: Final = 26  # <asm/socket.h>; Python has no name for it
 
@@ -39,7 +39,7 @@ class Wall:
     receive_buffer: int | None = None
     gzip: bool = False  # asked for, as every browser does
     on_change: Callable[[str, dict[str, Any]], None] | None = None
-    dashboard: Dashboard = field(default_factory=Dashboard)
+    dashboard: Fold = field(default_factory=Fold)
     connects: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     frames: Counter[str] = field(default_factory=Counter)
@@ -48,7 +48,7 @@ class Wall:
     revived: list[str] = field(default_factory=list)
     first_state_seconds: float = 0.0
     reading: asyncio.Event = field(default_factory=asyncio.Event)
-    heard_at: float = 0.0
+    last_seen_at: float = 0.0
     as_of: int = 0  # the service's clock, ms
     connected: bool = False
     fresh_start: bool = False  # come back without an id, as a re-created EventSource may
@@ -87,11 +87,11 @@ class Wall:
         try:
             self.connects += 1
             position = "" if self.fresh_start else self.dashboard.last_id
-            told = f"GET {STREAM} HTTP/1.1\r\nHost: {host}:{port}\r\n"
-            told += f"Authorization: Bearer {self.token}\r\n"
-            told += "Accept-Encoding: gzip\r\n" if self.gzip else ""
-            told += f"Last-Event-ID: {position}\r\n" if position else ""
-            writer.write((told + "\r\n").encode())
+            request = f"GET {STREAM} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+            request += f"Authorization: Bearer {self.token}\r\n"
+            request += "Accept-Encoding: gzip\r\n" if self.gzip else ""
+            request += f"Last-Event-ID: {position}\r\n" if position else ""
+            writer.write((request + "\r\n").encode())
             async with asyncio.timeout(SILENCE_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
             status = int(head.split(b" ", 2)[1])
@@ -99,7 +99,7 @@ class Wall:
             if status != 200:
                 return 3.0  # the page's own supervisor: a native EventSource would be dead now
             inflate = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress if self.gzip else bytes
-            self.connected, self.heard_at = True, time.monotonic()
+            self.connected, self.last_seen_at = True, time.monotonic()
             while (size := int(await self._read(reader.readuntil(b"\r\n")), 16)) != 0:
                 piece = (await self._read(reader.readexactly(size + 2)))[:-2]
                 await self.reading.wait()
@@ -123,7 +123,7 @@ class Wall:
 
     def _take(self, event: ServerEvent) -> None:
         dashboard = self.dashboard
-        self.heard_at = time.monotonic()
+        self.last_seen_at = time.monotonic()
         self.frames[event.name] += 1
         if event.name == "snapshot":
             before = dashboard.calls
@@ -132,9 +132,12 @@ class Wall:
                 for key in before.keys() | dashboard.calls.keys():
                     self._compare(key, before.get(key), dashboard.calls.get(key))
         elif event.name == "diff":
-            patch = orjson.loads(event.data)["calls"]
+            whole = dashboard.joined(event.name, orjson.loads(event.data))
+            if whole is None:
+                return
+            patch = whole["calls"]
             before = {key: dict(dashboard.calls[key]) for key in patch if key in dashboard.calls}
-            dashboard.fold(event)
+            dashboard.fold_decoded(event, whole)
             for key in patch:
                 self._compare(key, before.get(key), dashboard.calls.get(key))
         else:
@@ -168,16 +171,16 @@ class Wall:
 
     @property
     def says_live(self) -> bool:
-        """What a page would put into its bar: live only if it has reason to."""
-        heard = time.monotonic() - self.heard_at < SILENCE_SECONDS
-        return self.connected and heard and self.dashboard.source == "live"
+        """The connection state that a page would show: live only with a recent heartbeat."""
+        recent = time.monotonic() - self.last_seen_at < SILENCE_SECONDS
+        return self.connected and recent and self.dashboard.source == "live"
 
     @property
     def sure(self) -> bool:
         return not any(call.get("unconfirmed") for call in self.dashboard.calls.values())
 
 
-def shown(dashboard: Dashboard) -> Counter[Shown]:
+def shown(dashboard: Fold) -> Counter[Shown]:
     return Counter(
         (call["node"], call["call_id"], call["state"], call.get("company_id"))
         for call in dashboard.calls.values()
@@ -188,8 +191,8 @@ def deafen(writer: asyncio.StreamWriter) -> None:
     """Half-open for real: our kernel drops whatever comes in on this connection, so nothing is
     acknowledged and nothing refused (a classic BPF program of one instruction: return 0)."""
     program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
-    told = struct.pack("HL", 1, ctypes.addressof(program))  # struct sock_fprog
-    writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, told)
+    argument = struct.pack("HL", 1, ctypes.addressof(program))  # struct sock_fprog
+    writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, argument)
 
 
 class Fleet:

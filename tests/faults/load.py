@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from livestate.bridge.kamailio import Outgoing
-from livestate.events import SUBJECT_PREFIX
-from livestate.simulator import HEARTBEAT_MS, Network, SimulatedNode, Traffic
+from livestate.contract.events import SUBJECT_PREFIX
+from livestate.contract.messages import Outgoing
+from livestate.devtools.simulator import HEARTBEAT_MS, Network, SimulatedNode, Traffic
 
 Shown: TypeAlias = tuple[str, str, str, str | None]  # node, Call-ID, state, company
 
 
 class Load:
-    """What a :class:`~livestate.runtime.publisher.Publisher` plays. While it is held, no call
+    """What a :class:`~livestate.devtools.publisher.Publisher` plays. While it is held, no call
     changes, but the nodes beat and answer, so that the truth can be compared."""
 
     def __init__(self, traffic: Traffic, start: int) -> None:
@@ -50,8 +50,8 @@ class Load:
     def drop(self, phase: str, company: str | None = None, node: str | None = None) -> None:
         """Lose the next event of this phase that is of a call with a dialog."""
         self._drop.append(
-            lambda said: said.get("phase") == phase and "dialog" in said
-            and company in (None, said.get("company_id")) and node in (None, said["node"])
+            lambda message: message.get("phase") == phase and "dialog" in message
+            and company in (None, message.get("company_id")) and node in (None, message["node"])
         )  # fmt: skip
 
     def die(self, node: str) -> None:
@@ -59,17 +59,17 @@ class Load:
         self.dead.add(node)
 
     def restart(self, node: str, epoch: int) -> None:
-        """A node that was killed and is back: its calls are gone, it numbers anew."""
+        """A node that was killed and is back: its calls are gone, its numbers start again."""
         self.dead.discard(node)
         self.network.restart(node, epoch)
 
     def truth(self, company: str | None = None) -> Counter[Shown]:
-        """What a dashboard of this company (None: of all) must show."""
+        """The calls that a dashboard of this company (None: all) must show."""
         return Counter(
-            (node.name, call.told["call_id"], call.state, call.told.get("company_id"))
+            (node.name, call.attributes["call_id"], call.state, call.attributes.get("company_id"))
             for node in self.nodes.values() if node.name not in self.dead
             for call in node.live.values()
-            if company is None or call.told.get("company_id") == company
+            if company is None or call.attributes.get("company_id") == company
         )  # fmt: skip
 
     # -- what a publisher asks for -----------------------------------------------------------
@@ -98,8 +98,8 @@ class Load:
             self._beaten = now
             for node in self.nodes.values():
                 if node.name not in self.dead:
-                    told = node.envelope(now) | {"phase": "heartbeat", "dialogs": len(node.live)}
-                    yield Outgoing(SUBJECT_PREFIX + "heartbeat", told)
+                    beat = node.envelope(now) | {"phase": "heartbeat", "dialogs": len(node.live)}
+                    yield Outgoing(SUBJECT_PREFIX + "heartbeat", beat)
 
     def _lost(self, message: dict[str, Any]) -> bool:
         if message["phase"] == "sync" and message["node"] in self.mute:

@@ -51,10 +51,10 @@ class Probe:
         return time.monotonic() - began
 
     async def delays(self, seconds: float) -> list[float]:
-        """What is measured in that time, the shortest first."""
+        """The delays measured in that time, the shortest first."""
         over = time.monotonic() + seconds
-        told = []
+        lines = []
         while time.monotonic() < over:
-            told.append(await self.delay())
+            lines.append(await self.delay())
             await asyncio.sleep(0.02)
-        return sorted(told)
+        return sorted(lines)

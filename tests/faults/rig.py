@@ -21,18 +21,21 @@ from typing import Any, Final, Self
 import httpx
 from redis.asyncio import Redis as RedisClient
 
-from api.instance import Instance
-from livestate.diff import record
-from livestate.runtime import embedded
-from livestate.runtime.cdrs import connected
-from livestate.runtime.ending import end
-from livestate.runtime.publisher import Publisher
-from livestate.runtime.redis_table import META
-from livestate.runtime.redis_table import load as load_redis
-from livestate.simulator import Disturbance, Traffic
+from api.cli.child_service import Instance
+from livestate.devtools import servers
+from livestate.devtools.disturbance import Disturbance
+from livestate.devtools.publisher import Publisher
+from livestate.devtools.simulator import Traffic
+from livestate.fanout.patch import record
+from livestate.nats.connection import connect
+from livestate.nats.jetstream import create_at
+from livestate.process.tasks import cancel_and_wait
+from livestate.store.keys import UNPREFIXED
+from livestate.store.loader import load as load_redis
 from tests.faults.caddy import Caddy
+from tests.faults.cluster import Cluster
+from tests.faults.fault_proxy import FaultProxy
 from tests.faults.fleet import Fleet, Wall
-from tests.faults.line import Line
 from tests.faults.load import Load, Shown
 from tests.harness import Node, metrics, now_ms, snapshot
 
@@ -45,30 +48,32 @@ CALM: Final = Traffic(cps=6, talk_seconds=12, ring_seconds=1.5)
 
 
 class Rig:
-    """One world. ``settings`` are the service's, see :class:`~api.instance.Instance`."""
+    """One world. ``settings`` are the service's, see :class:`~api.cli.child_service.Instance`."""
 
     def __init__(
         self,
         keys: Path,
         *,
-        redis: type[embedded.Redis] = embedded.Valkey,
+        redis: type[servers.Redis] = servers.Valkey,
         traffic: Traffic = CALM,
         disturbance: Disturbance | None = None,
         walls: int = WALLS,
         cdrs: bool = True,
-        nats: embedded.NatsServer | None = None,
+        nats: servers.NatsServer | None = None,
         nats_login: str = "",
+        cluster: Cluster | None = None,
         environment: Mapping[str, str] | None = None,
         instances: int = 1,
         **settings: str,
     ) -> None:
-        self.nats = nats or embedded.NatsServer()
+        self.cluster = cluster  # up already, instead of one server behind a line
+        self.nats = nats or (cluster.servers[0] if cluster else servers.NatsServer())
         self.redis = redis()
-        self.nats_line = Line(self.nats.port)
-        self.redis_line = Line(self.redis.port)
+        self.nats_line = FaultProxy(self.nats.port)
+        self.redis_line = FaultProxy(self.redis.port)
         self.load = Load(traffic, now_ms())
         self.publisher = Publisher(
-            self.nats.url, self.load, clock=now_ms, disturbance=disturbance, cdrs=cdrs
+            self.nats_url, self.load, clock=now_ms, disturbance=disturbance, cdrs=cdrs
         )
         self.fleet = Fleet()
         self.keys = keys
@@ -85,7 +90,10 @@ class Rig:
     async def __aenter__(self) -> Self:
         try:
             enter = self._stack.enter_async_context
-            await asyncio.gather(enter(self.nats), enter(self.redis))
+            await enter(self.redis)
+            if self.cluster is None:
+                await enter(self.nats)
+                await create_at(self.nats.url)
             await enter(self.nats_line)
             await enter(self.redis_line)
             self._publishing = asyncio.create_task(self.publisher.run())
@@ -104,21 +112,39 @@ class Rig:
             raise
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        held = await self._held() if kind is None else []
         if self._publishing is not None:
-            await end(self._publishing)
+            await cancel_and_wait(self._publishing)
         await self.fleet.close()
         await self._stack.aclose()
+        assert not held, f"promise K: {held}"
+
+    async def _held(self) -> list[str]:
+        """Callbacks of our services that held their loop for more than the budget of promise K."""
+        found = []
+        for service in self.services:
+            with contextlib.suppress(httpx.HTTPError):  # one that this row has killed
+                async with httpx.AsyncClient() as client:
+                    status = (await client.get(f"{service.admin_url}/statusz")).json()
+                found += [f"{hold['callback']:.3f} s in {hold['function']}"
+                          for hold in status["loop_holds"]["last"]]  # fmt: skip
+        return found
 
     async def _first_flush(self) -> None:
         async with asyncio.timeout(20), RedisClient.from_url(self.redis.url) as redis:
-            while not await redis.exists(META):
+            while not await redis.exists(UNPREFIXED.meta):
                 await asyncio.sleep(0.05)
+
+    @property
+    def nats_url(self) -> str:
+        return self.cluster.url if self.cluster else self.nats.url
 
     def instance(self) -> Instance:
         """The service, behind lines to its servers."""
         made = Instance(self.keys, {
-            "NATS_URL": f"nats://{self._nats_login}127.0.0.1:{self.nats_line.port}",
+            "NATS_URL": self.nats_url if self.cluster else
+            f"nats://{self._nats_login}127.0.0.1:{self.nats_line.port}",
             "REDIS_URL": f"redis://127.0.0.1:{self.redis_line.port}/0",
             "HEARTBEAT_SECONDS": "1", "DIRECT": DIRECT, **self.settings,
         })  # fmt: skip
@@ -133,21 +159,21 @@ class Rig:
     def walls(self) -> list[Wall]:
         return self.fleet.walls
 
-    def join(self, number: int, **told: Any) -> list[Wall]:
+    def join(self, number: int, **options: Any) -> list[Wall]:
         """More walls: of each five, one that sees all, and four of companies, great and small."""
-        return self.fleet.join([self.wall(**told) for _ in range(number)])
+        return self.fleet.join([self.wall(**options) for _ in range(number)])
 
-    def wall(self, **told: Any) -> Wall:
+    def wall(self, **options: Any) -> Wall:
         n = next(self._names)
         company = None if n % 5 == 0 else str(101 + n % self.load.network.traffic.companies)
         login = {"role": "noc"} if company is None else {"role": "user", "company_id": company}
         token = self.service.token(**login, subject=f"wall-{n}")
-        return Wall(told.pop("url", self.caddy.url), token, company, seed=n, **told)
+        return Wall(options.pop("url", self.caddy.url), token, company, seed=n, **options)
 
     async def node(self) -> Node:
         """A node beside the load's, for what must be said by hand. Close it, and the truth is
         no longer the load's alone."""
-        return await Node.connect(self.nats.url)
+        return await Node.connect(self.nats_url.partition(",")[0])
 
     def beating(self, node: Node) -> None:
         """A node that is to beat for as long as this rig lives, or the view would be stale."""
@@ -220,20 +246,20 @@ class Rig:
         return f"{len(dumb)} of {len(self.walls)} walls are not live: {some}"
 
     def _difference(self) -> str:
-        said = [self._not_live()]
+        troubles = [self._not_live()]
         unsure = sum(not wall.sure for wall in self.walls)
-        said.append(f"{unsure} show calls in doubt")
+        troubles.append(f"{unsure} show calls in doubt")
         for wall in self.walls:
             shown, truth = wall.shows(), self.load.truth(wall.company)
             if shown != truth:
-                said.append(f"company {wall.company}: too much {list((shown - truth).items())[:3]},"
-                            f" missing {list((truth - shown).items())[:3]}")  # fmt: skip
-        return "\n".join(said[:6])
+                extra, missing = list((shown - truth).items()), list((truth - shown).items())
+                troubles.append(f"company {wall.company}: {extra[:3]} extra, {missing[:3]} missing")
+        return "\n".join(troubles[:6])
 
     async def _wall_is_snapshot(self, service: Instance) -> None:
         """Field for field: what a wall that sees all has folded is what the service tells."""
-        told = (await snapshot(service, service.token()))["calls"]
-        same_epoch = [w for w in self.walls if w.company is None and w.dashboard.calls == told]
+        shown = (await snapshot(service, service.token()))["calls"]
+        same_epoch = [w for w in self.walls if w.company is None and w.dashboard.calls == shown]
         assert same_epoch or len(self.services) > 1 or not self.walls, "no wall has its snapshot"
 
     async def redis_is_memory(self, seconds: float = REDIS_SECONDS) -> float:
@@ -250,7 +276,7 @@ class Rig:
                    and (await metrics(one))["livestate_redis_writer"]]  # fmt: skip
         if len(writers) != 1:
             return f"{len(writers)} instances write"
-        told = (await snapshot(writers[0], writers[0].token()))["calls"]
+        shown = (await snapshot(writers[0], writers[0].token()))["calls"]
         try:
             async with RedisClient.from_url(self.redis.url, socket_timeout=2) as redis:
                 stored = await load_redis(redis)
@@ -261,16 +287,16 @@ class Rig:
             return "Redis holds nothing that can be used"
         calls = {call.key: record(call) | {"v": versions[""]}
                  for call, versions in stored.calls if call.live}  # fmt: skip
-        if calls.keys() != told.keys():
-            return f"Redis holds {len(calls)} live calls, the writer {len(told)}"
+        if calls.keys() != shown.keys():
+            return f"Redis holds {len(calls)} live calls, the writer {len(shown)}"
         if {key.decode() for key in members} != calls.keys():
             return f"active_calls has {len(members)} members for {len(calls)} calls"
-        wrong = [(calls[key], told[key]) for key in calls if calls[key] != told[key]]
+        wrong = [(calls[key], shown[key]) for key in calls if calls[key] != shown[key]]
         return f"Redis: {wrong[0][0]}, memory: {wrong[0][1]}" if wrong else None
 
     async def letters(self, subject: str, number: int) -> list[bytes]:
         """The first messages of a JetStream subject."""
-        client = await connected(self.nats.url, "test", None)
+        client = await connect(self.nats.url, "test")
         aside = await client.jetstream().pull_subscribe(subject)
         messages = await aside.fetch(number, timeout=5)
         await client.close()
@@ -278,8 +304,8 @@ class Rig:
 
     async def status(self) -> dict[str, Any]:
         async with httpx.AsyncClient() as client:
-            told: dict[str, Any] = (await client.get(f"{self.service.admin_url}/statusz")).json()
-            return told
+            status: dict[str, Any] = (await client.get(f"{self.service.admin_url}/statusz")).json()
+            return status
 
     async def risen(self, name: str, before: dict[str, float], seconds: float = 10) -> float:
         """By how much a counter has grown, once it has."""
@@ -290,10 +316,10 @@ class Rig:
         return grown
 
 
-def counted(told: dict[str, float]) -> None:
+def counted(values: dict[str, float]) -> None:
     """Promise C: received = applied + duplicate + stale + rejected + dropped; a drop, a resync."""
-    received = sum(n for name, n in told.items() if "events_received_total" in name)
-    became = sum(n for name, n in told.items() if name.startswith("livestate_events_total"))
+    received = sum(n for name, n in values.items() if "events_received_total" in name)
+    became = sum(n for name, n in values.items() if name.startswith("livestate_events_total"))
     assert received == became
-    if told['livestate_events_total{result="dropped"}']:
-        assert told["livestate_node_lists_total"]
+    if values['livestate_events_total{result="dropped"}']:
+        assert values["livestate_node_lists_total"]

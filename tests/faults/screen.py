@@ -12,19 +12,19 @@ from playwright.async_api import Page, async_playwright
 
 from tests.faults.load import Shown
 from tests.faults.rig import Rig
-from tests.test_page import FLAGS
+from tests.page.test_page import FLAGS
 
 
 class Screen:
-    """One page, logged in through Caddy; nobody touches it any more."""
+    """One page, logged in through Caddy, and left alone from then on."""
 
     def __init__(self, page: Page, rig: Rig) -> None:
         self._page = page
         self._rig = rig
 
     async def word(self) -> str:
-        """What its bar says in one word."""
-        return await self._page.locator("#truth-word").inner_text()
+        """The connection state that its bar shows."""
+        return await self._page.locator("#status-word").inner_text()
 
     async def shows(self) -> Counter[Shown]:
         calls = await self._page.evaluate("livestate.calls()")

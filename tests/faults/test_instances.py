@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from random import Random
@@ -13,8 +15,8 @@ from random import Random
 import pytest
 from redis.asyncio import Redis as RedisClient
 
-from livestate.runtime.redis_table import META
-from livestate.simulator import Traffic
+from livestate.devtools.simulator import Traffic
+from livestate.store.keys import UNPREFIXED
 from tests.faults.conftest import Rigs, Row
 from tests.faults.rig import HEAL_SECONDS, WALLS, Rig
 from tests.faults.screen import screen
@@ -39,7 +41,7 @@ async def test_V_R_S_the_writer_is_stopped_and_fenced_off(
         while not (await metrics(new))["livestate_redis_writer"]:
             assert time.monotonic() - stopped < 15, "the standby does not take over"
             await asyncio.sleep(0.1)
-        row.tell(f"the standby writes after {time.monotonic() - stopped:.1f} s")
+        row.note(f"the standby writes after {time.monotonic() - stopped:.1f} s")
         await asyncio.sleep(max(seconds - (time.monotonic() - stopped), 0))
         old.resume()
         row.heals(await rig.heals())
@@ -50,22 +52,51 @@ async def test_V_R_S_the_writer_is_stopped_and_fenced_off(
         await rig.holds(revived=True)
 
 
+@pytest.mark.timeout(240)
+async def test_R_twins_with_one_name_and_address_do_not_take_turns(rigs: Rigs, row: Row) -> None:
+    """As two machines from one image: the same host name, and the same ``LIVESTATE_BIND``."""
+    async with rigs(walls=0) as rig, contextlib.AsyncExitStack() as stack:
+        row.inject("two instances of one name and address, for 20 s under load")
+        await rig.service.stop()
+        rig.services = [rig.instance() for _ in range(2)]
+        for service in rig.services:
+            service.port = service.admin_port  # each gets some port for its page
+            service.environment = {**(service.environment or {}), "LIVESTATE_BIND": "127.0.0.1:0"}
+            await stack.enter_async_context(service)
+            await service.until_ready()
+        async with asyncio.timeout(10):
+            while not any([(await metrics(each))["livestate_redis_writer"]
+                           for each in rig.services]):  # fmt: skip
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        before = [await metrics(service) for service in rig.services]
+        await asyncio.sleep(20)
+        after = [await metrics(service) for service in rig.services]
+        assert sorted(each["livestate_redis_writer"] for each in after) == [0, 1]
+        for name in ("livestate_redis_fenced_total", "livestate_redis_rewrites_total"):
+            grown = sum(each[name] for each in after) - sum(each[name] for each in before)
+            row.note(f"{name} {grown:.0f}")
+            assert grown == 0, name
+        writer = (await rig.status())["redis"]["writer"]
+        assert writer.startswith(socket.gethostname() + " 127.0.0.1:0 "), "people can read it"
+
+
 async def test_V_E_a_rolling_restart_with_two_that_overlap(
     rigs: Rigs, row: Row, program: Callable[[str], str]
 ) -> None:
     async with rigs(instances=2) as rig, screen(program("chromium"), rig) as page:
         old = rig.service
         async with RedisClient.from_url(rig.redis.url) as redis:
-            fence = int(await redis.hget(META, "fence") or 0)
+            fence = int(await redis.hget(UNPREFIXED.meta, "fence") or 0)
             row.inject("a second instance beside the first, then SIGTERM to the first")
             began = time.monotonic()
             await old.stop()
-            row.tell(f"drained and gone in {time.monotonic() - began:.1f} s")
+            row.note(f"drained and gone in {time.monotonic() - began:.1f} s")
             rig.services.remove(old)
             row.heals(await rig.heals(10))
             await page.right()
             await rig.holds(revived=True)
-            assert int(await redis.hget(META, "fence") or 0) > fence
+            assert int(await redis.hget(UNPREFIXED.meta, "fence") or 0) > fence
         rig.services.insert(0, old)
 
 
@@ -115,13 +146,13 @@ async def test_V_E_a_thousand_clients_come_back_at_once(rigs: Rigs, row: Row) ->
         await rig.caddy.kill()
         await rig.caddy.start()
         rig.load.hold()
-        # Each waits up to 3 s, as it was told, lest all of them come in the same instant.
+        # Each waits up to 3 s, as ``retry:`` said, lest all of them come in the same instant.
         row.heals(await rig.until(rig.right, 3 + HEAL_SECONDS, rig._difference))
         after = await metrics(rig.service)
         waits = sorted(wall.first_state_seconds for wall in walls)
         p99 = waits[int(0.99 * len(waits))]
         built = "livestate_sse_snapshots_built_total"
-        row.tell(f"first state p99 {p99:.2f} s, {after[built] - before[built]:.0f} snapshots built")
+        row.note(f"first state p99 {p99:.2f} s, {after[built] - before[built]:.0f} snapshots built")
         assert p99 < 2
         assert after[built] - before[built] <= CLIENTS / 20
         await rig.holds()
@@ -137,7 +168,7 @@ async def test_E_a_drain_of_a_thousand_streams_takes_2s(rigs: Rigs, row: Row) ->
         began = time.monotonic()
         await rig.service.stop()
         took = time.monotonic() - began
-        row.tell(f"gone in {took:.2f} s")
+        row.note(f"gone in {took:.2f} s")
         await rig.until(lambda: not any(w.connected for w in walls), 5, rig._not_live)
         assert all(wall.goodbyes["drain"] for wall in walls)  # twice who was back too soon
         assert took < 2
@@ -166,7 +197,7 @@ async def test_V_L_S_several_faults_at_once_in_random_order(
         async with asyncio.TaskGroup() as group:
             for name in faults:
                 group.create_task(inject(name))
-        # The service may have been away: its walls come back after the retry they were told.
+        # The service may have been away: its walls come back after ``retry:``.
         row.heals(await rig.heals(10))
         await rig.holds(revived=True)
 

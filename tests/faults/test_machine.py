@@ -1,4 +1,4 @@
-"""What the machine does: another time, no file descriptors left, a hundred thousand CDRs."""
+"""Faults of the machine: a clock that jumps, no file descriptors, 100,000 waiting CDRs."""
 # ruff: noqa: N802  # a row's name begins with the letters of its promises
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from livestate.events import CDR_SUBJECT
-from livestate.runtime.cdrs import DEAD_SUBJECT, STREAM, connected, ensure
-from livestate.runtime.embedded import NatsServer
+from bench import proc
+from livestate.contract.events import CDR_SUBJECT
+from livestate.devtools.servers import NatsServer
+from livestate.nats.connection import connect
+from livestate.nats.jetstream import DEAD_SUBJECT, create
 from tests.conftest import absent
 from tests.faults.conftest import Rigs, Row
 from tests.faults.probe import Probe
@@ -54,7 +56,7 @@ async def test_E_no_file_descriptor_left_and_open_streams_are_fine(rigs: Rigs, r
     async with rigs(walls=40) as rig:
         pid = rig.service.pid
         soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        used = proc.open_files(pid)
         row.inject("the service may open 3 more files; 40 clients want in")
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 3, hard))
         late = [rig.wall(url=rig.service.url) for _ in range(40)]
@@ -70,23 +72,21 @@ async def test_E_no_file_descriptor_left_and_open_streams_are_fine(rigs: Rigs, r
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("cdrs", [10_000, pytest.param(BACKLOG, marks=pytest.mark.slow)])
-async def test_G_many_cdrs_that_wait_and_a_poison_one_delay_nobody(
-    rigs: Rigs, row: Row, cdrs: int
-) -> None:
+async def test_G_waiting_and_poison_cdrs_delay_no_event(rigs: Rigs, row: Row, cdrs: int) -> None:
     async with NatsServer() as nats:
         await _fill(nats, cdrs)
         row.inject(f"{cdrs} CDRs waiting at the start, 5 of them poison")
         async with rigs(nats=nats, walls=20) as rig, Probe(rig) as probe:
-            told = await metrics(rig.service)
+            values = await metrics(rig.service)
             delays = await probe.delays(3)
-            while (told := await metrics(rig.service))["livestate_cdrs_waiting"] > 0:
+            while (values := await metrics(rig.service))["livestate_cdrs_waiting"] > 0:
                 delays += await probe.delays(1)
             delays.sort()
             p99 = delays[int(0.99 * len(delays))]
-            row.tell(f"p99 {p99:.3f} s meanwhile")
+            row.note(f"p99 {p99:.3f} s meanwhile")
             assert p99 < 1
-            assert told["livestate_cdrs_received_total"] >= cdrs
-            assert told["livestate_cdr_dead_letters_total"] == 5
+            assert values["livestate_cdrs_received_total"] >= cdrs
+            assert values["livestate_cdr_dead_letters_total"] == 5
             aside = await rig.letters(DEAD_SUBJECT, 5)
             assert aside == [b"poison"] * 5
             await probe.end()
@@ -95,17 +95,17 @@ async def test_G_many_cdrs_that_wait_and_a_poison_one_delay_nobody(
 
 
 async def _fill(nats: NatsServer, cdrs: int) -> None:
-    client = await connected(nats.url, "test", None)
+    client = await connect(nats.url, "test")
     streams = client.jetstream()
-    await ensure(streams, STREAM, CDR_SUBJECT, days=7)
+    await create(client)
     old = {"v": 1, "phase": "failed", "node": "long-gone", "epoch": 1, "outcome": "busy"}
     for at in range(0, cdrs, 1_000):
         acks = []
         for n in range(at, at + 1_000):
-            told = old | {"seq": n, "ts": now_ms(), "ended_at": now_ms(),
+            fields = old | {"seq": n, "ts": now_ms(), "ended_at": now_ms(),
                           "call_id": f"{n}@old", "dialog": f"9.{n}"}  # fmt: skip
             poison = n % (cdrs // 5) == 7
-            data = b"poison" if poison else orjson.dumps(told)
+            data = b"poison" if poison else orjson.dumps(fields)
             acks.append(await streams.publish_async(CDR_SUBJECT, data))
         await asyncio.gather(*acks)
     await client.close()

@@ -1,4 +1,4 @@
-"""What is done to NATS, and to the nodes behind it."""
+"""Faults of NATS, and of the nodes behind it."""
 # ruff: noqa: N802  # a row's name begins with the letters of its promises
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from random import Random
 import orjson
 import pytest
 
-from livestate.events import CDR_SUBJECT
-from livestate.runtime.cdrs import STREAM, ensure
-from livestate.simulator import Disturbance, Traffic
+from livestate.contract.events import CDR_SUBJECT
+from livestate.devtools.disturbance import Disturbance
+from livestate.devtools.simulator import Traffic
 from tests.faults.conftest import Rigs, Row
 from tests.harness import Node, Stream, agrees, metrics, now_ms
 
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "300"))
 REAP_SECONDS = 3
-# Marked 15 s after its last word, given up REAP_SECONDS later, told within the two seconds of a
+# Marked 15 s after its last event, given up REAP_SECONDS later, shown within the two seconds of a
 # turn and its repetition; and the machine is slow.
 GIVEN_UP_SECONDS = 15 + REAP_SECONDS + 10
 
@@ -36,7 +36,7 @@ async def test_V_S_nats_killed_and_back_after_1s_with_the_bridge_before_us(
         await asyncio.sleep(1)
         await rig.nats.start()
         await rig.until(lambda: rig.publisher.connected, 10, lambda: "the bridge stays away")
-        await asyncio.sleep(2)  # what it says now, nobody hears
+        await asyncio.sleep(2)  # its events are lost now
         assert not rig.right()
         rig.nats_line.refusing = False
         row.heals(await rig.heals())
@@ -54,7 +54,7 @@ async def test_V_S_nats_away_for_long(rigs: Rigs, row: Row, seconds: float) -> N
         connects = [wall.connects for wall in rig.walls]
         row.inject(f"nats-server stopped for {seconds:g} s")
         await rig.nats.stop()
-        row.tell(f"stale after {await rig.seen_blind():.1f} s")
+        row.note(f"stale after {await rig.seen_blind():.1f} s")
         await asyncio.sleep(seconds)
         await rig.nats.start()
         row.heals(await rig.heals())
@@ -73,7 +73,7 @@ async def test_V_S_a_half_open_nats(rigs: Rigs, row: Row, how: str) -> None:
     async with rigs() as rig:
         row.inject(how)
         (rig.nats_line.freeze if how.startswith("the line") else rig.nats.pause)()
-        row.tell(f"stale after {await rig.seen_blind():.1f} s")
+        row.note(f"stale after {await rig.seen_blind():.1f} s")
         await asyncio.sleep(3)
         (rig.nats_line.thaw if how.startswith("the line") else rig.nats.resume)()
         row.heals(await rig.heals())
@@ -89,7 +89,7 @@ async def test_V_S_a_slow_consumer_of_5000_events_a_second(rigs: Rigs, row: Row)
         await asyncio.sleep(6)
         after = await metrics(rig.service)
         applied = 'livestate_events_total{result="applied"}'
-        row.tell(f"{(after[applied] - before[applied]) / 6:,.0f} events/s")
+        row.note(f"{(after[applied] - before[applied]) / 6:,.0f} events/s")
         rig.redis_line.delay_seconds = 0
         row.heals(await rig.heals())
         await rig.holds()  # dropped > 0 ⇒ a list was asked for: counted there
@@ -110,7 +110,6 @@ async def test_V_O_duplicates_and_another_order(rigs: Rigs, row: Row, seed: int)
 async def test_V_O_every_order_of_one_calls_events_and_its_cdr(rigs: Rigs, row: Row) -> None:
     """Answered before ringing, ended before answered, the CDR before ended, ringing after it."""
     async with rigs(walls=0) as rig, await rig.node() as node:
-        await ensure(node.client.jetstream(), STREAM, CDR_SUBJECT, days=7)
         row.inject("120 orders of setup, ringing, answered, ended and the CDR, each event twice")
         token = rig.service.token("user", company_id="999")
         async with await Stream.open(rig.service.url, token) as stream:
@@ -119,8 +118,8 @@ async def test_V_O_every_order_of_one_calls_events_and_its_cdr(rigs: Rigs, row: 
                 await _tell_in_order(node, f"{n}.{n}", order)
             await stream.until(lambda s: not s.dashboard.calls, 10)
             shown: dict[str, int] = {}
-            for told in stream.named("diff"):
-                for key, call in told["calls"].items():
+            for diff in stream.named("diff"):
+                for key, call in diff["calls"].items():
                     shown[key] = shown.get(key, 0) + (call is None)
             assert set(shown.values()) <= {1}, "a call that is over came back"
             await agrees(rig.service, stream, token)
@@ -136,14 +135,14 @@ async def _tell_in_order(node: Node, dialog: str, order: tuple[int, ...]) -> Non
     phases = ("setup", "ringing", "answered", "ended")
     for which in order:
         at = min(which, 3)
-        told = base | {"phase": phases[at], "seq": first + at, "ts": now_ms()}
+        fields = base | {"phase": phases[at], "seq": first + at, "ts": now_ms()}
         if at == 3:
-            told |= {"ended_at": now_ms(), "outcome": "answered"}
+            fields |= {"ended_at": now_ms(), "outcome": "answered"}
         if which == 4:
-            await node.client.jetstream().publish(CDR_SUBJECT, orjson.dumps(told))
+            await node.client.jetstream().publish(CDR_SUBJECT, orjson.dumps(fields))
             continue
         for _ in range(2):
-            await node.publish(phases[at], told)
+            await node.publish(phases[at], fields)
 
 
 @pytest.mark.parametrize("phase", ["ended", "setup"])
@@ -162,15 +161,15 @@ async def test_G_a_lost_event_is_noticed_and_mended(rigs: Rigs, row: Row, phase:
         await rig.holds()
 
 
-async def test_G_an_ended_that_is_lost_is_told_by_its_cdr(rigs: Rigs, row: Row) -> None:
+async def test_G_a_cdr_ends_a_call_whose_ended_event_was_lost(rigs: Rigs, row: Row) -> None:
     losses = Disturbance(losses=0.1)
     async with rigs(traffic=Traffic(cps=10, talk_seconds=2), disturbance=losses) as rig:
         row.inject("10 % of all messages lost, CDRs are not")
         before = await metrics(rig.service)
         await asyncio.sleep(6)
         ended = await rig.risen("livestate_calls_ended_by_cdr_total", before)
-        row.tell(f"{ended:.0f} calls ended by their CDR")
-        rig.publisher.disturbed.calm()
+        row.note(f"{ended:.0f} calls ended by their CDR")
+        rig.publisher.disturber.stop()
         row.heals(await rig.heals())
         await rig.holds()
 
@@ -181,7 +180,7 @@ async def test_S_G_a_node_dies_for_good_with_calls_up(rigs: Rigs, row: Row) -> N
         await rig.until(lambda: len(rig.load.nodes["sim-1"].live) > 5, 30, lambda: "no calls")
         rig.load.die("sim-1")
         row.inject("sim-1 falls silent for ever")
-        row.tell(f"stale after {await rig.seen_blind():.1f} s")
+        row.note(f"stale after {await rig.seen_blind():.1f} s")
         wall = next(wall for wall in rig.walls if wall.company is None)
 
         def of_dead() -> list[object]:
@@ -189,11 +188,11 @@ async def test_S_G_a_node_dies_for_good_with_calls_up(rigs: Rigs, row: Row) -> N
             return [call.get("unconfirmed") for call in calls if call["node"] == "sim-1"]
 
         marked = await rig.until(lambda: of_dead() and all(of_dead()), 20, of_dead)
-        row.tell(f"marked {marked:.1f} s later")
+        row.note(f"marked {marked:.1f} s later")
         gone = await rig.until(lambda: not of_dead(), GIVEN_UP_SECONDS, of_dead)
         row.heals(gone)
-        told = await metrics(rig.service)
-        assert told["livestate_calls_given_up_total"] > 0, "closed by an event, not in silence"
+        values = await metrics(rig.service)
+        assert values["livestate_calls_given_up_total"] > 0, "closed by an event, not in silence"
         rig.load.hold()
         await rig.until(
             lambda: all(w.shows() == rig.load.truth(w.company) for w in rig.walls), 5,
@@ -205,7 +204,7 @@ async def test_S_G_a_node_dies_for_good_with_calls_up(rigs: Rigs, row: Row) -> N
 async def test_G_a_node_restarts_with_a_new_epoch(rigs: Rigs, row: Row) -> None:
     async with rigs() as rig:
         await rig.until(lambda: len(rig.load.nodes["sim-1"].live) > 5, 30, lambda: "no calls")
-        row.inject("sim-1 is killed and back, its numbers begin anew")
+        row.inject("sim-1 is killed and back, its numbers start again")
         rig.load.restart("sim-1", now_ms())
         row.heals(await rig.heals())
         before = rig.load.nodes["sim-1"].dialogs

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from livestate.runtime.child import Server
+from livestate.devtools.child_process import Server
 
 # A fresh profile asks its makers for this and that; a test must not need them.
 PREFERENCES = {
@@ -57,8 +57,8 @@ class Firefox(Server):
         await super().stop()
 
     async def open(self, url: str) -> Tab:
-        told = await self.ask("browsingContext.create", type="tab")
-        tab = Tab(self, told["context"])
+        created = await self.ask("browsingContext.create", type="tab")
+        tab = Tab(self, created["context"])
         await self.ask("browsingContext.navigate", context=tab.id, url=url, wait="interactive")
         return tab
 
@@ -68,10 +68,10 @@ class Firefox(Server):
         number = next(self._numbers)
         await self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
         async with asyncio.timeout(30):
-            while (told := json.loads(await self._socket.recv())).get("id") != number:
+            while (reply := json.loads(await self._socket.recv())).get("id") != number:
                 pass  # something that happened meanwhile
-        assert told["type"] == "success", told
-        result: dict[str, Any] = told["result"]
+        assert reply["type"] == "success", reply
+        result: dict[str, Any] = reply["result"]
         return result
 
     def _command(self) -> list[str]:
@@ -95,13 +95,13 @@ class Tab:
         self.id = context
 
     async def find(self, expression: str) -> Any:
-        """What a JavaScript expression is, by way of JSON."""
-        told = await self.firefox.ask(
+        """The value of a JavaScript expression, as JSON."""
+        reply = await self.firefox.ask(
             "script.evaluate", target={"context": self.id}, awaitPromise=True,
             expression=f"Promise.resolve({expression}).then((found) => JSON.stringify(found))",
         )  # fmt: skip
-        assert told["type"] == "success", told
-        return json.loads(told["result"].get("value", "null"))
+        assert reply["type"] == "success", reply
+        return json.loads(reply["result"].get("value", "null"))
 
     async def until(self, expression: str, wanted: Any, seconds: float = 10) -> None:
         """Wait until an expression is what is wanted; the failure says what it is instead."""

@@ -3,14 +3,16 @@ unpacks gzip by its own code, and has its own mind about Secure cookies without 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
+from api.cli.child_service import Instance
 from tests.conftest import World
 from tests.firefox.browser import Firefox, Tab
-from tests.harness import STREAM, Node, snapshot
+from tests.harness import STREAM, Node, metrics, snapshot
 
-WORD = "document.getElementById('truth-word').textContent"
-ROWS = "document.querySelectorAll('.call:not([data-state=over])').length"
+WORD = "document.getElementById('status-word').textContent"
+ROWS = "document.querySelectorAll('.call:not([data-state=ended])').length"
 ROLE = "livestate.state().tab"
 
 
@@ -49,10 +51,21 @@ async def test_firefox_folds_what_is_packed_and_comes_back_after_a_kill(
             await shows(other, 5 + turn, 15)
             await node.call(f"9{turn}.1", company_id="101")
             await shows(other, 6 + turn)
-        told = await snapshot(service, service.token())
-        await other.until("livestate.state().id", told["id"])
-        assert await other.find("livestate.calls()") == told["calls"]
+            await written(service)
+        current = await snapshot(service, service.token())
+        await other.until("livestate.state().id", current["id"])
+        assert await other.find("livestate.calls()") == current["calls"]
         assert await other.find("livestate.state().divergences") == 0
+
+
+async def written(service: Instance) -> None:
+    """Redis has it. After a kill the lease of the one before ends first: docs/promises.md."""
+    async with asyncio.timeout(15):
+        while True:
+            values = await metrics(service)
+            if values["livestate_redis_writer"] and not values["livestate_redis_dirty_calls"]:
+                return
+            await asyncio.sleep(0.1)
 
 
 async def shows(tab: Tab, rows: int, seconds: float = 10) -> None:

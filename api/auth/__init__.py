@@ -1,0 +1,1 @@
+"""Authentication: tokens, keys, logins, logouts and revocations."""

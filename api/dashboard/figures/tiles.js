@@ -1,0 +1,125 @@
+// The tiles: one figure each, its last quarter of an hour as a line, and its alarm. An alarm is a
+// colour, a sign and a word, so colours are not needed to read it.
+
+import { setText } from "../elements.js";
+import { gap, length, percent, whole } from "../text/text.js";
+import { judge, side } from "./thresholds.js";
+
+const seconds = (value) => gap(value * 1000);
+
+export const TILES = {
+  concurrent: { title: "Live calls", id: "total", series: "concurrent", format: whole },
+  waiting: { title: "Trying, ringing", id: "count-ringing", format: whole },
+  answered: { title: "Answered", id: "count-answered", format: whole },
+  held: { title: "On hold", id: "count-held", format: whole },
+  cps: { title: "CPS", series: "cps", format: (value) => value.toFixed(1) },
+  asr: { title: "ASR", series: "asr", format: percent },
+  ner: { title: "NER", series: "ner", format: percent },
+  acd_seconds: { title: "ACD", series: "acd_seconds", format: seconds },
+  pdd_p95_ms: { title: "PDD p95", series: "pdd_ms", format: gap },
+  longest: { title: "Longest call", format: (value) => length(value * 1000) },
+};
+const WINDOW_SECONDS = 900; // over which figures are measured; less after a start of the service
+const SIGNS = { warning: "▲", alarm: "⛔" };
+const SVG = "http://www.w3.org/2000/svg";
+
+// The runs of points of a line in a box of 100 × 24, from the first value on. A null is a gap
+// between two runs. Pure.
+export function points(window) {
+  const series = window.slice(window.findIndex((value) => value !== null));
+  const known = series.filter((value) => value !== null);
+  const most = Math.max(...known, 0) || 1;
+  const step = 100 / Math.max(1, series.length - 1);
+  const runs = [[]];
+  series.forEach((value, index) => {
+    if (value === null) runs.push([]);
+    else runs.at(-1).push(`${(index * step).toFixed(1)},${(22 - (20 * value) / most).toFixed(1)}`);
+  });
+  // A single point is doubled, because a path of one point is invisible.
+  return runs.filter((run) => run.length > 0).map((run) => (run.length > 1 ? run : [run[0], run[0]]));
+}
+
+export class Tiles {
+  constructor(list) {
+    this.levels = new Map();
+    this.tiles = new Map(Object.entries(TILES).map(([name, tile]) => [name, make(name, tile)]));
+    list.replaceChildren(...[...this.tiles.values()].map(({ element }) => element));
+  }
+
+  // `values`: figure → number or null; `figures`: the last `kpi` event.
+  show(values, figures, thresholds) {
+    for (const [name, tile] of this.tiles) {
+      const value = values[name];
+      const { format } = TILES[name];
+      setText(tile.value, value === null || value === undefined ? "–" : format(value));
+      const { level, limit } = judge(name, value, figures, thresholds);
+      const alarm = level && `${SIGNS[level]} ${level} ${side(name) === "below" ? "<" : ">"} ${format(limit)}`;
+      this.levels.set(name, { level, text: level && `${TILES[name].title} ${format(value)}` });
+      if (tile.element.dataset.level !== level) tile.element.dataset.level = level;
+      setText(tile.note, alarm || note(name, value, figures));
+    }
+  }
+
+  // `series`: figure → its values over time, null where there was none.
+  draw(series) {
+    for (const [name, { lines }] of this.tiles) {
+      const { series: of } = TILES[name];
+      if (of === undefined) continue;
+      lines.setAttribute(
+        "d", points(series[of] ?? []).map((run) => `M${run.join("L")}`).join(""),
+      );
+    }
+  }
+
+  // The figures past a threshold, as [figure, level, text].
+  alarms() {
+    return [...this.levels].filter(([, { level }]) => level)
+      .map(([name, { level, text }]) => [name, level, text]);
+  }
+}
+
+function make(name, { title, id, series }) {
+  const element = document.createElement("div");
+  element.className = "tile";
+  element.dataset.kpi = name;
+  const term = document.createElement("dt");
+  const link = document.createElement("a");
+  link.href = `static/definitions.html#${name}`;
+  link.target = "_blank";
+  link.rel = "noopener";
+  link.textContent = title;
+  term.append(link);
+  const definition = document.createElement("dd");
+  const value = document.createElement("span");
+  value.className = "value";
+  value.id = id ?? `kpi-${name}`;
+  value.textContent = "–";
+  definition.append(value);
+  const lines = document.createElementNS(SVG, "path");
+  if (series !== undefined) {
+    const spark = document.createElementNS(SVG, "svg");
+    spark.setAttribute("viewBox", "0 0 100 24");
+    spark.setAttribute("preserveAspectRatio", "none");
+    spark.setAttribute("aria-hidden", "true");
+    spark.append(lines);
+    definition.append(spark);
+  }
+  const note = document.createElement("small");
+  definition.append(note);
+  element.append(term, definition);
+  return { element, value, note, lines };
+}
+
+// The small line below a value: the calls that it is measured on.
+function note(name, value, figures) {
+  const since = figures.window_seconds < WINDOW_SECONDS ? ` in ${length(figures.window_seconds * 1000)}` : "";
+  const of = (count) => (count ? `of ${whole(count)} calls${since}` : "no calls yet");
+  if (figures.concurrent === undefined) return "";
+  // The count of calls may be a moment ahead of the `kpi` event.
+  if (name === "concurrent") return `peak today ${whole(Math.max(value, figures.concurrent_peak))}`;
+  if (name === "cps") return `peak today ${figures.cps_peak}`;
+  if (name === "asr" || name === "ner") return of(figures.offered);
+  if (name === "acd_seconds") return of(figures.completed);
+  if (name === "pdd_p95_ms" && figures.pdd_p50_ms !== null) return `median ${gap(figures.pdd_p50_ms)}`;
+  return "";
+}

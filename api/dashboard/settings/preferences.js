@@ -1,0 +1,46 @@
+// The preferences of this browser, in its local storage; the service never receives them.
+
+import { COLUMNS } from "../table/columns.js";
+import { LIMITS } from "../table/anomalies.js";
+import { THRESHOLDS } from "../figures/thresholds.js";
+
+const KEY = "livestate";
+
+const DEFAULTS = {
+  columns: Object.keys(COLUMNS).filter((name) => !COLUMNS[name].optional),
+  density: "normal", // or compact
+  theme: "auto", // or light, dark
+  mask: false,
+  anomaliesFirst: true,
+  sound: false,
+  topTalkers: true,
+  limits: LIMITS,
+  thresholds: THRESHOLDS,
+};
+
+const RENAMED = { oddFirst: DEFAULTS.anomaliesFirst, busiest: DEFAULTS.topTalkers };
+
+export function load(storage) {
+  let stored = {};
+  try {
+    stored = JSON.parse(storage.getItem(KEY) ?? "{}") ?? {};
+  } catch {
+    // not JSON, or the browser forbids storage: the defaults
+  }
+  // `oddFirst` and `busiest` are earlier names.
+  const { oddFirst: anomaliesFirst, busiest: topTalkers } = { ...RENAMED, ...stored };
+  const preferences = { ...DEFAULTS, anomaliesFirst, topTalkers, ...stored };
+  preferences.columns = preferences.columns.filter((name) => Object.hasOwn(COLUMNS, name));
+  if (preferences.columns.length === 0) preferences.columns = DEFAULTS.columns;
+  preferences.limits = { ...DEFAULTS.limits, ...stored.limits };
+  preferences.thresholds = { ...DEFAULTS.thresholds, ...stored.thresholds };
+  return preferences;
+}
+
+export function save(storage, preferences) {
+  try {
+    storage.setItem(KEY, JSON.stringify(preferences));
+  } catch {
+    // full or forbidden: the preferences last as long as the page
+  }
+}

@@ -1,0 +1,84 @@
+// The settings dialog: the preferences of this browser.
+
+import { byId } from "../elements.js";
+import { COLUMNS } from "../table/columns.js";
+import { TILES } from "../figures/tiles.js";
+import { THRESHOLDS, side } from "../figures/thresholds.js";
+
+const UNITS = { asr: "%", ner: "%", acd_seconds: "s", pdd_p95_ms: "ms", longest: "s" };
+const SWITCHES = ["mask", "anomaliesFirst", "sound"];
+const CHOICES = ["theme", "density"];
+
+// `preferences` is changed in place; `changed()` is called after each change.
+export function showSettings(preferences, changed) {
+  for (const name of Object.keys(COLUMNS)) byId("set-columns").append(column(name));
+  for (const name of Object.keys(THRESHOLDS)) byId("set-thresholds").append(thresholds(name));
+  for (const name of SWITCHES) {
+    listen(`set-${name}`, "checked", preferences[name], (on) => { preferences[name] = on; });
+  }
+  for (const name of CHOICES) {
+    listen(`set-${name}`, "value", preferences[name], (value) => { preferences[name] = value; });
+  }
+  for (const name of ["ringing", "talking"]) {
+    listen(`set-${name}`, "value", preferences.limits[name], (value) => {
+      if (Number(value) > 0) preferences.limits[name] = Number(value);
+    });
+  }
+
+  function listen(id, property, value, take) {
+    byId(id)[property] = value;
+    byId(id).addEventListener("change", () => {
+      take(byId(id)[property]);
+      changed();
+    });
+  }
+
+  function column(name) {
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.checked = preferences.columns.includes(name);
+    box.dataset.column = name;
+    box.addEventListener("change", () => {
+      const wanted = new Set(preferences.columns);
+      if (box.checked) wanted.add(name);
+      else wanted.delete(name);
+      if (wanted.size === 0) box.checked = true; // one column at least
+      else preferences.columns = Object.keys(COLUMNS).filter((one) => wanted.has(one));
+      changed();
+    });
+    return labelled(box, COLUMNS[name].title);
+  }
+
+  function thresholds(name) {
+    const row = document.createElement("div");
+    row.className = "threshold";
+    const { title } = TILES[name];
+    row.append(Object.assign(document.createElement("span"), {
+      textContent: `${title}, ${side(name)}`,
+    }));
+    ["warning", "alarm"].forEach((level, index) => {
+      const field = document.createElement("input");
+      field.type = "number";
+      field.min = "0";
+      field.step = "any";
+      field.dataset.threshold = `${name}-${level}`;
+      field.value = preferences.thresholds[name][index] ?? "";
+      field.setAttribute("aria-label", `${title}: ${level} ${side(name)}`);
+      field.addEventListener("change", () => {
+        const limits = [...preferences.thresholds[name]];
+        limits[index] = field.value === "" ? null : Number(field.value);
+        preferences.thresholds[name] = limits;
+        changed();
+      });
+      row.append(field);
+    });
+    row.append(Object.assign(document.createElement("span"), { textContent: UNITS[name] ?? "" }));
+    return row;
+  }
+}
+
+function labelled(box, text) {
+  const label = document.createElement("label");
+  label.append(box, ` ${text}`);
+  return label;
+}

@@ -1,0 +1,64 @@
+// The elements of the drawer: the parties, the timeline and the fields of one call.
+//
+// `details` is the service's response for one call: its record with a `timeline` of { phase, at }.
+
+import { gap, plain, timeOfDay } from "../text/text.js";
+
+const FIELDS = [
+  ["Company", "company_id"], ["Direction", "direction"], ["Trunk", "trunk"], ["Attempt", "attempt"],
+  ["Node", "node"], ["Response", "sip_code"], ["", "sip_reason"], ["Caused by", "by"],
+  ["Outcome", "outcome"], ["Detail", "detail"], ["From", "from_uri"], ["To", "to_uri"],
+];
+const URIS = new Set(["from_uri", "to_uri"]);
+
+export function endText({ outcome }) {
+  return outcome === undefined ? "ended, and no longer in memory"
+    : `✕ ended: ${plain(outcome).replaceAll("_", " ")}`;
+}
+
+// Each party is isolated: right-to-left letters must not swap caller and callee.
+export function partyElements(from, to) {
+  const [caller, callee] = [from, to].map(
+    (text) => Object.assign(document.createElement("bdi"), { textContent: text }),
+  );
+  return [caller, " → ", callee];
+}
+
+// Time since the last step of a live call; empty for an ended one. `now`: ms since the epoch.
+export function sinceLastStep({ timeline }, now, live) {
+  const last = timeline.at(-1);
+  return live && last ? `${gap(now - last.at)} since` : "";
+}
+
+export function timelineItems({ timeline }, now, live) {
+  const items = timeline.map(({ phase, at }, index) => {
+    const previous = timeline[index - 1];
+    const after = previous ? `+${gap(at - previous.at)}` : "";
+    return timelineItem(timeOfDay(at), plain(phase).replaceAll("_", " "), after);
+  });
+  if (live && timeline.length > 0) {
+    const item = timelineItem("now", "", sinceLastStep({ timeline }, now, live));
+    item.lastElementChild.classList.add("since-last");
+    items.push(item);
+  }
+  return items;
+}
+
+function timelineItem(time, phase, after) {
+  const item = document.createElement("li");
+  for (const [className, textContent] of [["when", time], ["phase", phase], ["gap", after]]) {
+    item.append(Object.assign(document.createElement("span"), { className, textContent }));
+  }
+  return item;
+}
+
+// `maskUri` makes a SIP URI readable or hides it.
+export function fieldItems(details, maskUri) {
+  return FIELDS.filter(([, name]) => details[name] !== undefined).flatMap(([title, name]) => {
+    const text = URIS.has(name) ? maskUri(details[name]) : plain(details[name]);
+    return [
+      Object.assign(document.createElement("dt"), { textContent: title }),
+      Object.assign(document.createElement("dd"), { textContent: text }),
+    ];
+  });
+}

@@ -1,0 +1,103 @@
+// A menu for each field to filter by, and a chip for each chosen value that removes it.
+
+import { STATES } from "./filters.js";
+import { length, plain } from "../text/text.js";
+
+const MENUS = {
+  state: "State", company_id: "Company", trunk: "Trunk", direction: "Direction", node: "Node",
+};
+const DURATIONS = [30, 60, 300, 900, 1800, 3600];
+const MAX_CHOICES = 200;
+
+export class FilterMenus {
+  // `changed()` is called after `filters` were changed here.
+  constructor(box, filters, changed) {
+    this.box = box;
+    this.filters = filters;
+    this.changed = changed;
+    this.menus = new Map();
+    for (const [field, title] of [...Object.entries(MENUS), ["longer", "Longer than"]]) {
+      const menu = document.createElement("select");
+      menu.setAttribute("aria-label", `Filter by ${title.toLowerCase()}`);
+      menu.append(option("", title));
+      menu.addEventListener("change", () => this.choose(field, menu));
+      this.menus.set(field, menu);
+    }
+    for (const value of DURATIONS) {
+      this.menus.get("longer").append(option(String(value), length(value * 1000)));
+    }
+    this.draw();
+  }
+
+  hide(field, hidden) {
+    this.menus.get(field).hidden = hidden;
+  }
+
+  choose(field, menu) {
+    const { value } = menu;
+    menu.value = "";
+    if (field === "longer") this.filters.longer = Number(value);
+    else this.filters.add(field, value);
+    this.draw();
+    this.changed();
+  }
+
+  // Fill the menus with the values of the live calls. A menu that is open stays as it is, unless
+  // `whileChoosing`.
+  offer(calls, whileChoosing = false) {
+    const found = { company_id: new Set(), trunk: new Set(), direction: new Set(), node: new Set() };
+    for (const record of calls) {
+      for (const field of Object.keys(found)) {
+        if (record[field] !== undefined) found[field].add(record[field]);
+      }
+    }
+    found.state = new Set(Object.keys(STATES));
+    for (const [field, values] of Object.entries(found)) {
+      const menu = this.menus.get(field);
+      if (menu === document.activeElement && !whileChoosing) continue;
+      const wanted = [...values].slice(0, MAX_CHOICES);
+      if (field !== "state") wanted.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+      const now = [...menu.options].slice(1).map(({ value }) => value);
+      if (now.join("\n") === wanted.join("\n")) continue;
+      menu.replaceChildren(menu.options[0], ...wanted.map(
+        (value) => option(value, field === "state" ? STATES[value][1] : plain(value)),
+      ));
+    }
+  }
+
+  draw() {
+    const chips = [];
+    for (const [field, values] of this.filters.values) {
+      for (const value of values) {
+        const shown = field === "state" ? STATES[value][1] : plain(value);
+        chips.push(this.chip(`${MENUS[field]}: ${shown}`, () => values.delete(value)));
+      }
+    }
+    if (this.filters.longer) {
+      const shown = `Longer than ${length(this.filters.longer * 1000)}`;
+      chips.push(this.chip(shown, () => { this.filters.longer = 0; }));
+    }
+    this.box.replaceChildren(...this.menus.values(), ...chips);
+  }
+
+  chip(text, remove) {
+    const chip = document.createElement("button");
+    chip.type = "button";
+    chip.className = "chip";
+    chip.textContent = `${text} ✕`;
+    chip.setAttribute("aria-label", `Remove the filter ${text}`);
+    chip.addEventListener("click", () => {
+      remove();
+      this.draw();
+      this.changed();
+    });
+    return chip;
+  }
+}
+
+function option(value, text) {
+  const made = document.createElement("option");
+  made.value = value;
+  made.textContent = text;
+  return made;
+}

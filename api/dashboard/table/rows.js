@@ -1,0 +1,117 @@
+// The rows in the document: a few dozen, each reused for one call after another.
+//
+// To create elements and to compute their style is what costs a browser most in a table. So a row
+// that scrolls out of sight is kept for the next call, and only texts that differ are written.
+
+import { COLUMNS } from "./columns.js";
+
+// Outcomes that need no attention. A challenged call comes again with credentials.
+const NORMAL_OUTCOMES = new Set(["answered", "challenged"]);
+
+export class Rows {
+  constructor(body) {
+    this.body = body;
+    this.columns = []; // names
+    this.used = new Map(); // key → { element, cells, texts, … }: the rows in the document
+    this.spare = [];
+  }
+
+  // New columns need new rows.
+  setColumns(names) {
+    this.columns = names;
+    this.body.replaceChildren();
+    this.used.clear();
+    this.spare = [];
+  }
+
+  // Keep nothing of any call, not even in spare rows.
+  forget() {
+    this.setColumns(this.columns);
+  }
+
+  // Show `calls` from row `first` on. Each is { key, record, end, fade, why, selected }: `end` is how
+  // an ended call ended, `fade` the quarters of its time that are left, `why` its anomalies.
+  show(first, calls, now, mask) {
+    const wanted = new Set();
+    for (const { key } of calls) wanted.add(key);
+    for (const [key, row] of this.used) if (!wanted.has(key)) this.release(key, row);
+    let next = this.body.firstElementChild;
+    calls.forEach((call, offset) => {
+      const row = this.used.get(call.key) ?? this.takeRow(call.key);
+      // The document has the order of the screen: screen readers read it.
+      if (row.element === next) next = next.nextElementSibling;
+      else this.body.insertBefore(row.element, next);
+      setIndex(row, first + offset);
+      this.fill(row, call, now, mask);
+      style(row, call);
+    });
+  }
+
+  takeRow(key) {
+    const row = this.spare.pop() ?? this.make();
+    row.element.dataset.key = key;
+    this.used.set(key, row);
+    return row;
+  }
+
+  release(key, row) {
+    row.element.remove();
+    this.used.delete(key);
+    this.spare.push(row);
+  }
+
+  make() {
+    const element = document.createElement("tr");
+    element.setAttribute("role", "row");
+    const cells = this.columns.map((name) => {
+      const cell = document.createElement("td");
+      cell.setAttribute("role", "cell");
+      cell.className = COLUMNS[name].number ? `${name} number` : name;
+      element.append(cell);
+      return cell.appendChild(new Text());
+    });
+    return { element, cells, texts: [], index: -1, look: "" };
+  }
+
+  // If call and options are the same, only columns that change with time are computed again.
+  fill(row, { record, end, why }, now, mask) {
+    const anomaly = why.length > 0;
+    const same = row.record === record && row.end === end
+      && row.anomaly === anomaly && row.mask === mask;
+    if (!same) Object.assign(row, { record, end, anomaly, mask });
+    this.columns.forEach((name, at) => {
+      const column = COLUMNS[name];
+      if (same && !column.ticks) return;
+      let text = column.text(record, now, end, mask);
+      if (name === "state" && anomaly) text = `⚠ ${text}`;
+      if (row.texts[at] === text) return;
+      row.texts[at] = text;
+      row.cells[at].data = text; // a text node: callers choose these texts
+    });
+  }
+}
+
+function setIndex(row, index) {
+  if (row.index === index) return;
+  row.index = index;
+  row.element.setAttribute("aria-rowindex", String(index + 2)); // counts from 1, and the heading is the first
+}
+
+function style(row, { record, end, fade, why, selected }) {
+  const state = end ? "ended" : record.state;
+  const classes = [
+    "call", NORMAL_OUTCOMES.has(end?.outcome) && "normal-end", why.length > 0 && "anomaly",
+    record.unconfirmed === true && !end && "unconfirmed",
+  ].filter(Boolean).join(" ");
+  const title = why.join("; ");
+  const look = `${state} ${classes} ${selected} ${fade} ${title}`;
+  if (row.look === look) return;
+  row.look = look;
+  const { element } = row;
+  element.dataset.state = state;
+  element.dataset.fade = fade;
+  element.className = classes;
+  element.title = title;
+  if (selected) element.setAttribute("aria-current", "true");
+  else element.removeAttribute("aria-current");
+}

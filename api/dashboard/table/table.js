@@ -1,0 +1,157 @@
+// The table: tens of thousands of calls, of which only the visible rows are in the document.
+//
+// `Listing` keeps the calls in order, `Viewport` knows which are visible, `Rows` writes those into the
+// document. Changes are painted four times a second at most; scrolling is painted at once.
+
+import { COLUMNS } from "./columns.js";
+import { DEFAULT_SORT } from "../address.js";
+import { Heading } from "./heading.js";
+import { FADE_MS, Listing } from "./listing.js";
+import { reasons } from "./anomalies.js";
+import { Rows } from "./rows.js";
+import { Viewport, inSight } from "./viewport.js";
+
+const PAINT_MS = 250; // between two paints of changes
+
+export class Table {
+  // `clock()` is the time up to which the calls are known, ms since the epoch; `now()` is passing
+  // time for the fade, ms. `admits(key, record, time)` is the filter, `isAnomaly(record, time)`
+  // marks rows; `open(key)` is called for a clicked row, `sort(column, up)` for a clicked heading.
+  constructor({ table, scroller, head, body, ruler, clock, now, schedule, admits, isAnomaly,
+    limits, open, sort }) {
+    Object.assign(this, { table, body, clock, now, schedule, limits });
+    this.listing = new Listing({ clock, now, admits, isAnomaly });
+    this.heading = new Heading(head, sort);
+    this.rows = new Rows(body);
+    this.mask = false;
+    this.sorted = DEFAULT_SORT;
+    this.selected = null; // key of the row chosen by keyboard or click
+    this.drawing = false; // a paint is scheduled for the next frame
+    this.drawingSoon = false; // a draw is scheduled by PAINT_MS
+    this.paintedAt = 0;
+    this.viewport = new Viewport({ scroller, head, ruler }, {
+      scrolled: () => {
+        this.viewport.hold(this.listing.rows);
+        this.draw();
+      },
+      resized: () => this.paint(),
+    });
+    body.addEventListener("click", (event) => {
+      const key = event.target.closest(".call")?.dataset.key;
+      if (key !== undefined && getSelection().isCollapsed) { // no text is being selected
+        this.select(key);
+        open(key);
+      }
+    });
+  }
+
+  // -- the calls ---------------------------------------------------------------------------
+
+  // `change` is what `Fold.apply` returned.
+  show(calls, change) {
+    this.listing.show(calls, change);
+    if (change === "all") this.draw();
+    this.drawSoon();
+  }
+
+  // After a new filter or another preference.
+  rebuild() {
+    this.listing.rebuild();
+    this.draw();
+  }
+
+  sort(column, up) {
+    this.sorted = { column, up };
+    this.listing.sort(column, up);
+    this.heading.label(this.sorted);
+    this.draw();
+  }
+
+  setColumns(names, widths = names.map((name) => COLUMNS[name].width)) {
+    this.table.style.setProperty("--columns", widths.join(" "));
+    this.heading.setColumns(names);
+    this.heading.label(this.sorted);
+    this.rows.setColumns(names);
+    this.draw();
+  }
+
+  // Keep nothing of any call.
+  forget() {
+    this.selected = null;
+    this.viewport.anchor = null;
+    this.rows.forget();
+    this.show(new Map(), "all");
+  }
+
+  // -- the selected row --------------------------------------------------------------------
+
+  select(key) {
+    this.selected = key;
+    this.draw();
+  }
+
+  // Select the next row (`by` 1) or the previous one (−1), and scroll to it.
+  move(by) {
+    const { rows } = this.listing;
+    if (rows.length === 0 || !this.viewport.ready) return;
+    const at = this.selected === null ? -1 : this.listing.order.index(this.selected);
+    const index = at < 0 ? 0 : Math.max(0, Math.min(rows.length - 1, at + by));
+    this.selected = rows[index].key;
+    this.viewport.reveal(index);
+    this.viewport.hold(rows);
+    this.draw();
+  }
+
+  // -- painting ----------------------------------------------------------------------------
+
+  drawSoon() {
+    if (this.drawingSoon) return;
+    this.drawingSoon = true;
+    setTimeout(() => {
+      this.drawingSoon = false;
+      this.draw();
+    }, Math.max(0, PAINT_MS - (this.now() - this.paintedAt)));
+  }
+
+  draw() {
+    if (this.drawing) return;
+    this.drawing = true;
+    this.schedule(() => {
+      this.drawing = false;
+      this.paint();
+    });
+  }
+
+  paint() {
+    const { viewport } = this;
+    if (!viewport.ready) return;
+    this.paintedAt = this.now();
+    this.listing.removeFaded();
+    const { rows } = this.listing;
+    const total = viewport.headingHeight + rows.length * viewport.rowHeight;
+    const top = viewport.anchoredTop(this.listing.order, total);
+    const [first, count] = inSight(top, viewport.height, viewport.rowHeight, rows.length);
+    const time = this.clock();
+    const visible = rows.slice(first, first + count).map(({ key }) => this.describe(key, time));
+    this.rows.show(first, visible, time, this.mask);
+    if (this.first !== first || this.total !== total) {
+      this.first = first;
+      this.total = total;
+      this.table.style.height = `${total}px`; // CSSOM: the policy allows no style attribute
+      this.body.style.transform = `translateY(${first * viewport.rowHeight}px)`;
+      this.table.setAttribute("aria-rowcount", String(rows.length + 1));
+    }
+    viewport.scrollTo(top);
+    if (viewport.anchor) viewport.hold(rows);
+  }
+
+  // What a row shows now; see `Rows.show`.
+  describe(key, time) {
+    const fading = this.listing.fading.get(key);
+    const record = this.listing.record(key);
+    const why = this.listing.anomalies.has(key) && !fading ? reasons(record, time, this.limits()) : [];
+    // In quarters: an animation would make a layer of every row and repaint it in each frame.
+    const fade = fading ? Math.ceil((4 * (fading.until - this.now())) / FADE_MS) : "";
+    return { key, record, end: fading?.end, fade, why, selected: key === this.selected };
+  }
+}

@@ -1,0 +1,194 @@
+"""The composition root of an edge: serves clients from an engine's frames (docs/scale.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import Any
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+from redis.exceptions import RedisError
+
+from api.auth.verifier import kept_fresh
+from api.login_setup import make_verifier
+from api.metrics.families import counter, gauge
+from api.metrics.logins import login_metrics
+from api.metrics.process import process_metrics
+from api.metrics.streams import stream_metrics
+from api.serving import begin, serve
+from api.settings import Settings
+from api.stream.encoder import SseEncoder
+from api.stream_setup import make_snapshots, make_streams
+from livestate.cluster.edge import EdgeHub
+from livestate.cluster.replicas import Replicas
+from livestate.fanout.context import CommitRate
+from livestate.nats.connection import Connection
+from livestate.process import memory
+from livestate.process.clock import now_ms, steady_ms
+from livestate.process.loop_probe import LoopProbe, log_hold
+from livestate.process.tasks import cancel_and_wait
+from livestate.redis.connection import connect
+from livestate.store.keys import Keys
+
+log = logging.getLogger("livestate")
+
+
+class Edge:
+    """One edge: made from settings, started and stopped in order."""
+
+    def __init__(self, settings: Settings) -> None:
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.replicas = Replicas()
+        self.encoder = SseEncoder(now_ms, steady_ms, lambda company: self.hub.figures(company))
+        self.hub = EdgeHub(
+            self.replicas,
+            self.encoder,
+            rate=CommitRate(longest=settings.tick_ms / 1000),
+            heartbeat_seconds=settings.heartbeat_seconds,
+            loop=loop,
+            clock=now_ms,
+            steady=steady_ms,
+            ended_ms=int(settings.ended_seconds * 1000),
+            ended_calls=settings.ended_calls,
+            snapshot_bytes=settings.snapshot_megabytes * 1_000_000,
+            connect=partial(
+                Connection,
+                settings.nats_url,
+                "livestate edge",
+                credentials=settings.nats_creds,
+                inbox=settings.nats_inbox,
+            ),
+        )
+        # For sessions of logins only: no call is read or written.
+        keys = Keys(settings.redis_prefix)
+        self._redis = connect(settings.redis_access(), slot_key=keys.active)
+        self.verifier, self.login = make_verifier(settings, self._redis, keys)
+        self.streams = make_streams(settings, self.hub, self.verifier, self.not_ready)
+        self.snapshots = make_snapshots(settings, self.replicas, self.hub, self.encoder.records)
+        self.probe = LoopProbe(loop, over_budget=log_hold)
+        self._been_ready = False
+
+    def not_ready(self) -> str | None:
+        """Why this edge should get no traffic: None when it may. Once ready it stays so: a page
+        that says it is stale is better than no page."""
+        if self.streams.draining:
+            return "draining"
+        if self._been_ready:
+            return None
+        if not self.hub.connection.connected:
+            return "not connected to NATS yet"
+        if not self.hub.ready:
+            return "no engine is heard, or it is not ready"
+        self._been_ready = True
+        return None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Everything but HTTP, started in order and stopped in the reverse."""
+        with contextlib.suppress(OSError, ValueError):  # kept_fresh goes on trying, and says so
+            await self.verifier.keys.refresh()
+        await self.verifier.revocations.refresh()
+        with contextlib.suppress(RedisError, OSError):  # who logged out before our start
+            await self.verifier.logouts.exchange()
+        following = asyncio.create_task(self.hub.run())
+        sweeping = asyncio.create_task(self.streams.run())
+        try:
+            async with kept_fresh(self.verifier, self.streams.recheck):
+                with self.probe:
+                    yield
+        finally:
+            await cancel_and_wait(following, sweeping)
+            with contextlib.suppress(RedisError, OSError):
+                await self._redis.aclose()
+
+    def status(self) -> dict[str, Any]:
+        """For ``/statusz``."""
+        hub, beat = self.hub, self.hub.engine.beat
+        return {
+            "pid": os.getpid(),
+            "role": "edge",
+            "ready": self.not_ready() or True,
+            "streams": len(self.streams),
+            "source_stale_since": hub.source.stale_since,
+            "engine": beat
+            and {"epoch": beat.epoch, "fence": beat.fence, "silent_ms": hub.silent_ms},
+            "views": {
+                company_id or "": {
+                    "version": follower.version,
+                    "lost": follower.lost,
+                    "diverged": follower.diverged,
+                    "calls": follower.replica.view.live if follower.replica else None,
+                }
+                for company_id, follower in self.replicas.by_company.items()
+            },
+            "nats": hub.connection.status(),
+            "loop_holds": self.probe.status(),
+        }
+
+
+class EdgeMetrics(Collector):
+    """``/metrics`` of an edge."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._started_at = time.time()
+
+    def collect(self) -> Iterator[Metric]:
+        edge, hub = self._edge, self._edge.hub
+        followers = edge.replicas.by_company.values()
+        yield gauge("livestate_edge_views", "Views that this edge follows.", len(followers))
+        yield gauge(
+            "livestate_edge_views_lost",
+            "Views whose state is asked for.",
+            sum(one.lost for one in followers),
+        )
+        yield counter("livestate_edge_frames", "Frames and heartbeats of engines.", hub.frames)
+        yield counter("livestate_edge_states", "States of views that were asked for.", hub.states)
+        yield counter("livestate_edge_gaps", "Times that frames of a view were lost.", hub.lost)
+        yield counter(
+            "livestate_edge_diverged",
+            "Times that a view had another digest than the engine's.",
+            hub.diverged,
+        )
+        yield counter("livestate_edge_unreadable", "Unusable messages.", hub.unreadable)
+        yield gauge("livestate_edge_engine_silent_seconds", "Since a beat.", hub.silent_ms / 1000)
+        yield gauge(
+            "livestate_source_stale",
+            "1 while streams say stale.",
+            hub.source.stale_since is not None,
+        )
+        companies = sum(company_id is not None for company_id in edge.replicas.by_company)
+        yield from stream_metrics(edge.streams, edge.encoder, hub.context, companies)
+        yield from login_metrics(edge.verifier)
+        yield from process_metrics(hub, edge.probe, self._started_at)
+
+
+async def run(
+    settings: Settings,
+    *,
+    stopped: asyncio.Event | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT (or ``stopped``), then drain and leave."""
+    memory.set_up_allocator()
+    stopping = stopped or asyncio.Event()
+    listeners = await begin(settings, stopping)
+    edge = Edge(settings)
+    memory.set_up_collector()
+    await serve(
+        settings,
+        edge,
+        listeners,
+        calls=edge.hub,
+        numbers=EdgeMetrics(edge),
+        status=edge.status,
+        stopping=stopping,
+        on_ready=on_ready,
+    )

@@ -1,0 +1,1 @@
+"""HTTP below the application: connections, request heads, addresses, errors."""

@@ -1,0 +1,51 @@
+"""The pages, and the files below ``/static/``."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, request, send_from_directory
+
+from api.assets import ASSETS, DASHBOARD
+from api.http.problem import problem
+from api.http.site import Site
+
+
+def page_routes(site: Site, *, token_login: bool) -> Blueprint:
+    """With ``token_login``, ``/login`` is the page that takes a token."""
+    routes = Blueprint("pages", __name__)
+
+    @routes.get("/live-calls")
+    async def page() -> Response:
+        return _html("live-calls.html")
+
+    async def login_page() -> Response:
+        # Browsers set this header (Fetch Metadata). A link of another site must not log anybody in
+        # without a click; a request without the header is treated like one.
+        own = request.headers.get("Sec-Fetch-Site") in ("same-origin", "none")
+        page = _html("login.html")
+        if own:
+            body = (DASHBOARD / "login.html").read_bytes()
+            page.set_data(body.replace(b"<html ", b'<html data-opened="here" ', 1))
+        page.headers["Vary"] = "Sec-Fetch-Site"
+        return page
+
+    if token_login:
+        routes.add_url_rule("/login", "login", login_page)
+
+    @routes.get("/static/<path:name>")
+    async def asset(name: str) -> Response:
+        path = ASSETS.get(name)  # unknown names never reach the file system
+        if path is None:
+            return problem(404, "There is nothing here.")
+        return await send_from_directory(path.parent, path.name, conditional=True)
+
+    @routes.get("/")
+    async def root() -> Response:
+        # A relative address would be wrong where the path is the prefix without a slash.
+        where = f"{site.prefix}/live-calls" if site.prefix else "live-calls"
+        return Response(status=302, headers={"Location": where})
+
+    return routes
+
+
+def _html(name: str) -> Response:
+    return Response((DASHBOARD / name).read_bytes(), content_type="text/html; charset=utf-8")

@@ -1,0 +1,300 @@
+"""The composition root: the only place where the parts of the service meet.
+
+:mod:`api.server` makes one :class:`Service` and serves it; tests and the bench make their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from api.auth.verifier import kept_fresh
+from api.login_setup import make_verifier
+from api.settings import Settings
+from api.stream.encoder import SseEncoder
+from api.stream.one_call import LocalCalls, with_timeline
+from api.stream_setup import make_snapshots, make_streams
+from livestate.cluster.leadership import Leadership
+from livestate.cluster.publisher import EdgeFeed
+from livestate.contract.subjects import Subjects
+from livestate.fanout.context import CommitRate
+from livestate.fanout.hub import Hub
+from livestate.ingest.cdr_reader import CdrReader
+from livestate.ingest.consumer import Consumer
+from livestate.ingest.monitor import FeedMonitor
+from livestate.ingest.pipeline import Pipeline
+from livestate.ingest.traces import Traces, traced
+from livestate.nats.connection import Connection
+from livestate.process import memory
+from livestate.process.clock import now_ms, steady_ms
+from livestate.process.loop_probe import LoopProbe, log_hold
+from livestate.process.tasks import cancel_and_wait
+from livestate.redis.connection import connect
+from livestate.state.access import Scope
+from livestate.state.active_calls import ActiveCalls
+from livestate.state.kpi.kpis import Kpis
+from livestate.state.kpi.scope_kpis import live_counts
+from livestate.state.nodes.clock_offset import NodeClocks
+from livestate.state.nodes.registry import Nodes
+from livestate.state.nodes.trouble import Trouble, troubles
+from livestate.state.position import position_at, unpack
+from livestate.store.keys import Keys
+from livestate.store.loader import Loaded
+from livestate.store.projection import Projection
+from livestate.store.restore import Restore
+
+log = logging.getLogger("livestate")
+LAST_FLUSH_SECONDS = 3.0  # systemd and containers wait longer before they kill a process
+
+
+class Away:
+    """Redis could not be read at the start: the running service keeps trying."""
+
+
+class Service:
+    """One instance: made from settings, started and stopped in order."""
+
+    def __init__(self, settings: Settings, loaded: Loaded | Away | None) -> None:
+        self.settings = settings
+        away, loaded = (True, None) if isinstance(loaded, Away) else (False, loaded)
+        secret = loaded.secret if loaded else secrets.token_bytes(16)
+        self.table = ActiveCalls(
+            secret=secret,
+            epoch=secrets.token_hex(8),
+            most=settings.max_calls,
+            most_companies=settings.max_companies,
+            most_companies_a_node=settings.max_companies_per_node,
+        )
+        self.nodes = Nodes(stale_after=int(settings.node_stale_seconds * 1000))
+        self.clocks = NodeClocks()
+        self.kpis = Kpis(steady_ms)
+        self.encoder = SseEncoder(now_ms, steady_ms, self.kpis.figures)
+        self.hub = Hub(
+            self.table,
+            self.encoder,
+            rate=CommitRate(longest=settings.tick_ms / 1000),
+            heartbeat_seconds=settings.heartbeat_seconds,
+            loop=asyncio.get_running_loop(),
+            now=steady_ms(),
+            snapshot_bytes=settings.snapshot_megabytes * 1_000_000,
+        )
+        self._keys = Keys(settings.redis_prefix)
+        self._redis = connect(settings.redis_access(), slot_key=self._keys.active)
+        self.projection = Projection(
+            self._redis,
+            self.table,
+            secret=secret,
+            clock=now_ms,
+            keys=self._keys,
+            holder=f"{socket.gethostname()} {settings.bind} {os.getpid()}",
+            flush_seconds=settings.redis_flush_ms / 1000,
+            cdr_position=lambda: self.cdrs.position,
+            restore=lambda: self.restoring.once(),
+        )
+        self.edges = self._edge_feed() if settings.role == "engine" else None
+        self.restoring = Restore(
+            self._redis,
+            self.table,
+            self.nodes,
+            self.kpis,
+            keys=self._keys,
+            clock=steady_ms,
+            end_streams=lambda: self.streams.restart(),
+            read_cdrs_from=self._read_cdrs_from,
+        )
+        self.restoring.projection = self.projection
+        self.restoring.waiting = away
+        self._reading: asyncio.Task[None] | None = None
+        ended_ms = int(settings.ended_seconds * 1000)
+        subjects = Subjects(settings.nats_subject, settings.pairs)
+        self.traces = (
+            Traces(settings.otlp_url, settings.otlp_every, version("livestate"))
+            if settings.otlp_url
+            else None
+        )
+        self.pipeline = Pipeline(
+            self.table,
+            self.nodes,
+            traced(
+                (
+                    self.projection,
+                    self.edges or self.hub,
+                    self.kpis,
+                    memory.Untracked(self.kpis.parts),
+                ),
+                self.traces,
+            ),
+            clock=steady_ms,
+            ended_ms=ended_ms,
+            slices=self.hub.context.slices,
+            clocks=self.clocks,
+            subjects=subjects,
+        )
+        self.consumer = Consumer(
+            settings.nats_url,
+            self.traces.begin(self.pipeline.handle) if self.traces else self.pipeline.handle,
+            self.pipeline.on_dropped,
+            self.pipeline.on_reconnected,
+            credentials=settings.nats_creds,
+            inbox=settings.nats_inbox,
+            subjects=subjects.events,
+            node_of=self.pipeline.node_of,
+        )
+        self.cdrs = CdrReader(
+            settings.nats_url,
+            self.pipeline.handle_cdr,
+            position=loaded.cdr if loaded else "",
+            back_seconds=settings.ended_seconds,
+            credentials=settings.nats_creds,
+            inbox=settings.nats_inbox,
+            subject=subjects.cdrs,
+        )
+        self.watch = FeedMonitor(
+            self.table,
+            self.nodes,
+            self.hub,
+            self.consumer,
+            self.projection.forget,
+            self.pipeline.mark_unconfirmed,
+            self.pipeline.settle,
+            self.troubles,
+            clock=steady_ms,
+            ended_ms=ended_ms,
+            ended_calls=settings.ended_calls,
+            reap_ms=int(settings.reap_seconds * 1000),
+            on_evicted=self.kpis.forget,
+        )
+        self.verifier, self.login = make_verifier(settings, self._redis, self._keys)
+        self.streams = make_streams(settings, self.hub, self.verifier, self.not_ready)
+        self.snapshots = make_snapshots(settings, self.table, self.hub, self.encoder.records)
+        self.probe = LoopProbe(asyncio.get_running_loop(), over_budget=log_hold)
+        self._started = steady_ms()
+        self._been_ready = False
+        if loaded is not None:
+            self._restore(loaded)
+            self.projection.known.add(loaded.epoch)
+
+    def _edge_feed(self) -> EdgeFeed:
+        settings, calls = self.settings, LocalCalls(self.table)
+
+        def call(key: str, scope: Scope) -> dict[str, Any] | None:
+            found = calls.get(key, scope)
+            return None if found is None else with_timeline(found)
+
+        return EdgeFeed(
+            self.table,
+            self.encoder,
+            self.encoder.records,
+            self.hub.context,
+            partial(
+                Connection,
+                settings.nats_url,
+                "livestate engine",
+                credentials=settings.nats_creds,
+                inbox=settings.nats_inbox,
+            ),
+            leadership=Leadership(self.projection.lease),
+            ready=lambda: self.not_ready() is None,
+            call=call,
+            clock=now_ms,
+            steady=steady_ms,
+        )
+
+    def _restore(self, loaded: Loaded) -> None:
+        self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, steady_ms())
+        self.kpis.restore(live_counts(self.table.calls.values()))
+        for node, position in self.table.positions().items():
+            epoch, seq, _ = unpack(position)
+            self.nodes.restore(node, epoch, seq, steady_ms())
+        log.info("restored from Redis: live=%d unusable=%d", self.table.live, loaded.unusable)
+
+    def not_ready(self) -> str | None:
+        """Why this instance is not ready for traffic; None if it is."""
+        if self.streams.draining:
+            return "draining"
+        if self.restoring.exchanging:
+            return "restoring the calls in Redis"
+        if self._been_ready:
+            return None
+        # After that, show a page that says it is stale rather than none.
+        if steady_ms() - self._started < self.settings.ready_seconds * 1000:
+            if not self.consumer.connected:
+                return "not connected to NATS yet"
+            if self.restoring.waiting:
+                return f"waiting for Redis: {self.restoring.trouble}"
+            waiting = [node.name for node in self.nodes.by_name.values() if node.wants_list]
+            if waiting:
+                return f"waiting for the calls of {', '.join(waiting[:5])}"
+            if not self.cdrs.caught_up:
+                return f"{self.cdrs.waiting} CDRs from before the start are still to be read"
+        self._doubt_unlisted()
+        self._been_ready = True
+        return None
+
+    def _doubt_unlisted(self) -> None:
+        """Mark restored calls that no list of their node has confirmed: from now on they are
+        shown."""
+        for node in self.nodes.by_name.values():
+            if node.health.loss:
+                up_to = position_at(node.epoch, node.health.loss.highest, from_sync=True)
+                self.pipeline.mark_unconfirmed(node.name, up_to)
+
+    def troubles(self, now: int) -> tuple[Trouble, ...]:
+        return troubles(self.nodes, self.clocks, self.pipeline.refusals, now)
+
+    async def _read_cdrs_from(self, position: str) -> None:
+        """Read ``cdr.raw`` again from the position of the restored table."""
+        if not position:
+            return
+        if self._reading is not None:
+            await cancel_and_wait(self._reading)
+        self.cdrs.position, self.cdrs.caught_up = position, False
+        self._reading = asyncio.create_task(self.cdrs.run())
+
+    async def _write(self) -> None:
+        await self.restoring.run()
+        # The first flush writes everything: not while readiness waits for the nodes' lists.
+        while self.not_ready() is not None and not self.projection.stopping:
+            await asyncio.sleep(0.05)
+        await self.projection.run()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run everything except HTTP: started in order, stopped in reverse."""
+        with contextlib.suppress(OSError, ValueError):  # kept_fresh keeps trying and logs it
+            await self.verifier.keys.refresh()
+        await self.verifier.revocations.refresh()
+        with contextlib.suppress(RedisError, OSError):  # logouts from before the start
+            await self.verifier.logouts.exchange()
+        feeding = asyncio.create_task(self.consumer.run())
+        self._reading = asyncio.create_task(self.cdrs.run())
+        writing = asyncio.create_task(self._write())
+        watching = asyncio.create_task(self.watch.run())
+        sweeping = asyncio.create_task(self.streams.run())
+        looking = asyncio.create_task(self.projection.health.run())
+        publishing = [asyncio.create_task(self.edges.run())] if self.edges is not None else []
+        tracing = asyncio.create_task(self.traces.run() if self.traces else asyncio.sleep(0))
+        try:
+            async with kept_fresh(self.verifier, self.streams.recheck):
+                with self.probe:
+                    yield
+        finally:
+            await cancel_and_wait(
+                feeding, self._reading, watching, sweeping, looking, tracing, *publishing
+            )
+            self.projection.stop()
+            # If Redis hangs, neither the running flush nor the last one returns.
+            await asyncio.wait([writing], timeout=LAST_FLUSH_SECONDS)
+            await cancel_and_wait(writing)
+            with contextlib.suppress(RedisError, OSError):
+                await self._redis.aclose()

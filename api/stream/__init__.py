@@ -1,0 +1,1 @@
+"""The live stream and its snapshots: admission, encoding, end."""

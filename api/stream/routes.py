@@ -1,0 +1,101 @@
+"""The routes below ``/api/v1/live/calls``: the stream, the snapshot, one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+from quart import Blueprint, Response, request
+
+from api.auth.verifier import Verifier, foreign
+from api.http.address import Networks
+from api.http.problem import problem
+from api.stream import sse, trace_link
+from api.stream.admission import accepts_stream, admit, reader_of, wanted
+from api.stream.one_call import Calls, with_timeline
+from api.stream.registry import StreamRegistry
+from api.stream.snapshots import LARGE, Snapshots
+from livestate.client.paths import SNAPSHOT_PATH, STREAM_PATH
+from livestate.state.access import scope_for
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCalls:
+    """What the routes serve."""
+
+    calls: Calls
+    streams: StreamRegistry
+    verifier: Verifier
+    snapshots: Snapshots
+    clock: Callable[[], int]  # ms since the Unix epoch
+    trusted_proxies: Networks = ()
+    trace_url: str | None = None  # see api.stream.trace_link
+
+
+def live_call_routes(live: LiveCalls) -> Blueprint:
+    routes = Blueprint("live_calls", __name__)
+
+    @routes.get(STREAM_PATH)
+    async def stream() -> Response:
+        peer, _ = request.scope["client"] or ("", 0)
+        admission = admit(request, peer, live.verifier, live.trusted_proxies)
+        if not accepts_stream(request):
+            return problem(406, f"This is {sse.MEDIA_TYPE}; JSON is at {SNAPSHOT_PATH}.")
+        if request.method == "HEAD":
+            response = Response(b"", headers=admission.headers)
+            del response.headers["Content-Length"]  # a stream has none (RFC 9110 §9.3.2)
+            return response
+        response = Response(live.streams.frames(admission), headers=admission.headers)
+        response.timeout = None  # by default, Quart ends a response silently after 60 s
+        return response
+
+    @routes.delete(STREAM_PATH)
+    async def leave() -> Response:
+        """A page that is closed or loaded anew says so: a proxy may not hang up its stream."""
+        identity = live.verifier.verify(live.verifier.token_of(request))
+        if foreign(request):
+            return problem(403, "A page of another site may not end streams here.")
+        reader = reader_of(request)
+        if reader is None:
+            return problem(400, "Name the reader whose stream is to end.")
+        live.streams.leave(identity.subject, reader)
+        return Response(status=204, headers={"Cache-Control": "no-store"})
+
+    @routes.get(SNAPSHOT_PATH)
+    async def snapshot() -> Response:
+        identity = live.verifier.verify(live.verifier.token_of(request))
+        scope = wanted(request, identity)
+        if live.streams.starting:
+            return _starting()
+        if live.calls.live >= LARGE and live.streams.filters.refuses(
+            identity.subject, scope, time.monotonic()
+        ):
+            return problem(429, "Too many different filters.", {"Retry-After": "5"})
+        return await live.snapshots.response(identity.subject, scope)
+
+    @routes.get(f"{STREAM_PATH}/<key>")
+    async def one_call(key: str) -> Response:
+        identity = live.verifier.verify(live.verifier.token_of(request))
+        if live.streams.starting:
+            return _starting()
+        call = await live.calls.find(key, scope_for(identity))
+        if call is None:
+            return problem(404, "No such call, or not one of yours.")
+        response = with_timeline(call)
+        if live.trace_url is not None and identity.sees_all:
+            link = trace_link.link(live.trace_url, call, live.clock())
+            if link is not None:
+                response["link"] = link
+        return Response(orjson.dumps(response), content_type="application/json")
+
+    return routes
+
+
+def _starting() -> Response:
+    return problem(
+        503,
+        "Starting: the calls known before the start are being checked.",
+        {"Retry-After": "1"},
+    )

@@ -1,0 +1,1 @@
+"""Kamailio as a source: evapi, translation of its frames, its dialog variables."""

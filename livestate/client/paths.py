@@ -1,0 +1,8 @@
+"""The service's paths; ``make docs`` writes them for the JavaScript client."""
+
+from __future__ import annotations
+
+from typing import Final
+
+STREAM_PATH: Final = "/api/v1/live/calls"  # one call is below it, by its key
+SNAPSHOT_PATH: Final = f"{STREAM_PATH}/snapshot"

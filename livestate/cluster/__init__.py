@@ -1,0 +1,1 @@
+"""One engine folds, any number of edges serve: versioned frames on NATS, and one question."""

@@ -1,0 +1,148 @@
+"""One view that an edge follows: the state once, then every frame, without a gap or an overlap.
+
+Promise J between two processes. The edge subscribes to the view's frames first and asks for the
+state then. Frames that come before the state are kept; when it is here, those that it includes
+already are left out. From then on each frame must lead on from the version that was reached. Where
+one does not, or a heartbeat is of a later version, frames were lost: the state is asked for again,
+and only what changed in it is passed on. A heartbeat of the same version whose digest differs means
+that this edge is wrong; then all is built anew. Pure: messages come in, changes come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from livestate.cluster.replica import Replica
+from livestate.cluster.rows import read_diff, read_figures, read_state
+from livestate.cluster.wire import Head, Unreadable
+from livestate.state.access import Scope
+from livestate.state.active_calls import Change
+
+MOST_KEPT: Final = 2_000  # frames that came before the state; beyond that it is asked for again
+
+
+class Follower:
+    """One unfiltered view. ``lost``: the state must be asked for, again or at first."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.replica: Replica | None = None  # that clients see; None before the first state
+        self.lost = True
+        self.diverged = 0
+        self.figures: dict[str, Any] | None = None  # the KPIs of the last heartbeat
+        self._fence = -1
+        self._wrong = False  # the replica has another digest than the engine
+        self._next: Replica | None = None  # what the state that comes in now makes
+        self._named: set[str] = set()  # the live calls of that state
+        self._part = 0  # of that state, the next one
+        self._kept: list[tuple[Head, bytes]] = []
+
+    @property
+    def version(self) -> int:
+        return -1 if self.replica is None else self.replica.view.version
+
+    def forget(self) -> None:
+        """Nothing that comes may be believed to follow what is here: ask for the state."""
+        self.lost = True
+        self._kept.clear()
+
+    def begin_state(self) -> None:
+        """The state is asked for; its parts come next."""
+        self._next, self._named, self._part = None, set(), 0
+
+    # -- frames ------------------------------------------------------------------------------
+
+    def take(self, head: Head, body: bytes, now: int) -> Iterator[Change]:
+        """Take a frame or a heartbeat; the changes, to be read to the end. Raises
+        :class:`~livestate.cluster.wire.Unreadable`; then the state is asked for again."""
+        if head.fence < self._fence:
+            return  # of an engine that another one has replaced
+        if self.lost:
+            if len(self._kept) < MOST_KEPT:
+                self._kept.append((head, body))
+            return
+        replica = self.replica
+        if replica is None or head.tag != replica.view.tag:
+            self.forget()  # another engine took over, or this one began anew
+            return
+        self._fence = head.fence
+        if head.kind == "heartbeat":
+            self._compare(head, body, replica)
+            return
+        if head.version <= replica.view.version:
+            return
+        # A tombstone that was trimmed before it was in a frame is in none: then the floor is above.
+        if max(head.since, head.floor) > replica.view.version:
+            self.forget()
+            return
+        try:
+            replica.raise_floor(head.floor)
+            yield from replica.fold(read_diff(body, head.gone), head.version, now)
+        except (Unreadable, KeyError) as error:
+            self.forget()
+            raise Unreadable(f"{error}") from error
+
+    def _compare(self, head: Head, body: bytes, replica: Replica) -> None:
+        data, figures = read_figures(body)
+        self.figures = figures or self.figures
+        view = replica.view
+        if head.version > view.version:
+            self.forget()
+        elif head.version == view.version and (view.live, view.digest) != (
+            data["calls"],
+            data["digest"],
+        ):
+            self.diverged += 1
+            self._wrong = True  # clients see it until another one is built
+            self.forget()
+
+    # -- the state -----------------------------------------------------------------------------
+
+    def take_state(self, head: Head, body: bytes, now: int) -> Iterator[Change]:
+        """Take one part of the state, in order; the changes of those who see the view already, to
+        be read to the end. :attr:`lost` is False after the last one. Raises
+        :class:`~livestate.cluster.wire.Unreadable`."""
+        if head.part != self._part:
+            raise Unreadable(f"part {head.part} of a state instead of {self._part}")
+        self._part += 1
+        rows = read_state(body)
+        target = self._target(head)
+        shown = target is self.replica
+        self._named.update(row.key for row in rows if row.record is not None)
+        try:
+            reached = rows[-1].version if rows and head.more else head.version
+            changes = target.fold(rows, max(reached, target.view.version), now)
+            if shown:
+                yield from changes
+            else:
+                for _ in changes:
+                    pass
+            if head.more:
+                return
+            gone = target.keep_only(self._named, head.version, now)
+            for change in gone:
+                if shown:
+                    yield change
+        except (KeyError, TypeError) as error:
+            self.forget()
+            raise Unreadable(f"a row of a state without {error}") from error
+        target.raise_floor(head.floor)
+        self._fence, self.replica, self._next = head.fence, target, None
+        self._wrong = False
+        self.lost = False
+        kept, self._kept = self._kept, []
+        for each in kept:
+            for change in self.take(*each, now):
+                if shown:
+                    yield change
+
+    def _target(self, head: Head) -> Replica:
+        """The replica that the state goes into: the one that clients see if the numbering goes on,
+        else a new one that they see when it is whole."""
+        known = self.replica
+        if known is not None and not self._wrong and head.tag == known.view.tag:
+            return known
+        if self._next is None or self._next.view.tag != head.tag:
+            self._next = Replica(self.scope, head.tag, head.before)
+        return self._next

@@ -1,0 +1,326 @@
+"""The engine's side: frames of the views that edges watch, published once however many edges.
+
+One more sink of the pipeline. A view is watched from the first edge's request for its state until
+no edge has named it for :data:`UNWATCHED_SECONDS`. Nothing here waits: messages go into a
+:class:`Outbox`, and a task sends them. Where NATS takes them slower than they are made, or is away,
+the oldest are dropped; an edge notices the version that is missing and asks for the state again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from livestate.cluster import wire
+from livestate.cluster.leadership import Leadership
+from livestate.cluster.rows import state_parts
+from livestate.cluster.wire import Beat, Head, Unreadable
+from livestate.fanout.context import FanoutContext
+from livestate.fanout.frame import Frame
+from livestate.fanout.patch import Records
+from livestate.fanout.producer import Encoder, Producer
+from livestate.nats.connection import AWAY, Connection
+from livestate.process.slices import SLICE_SECONDS
+from livestate.process.tasks import cancel_and_wait
+from livestate.state.access import Scope
+from livestate.state.active_calls import ActiveCalls, Change
+from livestate.state.call import Call
+from livestate.state.source import Source
+from livestate.state.view import View
+
+log = logging.getLogger("livestate.cluster")
+
+BEAT_SECONDS: Final = 0.5
+UNWATCHED_SECONDS: Final = 10.0  # edges name their views every 2 s
+OUTBOX_BYTES: Final = 64_000_000
+STATES_AT_ONCE: Final = 4  # that are encoded; others wait
+
+
+class Outbox:
+    """Messages on their way to NATS, in order; the oldest are dropped beyond a bound."""
+
+    def __init__(self, most_bytes: int = OUTBOX_BYTES) -> None:
+        self.dropped = 0
+        self.bytes = 0
+        self._most = most_bytes
+        self._messages: deque[tuple[str, bytes]] = deque()
+        self._filled = asyncio.Event()
+
+    def put(self, subject: str, payload: bytes) -> None:
+        """Never waits."""
+        self._messages.append((subject, payload))
+        self.bytes += len(payload)
+        while self.bytes > self._most:
+            self.bytes -= len(self._messages.popleft()[1])
+            self.dropped += 1
+        self._filled.set()
+
+    def drop_all(self) -> None:
+        self.dropped += len(self._messages)
+        self._messages.clear()
+        self.bytes = 0
+
+    async def send(self, connection: Connection) -> None:
+        """Send until cancelled. What cannot be sent is dropped: it would be out of date later."""
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            try:
+                while self._messages:
+                    subject, payload = self._messages.popleft()
+                    self.bytes -= len(payload)
+                    await connection.client.publish(subject, payload)
+            except AWAY:
+                self.dropped += 1
+                self.drop_all()
+
+
+class ViewPublisher:
+    """The :class:`~livestate.fanout.producer.FrameSink` of one view: its frames into the outbox.
+
+    It is also the producer's encoder, so as to note at which versions calls leave: a diff does not
+    say that, and an edge needs it for clients that resume.
+    """
+
+    busy = False
+
+    def __init__(self, feed: EdgeFeed, view: View) -> None:
+        self.producer = Producer(view, self, feed.context)
+        self.named_at = feed.context.loop.time()
+        self._feed = feed
+        self._subject = wire.FRAMES + wire.view_name(view.scope.company_id)
+        self._reached = view.version
+        self._gone: dict[str, int] = {}
+        self._heartbeat_due = False
+        self.producer.start(self)
+
+    def head(self, kind: wire.Kind, version: int) -> Head:
+        view = self.producer.view
+        return Head(
+            kind, self._feed.leadership.fence, view.tag, version, view.floor, 0, view.predecessor
+        )
+
+    # -- FrameSink ---------------------------------------------------------------------------
+
+    def deliver(self, frame: Frame) -> Generator[None, None, float]:
+        since, self._reached = self._reached, frame.to_version
+        head = self.head("diff", frame.to_version)
+        self._put(head._replace(since=since, gone=self._gone), frame)
+        if self._heartbeat_due and frame.to_version == self.producer.view.version:
+            self.send_heartbeat(self.producer.heartbeat())
+        yield from ()  # no step is left
+        return 0.0
+
+    def send_heartbeat(self, frame: Frame) -> None:
+        """After the frames that lead to its version: an edge would take them for lost."""
+        version = self.producer.view.version
+        self._heartbeat_due = self._reached != version
+        if not self._heartbeat_due:
+            self._put(self.head("heartbeat", version), frame)
+
+    def _put(self, head: Head, frame: Frame) -> None:
+        if self._feed.leadership.leads:
+            self._feed.frames += 1
+            self._feed.outbox.put(self._subject, wire.encode(head, frame))
+
+    # -- Encoder -----------------------------------------------------------------------------
+
+    def diff(
+        self, view: View, since: int, before: Mapping[str, Call | None], most: int | None
+    ) -> Frame:
+        frame = self._feed.encoder.diff(view, since, before, most)
+        self._gone = {
+            key: at
+            for key, call, at in view.since(since)
+            if call is None and at <= frame.to_version
+        }
+        return frame
+
+    def heartbeat(self, view: View, source: Source) -> Frame:
+        return self._feed.encoder.heartbeat(view, source)
+
+    def snapshot_steps(self, view: View, frames: list[Frame]) -> Iterator[None]:
+        return self._feed.encoder.snapshot_steps(view, frames)
+
+    def forget(self, key: str) -> None:
+        self._feed.encoder.forget(key)
+
+    def evict_unused(self) -> None:
+        self._feed.encoder.evict_unused()
+
+
+class EdgeFeed:
+    """What an engine does for its edges.
+
+    ``leadership`` says whether this engine publishes, ``ready`` whether what it knows may be shown;
+    ``call`` finds one call with its timeline, for JSON.
+    """
+
+    def __init__(
+        self,
+        table: ActiveCalls,
+        encoder: Encoder,
+        records: Records,
+        context: FanoutContext,
+        connect: Callable[..., Connection],
+        *,
+        leadership: Leadership,
+        ready: Callable[[], bool],
+        call: Callable[[str, Scope], dict[str, Any] | None],
+        clock: Callable[[], int],
+        steady: Callable[[], int],
+    ) -> None:
+        self.encoder, self.context = encoder, context
+        self.connection = connect(begin=self._subscribe)
+        self.leadership, self.ready = leadership, ready
+        self.outbox = Outbox()
+        self.frames = 0
+        self.states = 0
+        self.unreadable = 0
+        self.watched: dict[View, ViewPublisher] = {}
+        self._table, self._records, self._call = table, records, call
+        self._clock, self._steady = clock, steady
+        self._encoding = asyncio.Semaphore(STATES_AT_ONCE)
+        self._answering: set[asyncio.Task[None]] = set()
+
+    def on_change(self, change: Change) -> None:
+        """A call changed. Never waits."""
+        watched = self.watched
+        if watched:
+            for view in change.views:
+                publisher = watched.get(view)
+                if publisher is not None:
+                    publisher.producer.on_change(change)
+
+    async def _subscribe(self, client: Client) -> None:
+        """The subscriptions of a new connection; the connection's ``begin``."""
+        await client.subscribe(wire.VIEW + "*", cb=self._on_view)
+        await client.subscribe(wire.WATCH, cb=self._on_watch)
+        await client.subscribe(wire.CALL, cb=self._on_call)
+
+    async def run(self) -> None:
+        """Send, beat and let go of views that no edge watches, until cancelled."""
+        sending = asyncio.create_task(self.outbox.send(self.connection))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.connection.run())
+                while True:
+                    self._beat()
+                    self._unwatch()
+                    await asyncio.sleep(BEAT_SECONDS)
+        finally:
+            await cancel_and_wait(sending, *self._answering)
+
+    def _beat(self) -> None:
+        if not self.leadership.leads:
+            return
+        source = self.context.source_now()
+        since = source.stale_since
+        if since is not None:
+            since = self._clock() - (self._steady() - since)
+        troubles = [one._asdict() for one in source.troubles]
+        beat = Beat(
+            self.leadership.fence,
+            self._table.epoch,
+            self.ready(),
+            self._clock(),
+            since,
+            source.reason,
+            troubles,
+        )
+        self.outbox.put(wire.ENGINE, wire.encode_beat(beat))
+
+    def _unwatch(self) -> None:
+        now = self.context.loop.time()
+        for view, publisher in list(self.watched.items()):
+            if now - publisher.named_at > UNWATCHED_SECONDS:
+                publisher.producer.stop()
+                del self.watched[view]
+                view.watched = False
+                self._table.views.drop(view)
+
+    def _watch(self, company_id: str | None) -> ViewPublisher:
+        view = self._table.view(Scope(company_id))
+        publisher = self.watched.get(view)
+        if publisher is None:
+            publisher = self.watched[view] = ViewPublisher(self, view)
+            view.watched = True
+        publisher.named_at = self.context.loop.time()
+        return publisher
+
+    # -- what edges ask ----------------------------------------------------------------------
+
+    async def _on_watch(self, message: Msg) -> None:
+        try:
+            companies = wire.decode_watched(message.data)
+        except Unreadable as error:
+            self._refuse(message, error)
+            return
+        for company_id in companies:
+            self._watch(company_id)
+
+    async def _on_view(self, message: Msg) -> None:
+        """The state of a view. A task of its own: it may be large, and others ask too."""
+        try:
+            company_id = wire.decode_scope(message.data)
+        except Unreadable as error:
+            self._refuse(message, error)
+            return
+        if not message.reply or not self.leadership.leads or not self.ready():
+            return  # the edge asks again
+        answering = asyncio.create_task(self._send_state(message.reply, company_id))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+
+    async def _send_state(self, reply: str, company_id: str | None) -> None:
+        async with self._encoding:
+            publisher = self._watch(company_id)
+            producer = publisher.producer
+            producer.commit()
+            head, rows = publisher.head("state", producer.view.version), producer.view.history()
+            self.states += 1
+            before: bytes | None = None
+            number = 0
+            clock, began = self.context.clock, self.context.clock()
+            try:
+                for part in state_parts(rows, self._records):
+                    if before is not None:
+                        sent = head._replace(part=number, more=True)
+                        await self._reply(reply, wire.encode(sent, before))
+                        number += 1
+                    before = part
+                    if clock() - began > SLICE_SECONDS:
+                        await asyncio.sleep(SLICE_SECONDS)  # as much for the others
+                        began = clock()
+                await self._reply(reply, wire.encode(head._replace(part=number), before or b""))
+            except AWAY as error:
+                log.info("a state could not be sent: view=%s reason=%s", company_id, error)
+
+    async def _reply(self, reply: str, payload: bytes) -> None:
+        await self.connection.client.publish(reply, payload)
+
+    async def _on_call(self, message: Msg) -> None:
+        try:
+            key, company_id = wire.decode_call(message.data)
+        except Unreadable as error:
+            self._refuse(message, error)
+            return
+        if message.reply and self.leadership.leads and self.ready():
+            found = orjson.dumps(self._call(key, Scope(company_id)))
+            try:
+                await self._reply(message.reply, found)
+            except AWAY as error:
+                log.info("a call could not be sent: reason=%s", error)
+
+    def _refuse(self, message: Msg, error: Unreadable) -> None:
+        self.unreadable += 1
+        log.warning(
+            "a message of an edge is unusable: subject=%s reason=%s", message.subject, error
+        )

@@ -1,0 +1,156 @@
+"""From bytes to an event of the contract: :func:`parse` for messages, :func:`parse_cdr` for CDRs.
+
+The pipeline, the bridge and the commands call these for everything that comes in. The result is a
+model of :mod:`livestate.contract.events`, or :class:`~livestate.contract.errors.Rejected` is raised
+with one of the contract's reasons. Nothing else is raised, whatever the bytes are.
+
+A caller chooses display names, Call-IDs and header texts. So a text for people that is too long, or
+that holds half a surrogate pair, is repaired, and a bad item of a list is refused alone: nobody can
+hide a call with its own name, or the other calls of its node with one of them. Everything else that
+is not of the contract is rejected.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeAlias
+
+from pydantic import TypeAdapter, ValidationError
+
+from livestate.contract.errors import Rejected, UnknownPhase
+from livestate.contract.events import (
+    CDR,
+    ENVELOPE,
+    EVENT,
+    LIST_PHASES,
+    LISTED_ITEM,
+    MAX_CALLS_A_PART,
+    MAX_MESSAGE_BYTES,
+    SUBJECTS,
+    CallPhase,
+    Copies,
+    Ended,
+    Failed,
+    Heartbeat,
+    Lost,
+    RefusedCall,
+    Sync,
+)
+from livestate.contract.validation import (
+    SPACED_COLON,
+    first_problem,
+    mendable,
+    refuse_repeated_keys,
+)
+
+Parsed: TypeAlias = CallPhase | Heartbeat | Sync | Copies | Lost
+
+
+def parse(subject: str, data: bytes) -> Parsed:
+    """One message from ``call.events.<phase>`` into one event.
+
+    Raises :class:`~livestate.contract.errors.Rejected`; for a phase that this version does not
+    know, :class:`~livestate.contract.errors.UnknownPhase` if the envelope at least is sound.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise Rejected("too_large", f"{len(data)} bytes")
+    phase = SUBJECTS.get(subject)
+    if phase is None:
+        raise _unknown_phase(subject, data)
+    try:
+        event: Parsed = EVENT.validate_json(data)
+    except ValidationError as error:
+        event = _repaired(EVENT, data, error, listed=phase in LIST_PHASES)
+    if event.phase != phase:
+        raise Rejected("phase_mismatch", f"{event.phase} on {subject}")
+    if (event.phase == "sync" or event.phase == "copies") and event.part > event.parts:
+        raise Rejected("out_of_range", f"part {event.part} of {event.parts}")
+    # pydantic takes the last of two equal keys, another reader may take the first. To look for them
+    # costs a second parse, so count first: every key has its colon, and as many colons as fields
+    # that were set means that no key comes twice. More colons (in a text, or of unknown keys) or a
+    # space before one only lead to the slower look.
+    if phase not in LIST_PHASES:
+        keys = len(event.model_fields_set)
+        if data.count(b":") != keys and (data.count(b'":') != keys or SPACED_COLON.search(data)):
+            refuse_repeated_keys(data)
+    return event
+
+
+def parse_cdr(data: bytes) -> Ended | Failed:
+    """One CDR of ``cdr.raw``: the terminal event of a call, made durable. It has the position of
+    that event, so to fold both is to fold one.
+
+    Raises :class:`~livestate.contract.errors.Rejected`.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise Rejected("too_large", f"{len(data)} bytes")
+    try:
+        cdr: Ended | Failed = CDR.validate_json(data)
+    except ValidationError as error:
+        cdr = _repaired(CDR, data, error, listed=False)
+    return cdr
+
+
+def listed_problem(item: bytes, phase: str) -> Rejected | None:
+    """Why one item of a list of this phase is no :class:`~livestate.contract.events.SyncedCall` (of
+    ``copies``: no ``CopiedCall``); None if it is one."""
+    try:
+        LISTED_ITEM[phase].validate_json(item)
+    except ValidationError as error:
+        return first_problem(error)
+    return None
+
+
+def _unknown_phase(subject: str, data: bytes) -> Rejected:
+    try:
+        envelope = ENVELOPE.validate_json(data)
+    except ValidationError:
+        return Rejected("unknown_phase", subject[:80])
+    return UnknownPhase(subject[:80], envelope.node, envelope.epoch, envelope.seq)
+
+
+def _repaired(
+    adapter: TypeAdapter[Any], data: bytes, error: ValidationError, *, listed: bool
+) -> Any:
+    """The event of a message that failed validation, if its texts can be repaired."""
+    value = mendable(data, error, listed=listed)
+    if listed and isinstance(value, dict):
+        return _repaired_list(adapter, value)
+    return _validated(adapter, value)
+
+
+def _repaired_list(adapter: TypeAdapter[Any], value: dict[str, Any]) -> Any:
+    """A part of a list with its good items; the others become its ``refused``."""
+    items = value.get("calls")
+    if not isinstance(items, list) or len(items) > MAX_CALLS_A_PART:
+        return _validated(adapter, value)  # which raises and says why
+    phase = "copies" if value.get("phase") == "copies" else "sync"
+    good, refused = [], []
+    for item in items:
+        problem = listed_problem(json.dumps(item).encode(), phase)
+        if problem is None:
+            good.append(item)
+        else:
+            refused.append(_refused(item, problem))
+    part = _validated(adapter, value | {"calls": good})
+    part._refused = tuple(refused)
+    return part
+
+
+def _refused(item: Any, problem: Rejected) -> RefusedCall:
+    fields = item if isinstance(item, dict) else {}
+    dialog, call_id = _text(fields.get("dialog")), _text(fields.get("call_id"))
+    return RefusedCall(problem.reason, problem.detail, dialog, call_id)
+
+
+def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
+    try:
+        return adapter.validate_json(json.dumps(value))
+    except ValidationError as again:
+        raise first_problem(again) from None
+    except RecursionError:
+        raise Rejected("not_json", "nested too deep") from None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,1 @@
+"""Devtools: real servers as child processes, simulated and replayed nodes, captures."""

@@ -1,0 +1,134 @@
+"""Fan-out of all views: every change once to each stream that may see it, as shared bytes.
+
+The hub knows which views are watched, and pairs a :class:`~livestate.fanout.producer.Producer` with
+a :class:`~livestate.fanout.distributor.Distributor` for each of them. The pipeline gives it every
+change of the table, the feed monitor the state of the source, and each stream subscribes here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from livestate.fanout.context import CommitRate, FanoutContext
+from livestate.fanout.distributor import Distributor
+from livestate.fanout.producer import Encoder, Producer
+from livestate.fanout.subscriber import Subscriber
+from livestate.state.access import Scope
+from livestate.state.active_calls import Change
+from livestate.state.source import Source
+from livestate.state.view import View
+
+
+class Views(Protocol):
+    """Where views are found by their scope, and dropped when no stream watches them."""
+
+    def view(self, scope: Scope) -> View: ...
+    @property
+    def views(self) -> Droppable: ...
+
+
+class Droppable(Protocol):
+    def drop(self, view: View) -> None: ...
+
+
+class Hub:
+    """The watched views of this process, local ones, each with its producer and distributor."""
+
+    def __init__(
+        self,
+        table: Views,
+        encoder: Encoder,
+        *,
+        rate: CommitRate,
+        heartbeat_seconds: float,
+        loop: asyncio.AbstractEventLoop,
+        now: int = 0,
+        snapshot_bytes: int = 128_000_000,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.context = FanoutContext(
+            loop,
+            rate,
+            heartbeat_seconds,
+            (loop.time(), now),
+            most_snapshot_bytes=snapshot_bytes,
+            clock=clock,
+        )
+        self.encoder = encoder
+        self.producers: dict[View, Producer] = {}
+        self.distributors: dict[View, Distributor] = {}
+        self._table = table
+
+    def on_change(self, change: Change) -> None:
+        """A call changed. Never waits."""
+        producers = self.producers
+        if not producers:
+            return
+        if not change.after.live:
+            self.encoder.forget(change.after.key)
+        for view in change.views:
+            producer = producers.get(view)
+            if producer is not None:
+                producer.on_change(change)
+
+    def subscribe(self, scope: Scope, position: tuple[str, int] | None) -> Subscriber:
+        """Join a scope at a position that the client has folded up to, or from a snapshot.
+
+        Promise J: there is no await between here and the choice of the first frame, and every
+        later change marks the view's producer. So no change is missed and none comes twice.
+        """
+        view = self._table.view(scope)
+        return (self.distributors.get(view) or self._watch(view)).subscribe(position)
+
+    def prepared(self, scope: Scope) -> bool:
+        """Whether a stream of this scope can begin at once: here always."""
+        return True
+
+    async def prepare(self, scope: Scope) -> bool:
+        """Wait until a stream of this scope can begin; whether it can."""
+        return True
+
+    @property
+    def source(self) -> Source:
+        """As the feed monitor last judged it."""
+        return self.context.source
+
+    def update_source(self, source: Source, now: int) -> None:
+        """The source as checked at ``now``, ms. When what we show has become stale, or live again,
+        a heartbeat says so to every client at once."""
+        context = self.context
+        before, context.source = context.source_now(), source
+        context.checked = context.loop.time(), now
+        if source == before:
+            return
+        for producer in tuple(self.producers.values()):
+            producer.send_heartbeat()
+
+    def evict_unused(self) -> None:
+        """Forget encoded records that no view has used since the last time."""
+        self.encoder.evict_unused()
+
+    def release(self, view: View) -> None:
+        """Let go of a view, and of the one it is filtered from, unless a stream watches them."""
+        for each in (view, self._table.view(view.scope.base)):
+            if each not in self.producers:
+                self._table.views.drop(each)
+
+    def _watch(self, view: View) -> Distributor:
+        producer = Producer(view, self.encoder, self.context)
+        distributor = Distributor(producer, self.context, partial(self._unwatch, view))
+        producer.start(distributor)
+        self.producers[view], self.distributors[view] = producer, distributor
+        view.watched = True
+        return distributor
+
+    def _unwatch(self, view: View) -> None:
+        """The last subscriber of a view has left."""
+        self.producers.pop(view).stop()
+        del self.distributors[view]
+        view.watched = False
+        self.release(view)

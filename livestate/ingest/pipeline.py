@@ -1,0 +1,343 @@
+"""One message's way: parse, check the sender, count its number, fold it, deliver the change.
+
+The consumer calls :meth:`Pipeline.handle` with each message of ``call.events.>``, the CDR reader
+:meth:`Pipeline.handle_cdr` with each CDR. Nothing here waits: one message is one plain call from
+the socket to the sinks, so that messages and readers of the table never see half of a change.
+Every message is counted once as applied, duplicate, stale, rejected or dropped (promise C).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+
+from livestate.contract.errors import Rejected, UnknownPhase
+from livestate.contract.events import (
+    CDR_SUBJECT,
+    SYNC_SUBJECT,
+    CallPhase,
+    Envelope,
+    Heartbeat,
+    Lost,
+)
+from livestate.contract.parse import parse, parse_cdr
+from livestate.contract.subjects import Subjects, Vouched
+from livestate.ingest.backlog import claimed_node
+from livestate.ingest.counters import Counters
+from livestate.ingest.dialog_lists import DialogLists, latest_position
+from livestate.ingest.rejection_log import RejectionLog
+from livestate.ingest.sinks import Sink, Sinks
+from livestate.process.slices import Slices
+from livestate.state.active_calls import ActiveCalls, Change
+from livestate.state.nodes.clock_offset import NodeClocks
+from livestate.state.nodes.epochs import IN_ORDER, Observed
+from livestate.state.nodes.node import Held, Node
+from livestate.state.nodes.registry import Nodes
+from livestate.state.nodes.trouble import Refusals
+from livestate.state.position import Position, just_before, position_at
+from livestate.state.takeover import Takeover
+from livestate.state.transitions import TRANSITIONS
+
+JUST_NOW_MS: Final = 10_000  # ended calls are remembered for longer
+# These say nothing against the node's messages in general: it is heard, and works otherwise.
+_NOT_A_REFUSED_NODE: Final = {"unproven", "unknown_phase", "too_many_calls"}
+_UNVOUCHED: Final = Vouched("", None)  # the NATS server does not vouch for the sender
+
+
+class Pipeline:
+    """The fold of everything that NATS brings."""
+
+    def __init__(
+        self,
+        table: ActiveCalls,
+        nodes: Nodes,
+        sinks: Iterable[Sink],
+        *,
+        clock: Callable[[], int],
+        ended_ms: int = 300_000,
+        slices: Slices | None = None,
+        clocks: NodeClocks | None = None,
+        subjects: Subjects | None = None,
+    ) -> None:
+        """``clock`` gives ms. ``ended_ms``: for how long ended calls are remembered. ``slices``:
+        see :class:`~livestate.ingest.sinks.Sinks`. ``clocks`` corrects the times of nodes whose
+        clock is off. ``subjects``: which senders the server vouches for, and which node may
+        report calls of which other one; without it every sender is believed."""
+        self.refusals = Refusals()
+        self.counters = Counters()
+        self.takeover = Takeover(table, nodes)
+        self._table = table
+        self._nodes = nodes
+        self._sinks = Sinks(sinks, slices)
+        self._callbacks = self._sinks.callbacks
+        self._clock = clock
+        self._ended_ms = ended_ms
+        self._clocks = clocks
+        self._subjects = subjects if subjects is not None and subjects.vouched else None
+        self._owners = subjects or Subjects()
+        self._rejections = RejectionLog()
+        self._lists = DialogLists(
+            table, nodes, self.takeover, self._owners, self.counters, self._sinks, self._rejections
+        )
+        table.floors = nodes.floors
+
+    def handle(self, subject: str, data: bytes) -> None:
+        """Fold one message. A bad one is counted and logged; nothing is raised."""
+        now = self._clock()
+        counters = self.counters
+        counters.received += 1
+        vouched = _UNVOUCHED
+        try:
+            if self._subjects is not None:
+                vouched = self._subjects.of(subject)
+                subject = vouched.subject
+            event = parse(subject, data)
+            if self._subjects is not None:
+                self._subjects.check(vouched, event.node)
+            counters.phases[event.phase] += 1
+            # By phase, not by type: ``isinstance`` of a pydantic model runs Python code each time.
+            if event.phase == "heartbeat":
+                self._handle_heartbeat(event, now)
+            elif event.phase == "sync":
+                self._observe(event, now, numbered=False)
+                if self._clocks is not None:
+                    event = self._clocks.list(event, now)
+                self._lists.sync(event, now)
+            elif event.phase == "copies":
+                self._observe(event, now, numbered=False)
+                if event.epoch == self._nodes.by_name[event.node].epoch:
+                    self._lists.copies(event, now)
+            elif event.phase == "lost":
+                # Another instance of livestate sent it: no sign of life of the node.
+                if not self._expire(event, now):
+                    counters.stale += 1
+                    return
+            elif not self._handle_call(event, now):
+                return
+        except Rejected as rejected:
+            self._reject(rejected, data, now, vouched)
+            if subject == SYNC_SUBJECT:
+                self._reject_list(data, rejected, now, vouched)
+            return
+        counters.applied += 1
+
+    def handle_cdr(self, data: bytes, subject: str = CDR_SUBJECT) -> str | None:
+        """Fold one CDR of ``cdr.raw``. Returns None, or why it was rejected (counted and logged).
+
+        A CDR ends its call whatever events were lost. One of a call that is not known is
+        remembered as ended, unless the call ended longer ago than ended calls are remembered.
+        """
+        now = self._clock()
+        counters = self.counters
+        counters.cdrs += 1
+        try:
+            cdr = parse_cdr(data)
+            if self._subjects is not None:
+                self._subjects.check(self._subjects.of(subject), cdr.node)
+            self._owners.check_owner(cdr.node, cdr.owner)
+        except Rejected as rejected:
+            counters.cdr_results["rejected"] += 1
+            self._rejections.write(rejected, now)
+            return str(rejected)
+        if self._clocks is not None:
+            cdr = self._clocks.cdr(cdr, now)
+        cdr = self.takeover.as_owners(cdr)
+        known = self._table.calls.get(self._table.key_of(cdr.node, cdr.dialog or "", cdr.call_id))
+        if known is None and (cdr.ended_at or cdr.ts) < now - self._ended_ms:
+            change = None
+        else:
+            change = self._table.apply(cdr, now)
+        counters.cdr_results["stale" if change is None else "applied"] += 1
+        if change is not None:
+            counters.ended_by_cdr += change.before is not None and change.before.live
+            self._sinks.publish(change)
+        return None
+
+    def node_of(self, subject: str, data: bytes) -> str:
+        """The node of a message before it is parsed; "" if that cannot be read."""
+        return _sender(data, None if self._subjects is None else self._subjects.of(subject).node)
+
+    def on_dropped(self, messages: int, name: str | None = None) -> None:
+        """Count messages that were dropped before ``handle``. ``name`` is their node; None if it
+        is not known: then every node may have lost some and is asked for its list."""
+        self.counters.received += messages
+        self.counters.dropped += messages
+        now = self._clock()
+        if name is None:
+            for node in self._nodes.by_name.values():
+                node.lose(now)
+        elif (known := self._nodes.by_name.get(name)) is not None:
+            known.lose(now)
+
+    def on_reconnected(self) -> None:
+        """Ask all nodes for lists: what they published meanwhile was not received."""
+        for node in self._nodes.by_name.values():
+            node.wants_list = True
+
+    def mark_unconfirmed(self, node: str, up_to: Position | None) -> None:
+        """Mark the calls of a node that are not confirmed any more: those last reported before
+        ``up_to``, or all of them (None) because the node is silent."""
+        now = self._clock()
+        if up_to is None:
+            self._sinks.sweep(self.takeover.fell_silent(node, now))
+        self._sinks.sweep(self._table.sweeps.unconfirm(node, now, up_to, self.takeover.goes_on))
+        self.takeover.ask(node)
+
+    def settle(self, node: Node, held: Held) -> None:
+        """End the rival numberings of a node: its last list decides about all its calls."""
+        self._lists.settle(node, held, self._clock())
+
+    def _handle_heartbeat(self, event: Heartbeat, now: int) -> None:
+        self._observe(event, now, numbered=False)
+        node = self._nodes.by_name[event.node]
+        if event.epoch == node.epoch:
+            node.dialogs = event.dialogs
+        if self._clocks is not None:
+            self._clocks.observe(event.node, event.ts, now)
+
+    def _handle_call(self, event: CallPhase, now: int) -> bool:
+        """Fold one event of a call. False if it was counted as duplicate or stale."""
+        heard = self._nodes.observe(event.node, event.epoch, event.seq, now, numbered=True)
+        if heard is not IN_ORDER:
+            self._on_numbering(event, heard, now)
+            if heard.unproven:
+                number = f"number {event.seq} of epoch {event.epoch}"
+                raise Rejected("unproven", f"{event.node}: {number} waits for the node's list")
+        if event.owner is not None:
+            self._owners.check_owner(event.node, event.owner)
+        if self._clocks is not None:
+            event = self._clocks.call(event, now)
+        # An event with a number that was seen before is folded as well: a true duplicate changes
+        # nothing, and where two nodes use one name it is another event. Not so an event of another
+        # node's call: it gets a new position among the owner's numbers each time it is folded.
+        foreign = event.owner is not None and event.owner != event.node
+        if foreign and heard.fresh:
+            event = self.takeover.as_owners(event)
+        change = None
+        if heard.fresh or not foreign:
+            change = self._table.apply(event, now)
+        if heard is not IN_ORDER:
+            change = self._out_of_order(event, heard, change, now)
+            if change is None and not heard.fresh:
+                self.counters.duplicate += 1
+                return False
+        if change is None:
+            if event.dialog is None:  # the proxy refused it: valid, but it was never a live call
+                self.counters.refused_by_proxy += 1
+                return True
+            self.counters.stale += 1
+            return False
+        before = change.before
+        if before is not None and event.phase not in TRANSITIONS[before.state]:
+            self.counters.irregular += 1
+        for on_change in self._callbacks:
+            on_change(change)
+        return True
+
+    def _observe(self, message: Envelope | UnknownPhase, now: int, *, numbered: bool) -> None:
+        """Note that the node was heard. ``numbered``: the message has a number of its own;
+        heartbeats and lists repeat the last one."""
+        heard = self._nodes.observe(
+            message.node, message.epoch, message.seq, now, numbered=numbered
+        )
+        self._on_numbering(message, heard, now)
+
+    # A node numbers its events within an epoch, which is the time of its start. A higher epoch is
+    # a restart: its calls may be gone, so they are marked until its next list. A lower epoch is
+    # first suspected to be a second node of the same name (:mod:`livestate.state.nodes`). Where
+    # it turns out to be the same node with its clock set back, the calls that it reported between
+    # the two beginnings are judged again (``set_back``); where it was no restart at all, the marks
+    # are taken back (``returned``).
+    def _on_numbering(self, message: Envelope | UnknownPhase, heard: Observed, now: int) -> None:
+        """Apply to the table what a number showed about its node: a restart, a return, a clock
+        that was set back."""
+        if heard.returned:
+            self._table.nodes.returned(message.node)
+        if heard.set_back:
+            node = self._nodes.by_name[message.node]
+            began, since = position_at(message.epoch, heard.began), latest_position(node)
+            last = partial(latest_position, node)
+            since = just_before(since)
+            steps = self._table.sweeps.set_back(message.node, now, just_before(began), since, last)
+            self._sinks.sweep(steps)
+        elif heard.new_epoch:
+            restarted = position_at(message.epoch, 0)
+            self._sinks.sweep(self._table.sweeps.restarted(message.node, now, restarted))
+
+    def _out_of_order(
+        self, event: CallPhase, heard: Observed, change: Change | None, now: int
+    ) -> Change | None:
+        """Look for a second node of the same name behind an event whose number is not the next
+        one. Returns what the event changed in the end."""
+        if change is None and self._is_new_call(event, heard, now):
+            self._nodes.collide(event.node, event.epoch, event.seq, now)
+            return self._table.apply(event, now)
+        if change is not None and not heard.fresh:
+            self._nodes.collide(event.node, event.epoch, event.seq, now)
+        return change
+
+    # Two nodes that use one name give out the same numbers, so an event of the second looks like
+    # an old one of the first and changes nothing. The difference is the call: the call of a true
+    # duplicate is known, or the event happened long ago. An event of a moment ago about a call
+    # that is not known, under a number that is old in one of three ways (seen before; given out
+    # before we first heard this numbering; of an epoch that is over), is of another node.
+    def _is_new_call(self, event: CallPhase, heard: Observed, now: int) -> bool:
+        """Whether an event that changed nothing has an old number but reports a current call."""
+        if event.dialog is None or now - event.ts > JUST_NOW_MS:
+            return False
+        if event.owner is not None and event.owner != event.node:
+            return False
+        node = self._nodes.by_name[event.node]
+        if event.epoch == node.epoch:
+            old = not heard.fresh or event.seq < node.sequence.first
+        else:
+            other_epochs = self._nodes.floors.get(node.name, ())
+            old = event.epoch < node.epoch and event.epoch not in other_epochs
+        if not old or (heard.fresh and event.ts - node.since < JUST_NOW_MS):
+            return False
+        return self._table.key_of(event.node, event.dialog, event.call_id) not in self._table.calls
+
+    def _expire(self, event: Lost, now: int) -> bool:
+        """End a call that stayed unconfirmed for too long; False if it is confirmed or over."""
+        node = self._nodes.by_name.get(event.node)
+        position = position_at(event.epoch, event.seq, from_sync=True)
+        if node is not None:  # beyond the node's last number, only a list could revive the call
+            position = min(position, latest_position(node))
+        change = self._table.expire(event.node, event.dialog, event.call_id, position, now)
+        if change is None:
+            return False
+        self.counters.expired += 1
+        self._sinks.publish(change)
+        return True
+
+    def _reject(self, rejected: Rejected, data: bytes, now: int, vouched: Vouched) -> None:
+        self.counters.rejected[rejected.reason] += 1
+        if rejected.reason not in _NOT_A_REFUSED_NODE:
+            name = _sender(data, vouched.node)
+            if name:
+                self.refusals.note(name, str(rejected), now)
+        if isinstance(rejected, UnknownPhase):  # of a newer bridge: its number counts
+            with contextlib.suppress(Rejected):
+                if self._subjects is not None:
+                    self._subjects.check(vouched, rejected.node)
+                self._observe(rejected, now, numbered=True)
+        self._rejections.write(rejected, now)
+
+    def _reject_list(self, data: bytes, rejected: Rejected, now: int, vouched: Vouched) -> None:
+        """Note that a part of a list was rejected: without it no list of its node is complete."""
+        self.counters.lists_failed += 1
+        name = _sender(data, vouched.node)
+        if name:
+            self._nodes.list_refused(name, str(rejected), now)
+
+
+def _sender(data: bytes, vouched: str | None) -> str:
+    """The node of a message that was not or cannot be parsed; "" if that cannot be read.
+
+    ``vouched`` is the node by the message's subject, where the server vouches for it. A subject
+    has ``_`` for each dot of a name: where both agree, the claim is the full name.
+    """
+    claimed = claimed_node(data)
+    return claimed if vouched in (None, claimed.replace(".", "_")) else str(vouched)

@@ -1,0 +1,1 @@
+"""The connection to NATS, for the service, the bridge and the commands."""

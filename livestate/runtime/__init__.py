@@ -1,1 +1,0 @@
-"""What waits: NATS, Redis, the clock and the clients. The pure parts are one level up."""

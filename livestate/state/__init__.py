@@ -1,0 +1,1 @@
+"""The live state: calls, nodes, views and figures, folded from events. Nothing here waits."""

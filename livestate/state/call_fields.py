@@ -1,0 +1,141 @@
+"""The parts of a call: its phase records, its identity, and its attributes.
+
+:mod:`livestate.state.call` makes them from events; whoever shows, counts or stores a call reads
+them. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from livestate.state.position import Position
+from livestate.state.transitions import Phase
+
+
+class PhaseRecord(NamedTuple):
+    """The event of a phase that counts: its position, and when the node saw it (ms)."""
+
+    position: Position
+    phase: Phase
+    at: int
+
+
+class Identity(NamedTuple):
+    """What makes two events be of one call. It never changes."""
+
+    node: str
+    dialog: str
+    call_id: str
+
+
+class Attributes(NamedTuple):
+    """What is known of a call besides its state; None is unknown. Times are in ms."""
+
+    company_id: str | None
+    direction: str | None
+    caller: str | None
+    callee: str | None
+    from_uri: str | None
+    to_uri: str | None
+    trunk: str | None
+    attempt: int | None
+    setup_at: int | None
+    progress_at: int | None
+    answered_at: int | None
+    ended_at: int | None
+    sip_code: int | None
+    sip_reason: str | None
+    by: str | None
+    outcome: str | None
+    detail: str | None
+
+
+class CallFields:
+    """Reads the fields of ``identity`` and ``attributes`` from the call itself.
+
+    Code that runs for every event reads them from the part: that takes half the time.
+    """
+
+    __slots__ = ("attributes", "identity")
+    identity: Identity
+    attributes: Attributes
+
+    @property
+    def node(self) -> str:
+        return self.identity.node
+
+    @property
+    def dialog(self) -> str:
+        return self.identity.dialog
+
+    @property
+    def call_id(self) -> str:
+        return self.identity.call_id
+
+    @property
+    def company_id(self) -> str | None:
+        return self.attributes.company_id
+
+    @property
+    def direction(self) -> str | None:
+        return self.attributes.direction
+
+    @property
+    def caller(self) -> str | None:
+        return self.attributes.caller
+
+    @property
+    def callee(self) -> str | None:
+        return self.attributes.callee
+
+    @property
+    def from_uri(self) -> str | None:
+        return self.attributes.from_uri
+
+    @property
+    def to_uri(self) -> str | None:
+        return self.attributes.to_uri
+
+    @property
+    def trunk(self) -> str | None:
+        return self.attributes.trunk
+
+    @property
+    def attempt(self) -> int | None:
+        return self.attributes.attempt
+
+    @property
+    def setup_at(self) -> int | None:
+        return self.attributes.setup_at
+
+    @property
+    def progress_at(self) -> int | None:
+        return self.attributes.progress_at
+
+    @property
+    def answered_at(self) -> int | None:
+        return self.attributes.answered_at
+
+    @property
+    def ended_at(self) -> int | None:
+        return self.attributes.ended_at
+
+    @property
+    def sip_code(self) -> int | None:
+        return self.attributes.sip_code
+
+    @property
+    def sip_reason(self) -> str | None:
+        return self.attributes.sip_reason
+
+    @property
+    def by(self) -> str | None:
+        return self.attributes.by
+
+    @property
+    def outcome(self) -> str | None:
+        return self.attributes.outcome
+
+    @property
+    def detail(self) -> str | None:
+        return self.attributes.detail

@@ -1,0 +1,1 @@
+"""Key figures of a scope, folded from the changes of its calls."""

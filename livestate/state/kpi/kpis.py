@@ -1,0 +1,224 @@
+"""Key figures of all calls and of each company: calls that are up now, and how calls went lately.
+
+The pipeline calls :meth:`Kpis.on_change` for every change; the stream asks for
+:meth:`Kpis.figures` with each heartbeat. A company's figures come from the changes of its own calls
+alone, so nothing in them depends on another company.
+
+A call counts in the window in which it ended, once. A lost call counts nowhere until an event or a
+CDR tells how it really ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from livestate.contract.states import FINAL_STATES
+from livestate.state.active_calls import Change
+from livestate.state.call import Call
+from livestate.state.kpi.gauges import DAY_MS, gauge_of
+from livestate.state.kpi.report import busiest, report
+from livestate.state.kpi.scope_kpis import LiveCounts, ScopeKpis
+from livestate.state.kpi.trunks import TrunkCounters
+from livestate.state.kpi.window import BUCKET_MS, BUCKETS, is_challenge
+from livestate.state.position import is_from_sync
+
+
+class Kpis:
+    """The figures of all scopes. ``clock`` is in ms and does not jump."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._all = ScopeKpis()
+        self._of: dict[str, ScopeKpis] = {}
+        self._pruned = self._started // DAY_MS
+        self.trunks = TrunkCounters()
+
+    # -- changes ---------------------------------------------------------------------------
+
+    def on_change(self, change: Change) -> None:
+        """A call changed. Never waits; it only adds integers. Most changes do not affect the KPIs,
+        and most others only move a call from one state to another."""
+        before, after, _ = change
+        if before is not None and _counts_the_same(before, after):
+            return
+        self.trunks.count(before, after)
+        if before is not None and _only_changes_state(before, after):
+            for scope in self._scopes_of(after):
+                scope.change_state(before, after)
+            return
+        now = self._clock()
+        day = now // DAY_MS
+        if before is not None and before.live:
+            self._leave(before, after, day)
+            for scope in self._scopes_of(before):  # the company that it moves away from too
+                scope.bucket(now).live = scope.live.now
+        if after.live:
+            self._enter(after, day)
+        self._count_begin(before, after, now)
+        self._count_window(before, after, now)
+
+    def _leave(self, before: Call, after: Call | None, day: int) -> None:
+        """A call ended, or changed in a way that counters show. ``after``: its new record, if that
+        may be the same conversation of the same company."""
+        company = before.attributes.company_id
+        goes_on = after is not None and after.live and after.attributes.company_id == company
+        for scope in self._scopes_of(before):
+            scope.leave(before, day)
+            if not goes_on:
+                scope.remove_answered(before)
+        if company is not None:
+            gauge_of(self._all.companies, company).move(-1, day)
+
+    def _enter(self, after: Call, day: int) -> None:
+        for scope in self._scopes_of(after):
+            scope.enter(after, day)
+            scope.add_answered(after)
+        company = after.attributes.company_id
+        if company is not None:
+            gauge_of(self._all.companies, company).move(1, day)
+
+    def _count_begin(self, before: Call | None, after: Call, now: int) -> None:
+        """Count a call that begins, or an attempt that ended because the call is routed again."""
+        if before is None:
+            # A call that a list names first began at an unknown time, maybe long ago.
+            if after.live and not is_from_sync(after.position):
+                for scope in self._scopes_of(after):
+                    scope.count_setup(now)
+        elif before.live and _attempt(after) > _attempt(before):
+            for scope in self._scopes_of(after):
+                scope.bucket(now).count_attempt(before.attributes.trunk, answered=False)
+
+    def _count_window(self, before: Call | None, after: Call, now: int) -> None:
+        """Bring the bucket of now up to date; count the call in it if its end is known now."""
+        was_live = before is not None and before.live
+        is_live, lost = after.live, after.lost
+        ends = not is_live and not lost and (before is None or was_live or before.lost)
+        challenged = ends and is_challenge(after)
+        for scope in self._scopes_of(after):
+            bucket = scope.bucket(now)
+            bucket.live = scope.live.now
+            if lost:
+                bucket.lost += was_live
+            if ends:
+                bucket.count_end(after)
+            if challenged:
+                scope.uncount_setup(now)
+
+    def parts(self, company_id: str) -> Iterator[object]:
+        """All objects that the figures of a company are made of; none refers back to another."""
+        own, calls = self._of.get(company_id), self._all.companies.get(company_id)
+        if own is not None:
+            yield from own.parts()
+        if calls is not None:
+            yield calls
+
+    def _scopes_of(self, call: Call) -> tuple[ScopeKpis, ...]:
+        company = call.attributes.company_id
+        if company is None:
+            return (self._all,)
+        own = self._of.get(company)
+        if own is None:
+            own = self._of[company] = ScopeKpis()
+        return self._all, own
+
+    # -- after a restart, or an exchange of the table ----------------------------------------
+
+    def restore(self, counts: Mapping[str | None, LiveCounts]) -> None:
+        """Calls of before our restart are up; they do not begin now. Called before any change."""
+        now = self._clock()
+        day = now // DAY_MS
+        for company, own in counts.items():
+            scope = self._all if company is None else self._of.setdefault(company, ScopeKpis())
+            scope.restore(own, day)
+            scope.bucket(now).live = scope.live.now
+            if company is not None:
+                gauge_of(self._all.companies, company).move(own.states.total(), day)
+
+    def replace(self, counts: Mapping[str | None, LiveCounts], since: Iterable[Change]) -> None:
+        """The table was exchanged for another: these calls were up in it, maybe under other keys,
+        and have changed ``since``. No call begins or ends by that."""
+        day = self._clock() // DAY_MS
+        for scope in (self._all, *self._of.values()):
+            scope.forget_live(day)
+        self.restore(counts)
+        for before, after, _ in since:
+            if before is not None and before.live:
+                self._leave(before, None, day)
+            if after.live:
+                self._enter(after, day)
+
+    # -- figures -----------------------------------------------------------------------------
+
+    def figures(self, company_id: str | None) -> dict[str, Any]:
+        """The figures of all calls (None) or of one company; see
+        :func:`~livestate.state.kpi.report.report`."""
+        now = self._clock()
+        self._prune(now)
+        if company_id is not None:
+            return report(self._of.get(company_id, ScopeKpis()), self._started, now)
+        figures = report(self._all, self._started, now)
+        figures["companies"] = list(busiest(self._all.companies, now // DAY_MS))
+        return figures
+
+    def live_by_trunk(self) -> dict[str, int]:
+        """How many calls are up on each trunk, under the names that its counters have."""
+        found = {name: 0 for name, _ in self.trunks.totals()}
+        for trunk, gauge in self._all.trunks.items():
+            found[self.trunks.name(trunk)] += gauge.now
+        return found
+
+    def forget(self, companies: Iterable[str]) -> None:
+        """Companies that the table has evicted: quiet ones of very many."""
+        for company in companies:
+            self._of.pop(company, None)
+            gauge = self._all.companies.get(company)
+            if gauge is not None and not gauge.now:
+                del self._all.companies[company]
+
+    def _prune(self, now: int) -> None:
+        """Once a day, forget names that were not seen today."""
+        day = now // DAY_MS
+        if day == self._pruned:
+            return
+        self._pruned = day
+        oldest = now // BUCKET_MS - BUCKETS
+        for company, scope in tuple(self._of.items()):
+            quiet = not scope.buckets or scope.buckets[-1].at <= oldest
+            if quiet and not scope.live.peak_of(day):
+                del self._of[company]
+        trunks = [scope.trunks for scope in (self._all, *self._of.values())]
+        for names in (self._all.companies, *trunks):
+            for name in [name for name, gauge in names.items() if not gauge.peak_of(day)]:
+                del names[name]
+
+
+def _counts_the_same(before: Call, after: Call) -> bool:
+    """Whether no counter looks at what differs between the two."""
+    was, now = before.attributes, after.attributes
+    return (
+        before.state == after.state
+        and was.trunk == now.trunk
+        and was.company_id == now.company_id
+        and was.outcome == now.outcome
+        and was.attempt == now.attempt
+        and was.answered_at == now.answered_at
+        and (before.state not in FINAL_STATES or before.lost == after.lost)
+    )
+
+
+def _only_changes_state(before: Call, after: Call) -> bool:
+    """Whether the call rings, is answered or held: as many calls are up as before, everywhere."""
+    was, now = before.attributes, after.attributes
+    return (
+        before.live
+        and after.live
+        and was.trunk == now.trunk
+        and was.company_id == now.company_id
+        and was.attempt == now.attempt
+    )
+
+
+def _attempt(call: Call) -> int:
+    return call.attributes.attempt or 1

@@ -1,0 +1,1 @@
+"""SIP nodes: their numbering, their lists of dialogs, their clocks."""

@@ -1,0 +1,87 @@
+#!lua
+-- Writes what changed, all or nothing, and renews the lease. Redis does not roll back a script, so it
+-- checks everything before the first write. "#!lua" without the flag allow-oom makes Redis refuse the
+-- whole script when its memory is full. Called by projection.py.
+--
+-- KEYS[1] active_calls            ZSET  key -> setup time (ms), live calls
+-- KEYS[2] {active_calls}:calls    HASH  key -> record, live calls
+-- KEYS[3] {active_calls}:ended    HASH  key -> record, ended calls that are remembered for late events
+-- KEYS[4] {active_calls}:scopes   HASH  "version:<company>" / "floor:<company>" -> number
+-- KEYS[5] {active_calls}:meta     HASH  epoch, fence, flush, as_of, secret, cdr
+-- KEYS[6] {active_calls}:writer   STRING  the instance that holds the lease; renewed here
+-- ARGV[1] epoch   of the writer's start
+-- ARGV[2] fence   the writer's own; a higher fence in meta is a newer writer's
+-- ARGV[3] flush   number of this flush: one more than the last that was written
+-- ARGV[4] as_of   ms
+-- ARGV[5] cdr     position in cdr.raw up to which CDRs are included; empty: unchanged
+-- ARGV[6] holder  of the lease
+-- ARGV[7] lease   ms
+-- ARGV[8] how many live calls follow, each as key, score, record
+-- then    how many ended calls follow, each as key, record
+-- then    how many forgotten keys follow
+-- then    how many fields of scopes follow, each as field, value (empty: the field is removed)
+--
+-- Returns {status, live in ZSET, live in HASH, ended}. Status:
+--   ok       written
+--   already  this number was written before and its reply was lost; nothing was written now
+--   fenced   a newer writer exists
+--   epoch    another start of the service wrote, or Redis was wiped
+--   behind   the flush number is too low: an old dump was restored
+--   fence    the fence is not the caller's and no newer writer's: it was edited
+--   type     a key has another type
+local types = {'zset', 'hash', 'hash', 'hash', 'hash'}
+for i = 1, 5 do
+  local t = redis.call('TYPE', KEYS[i]).ok
+  if t ~= 'none' and t ~= types[i] then return {'type', 0, 0, 0} end
+end
+local meta = redis.call('HMGET', KEYS[5], 'epoch', 'fence', 'flush')
+-- A fence that is no number, or lower than the caller's, was edited.
+local fence = meta[2] and string.match(meta[2], '^%d+$') and tonumber(meta[2]) or 0
+if fence > tonumber(ARGV[2]) and fence <= 2^52 then return {'fenced', 0, 0, 0} end
+if meta[1] ~= ARGV[1] then return {'epoch', 0, 0, 0} end
+if meta[2] ~= ARGV[2] then return {'fence', 0, 0, 0} end
+local flush = tonumber(meta[3]) or -1
+local status = 'ok'
+if flush == tonumber(ARGV[3]) then
+  status = 'already'
+elseif flush ~= tonumber(ARGV[3]) - 1 then
+  return {'behind', 0, 0, 0}
+end
+if status == 'ok' then
+  local at = 8
+  local function count()
+    local n = tonumber(ARGV[at])
+    at = at + 1
+    return n
+  end
+  for _ = 1, count() do
+    redis.call('ZADD', KEYS[1], ARGV[at + 1], ARGV[at])
+    redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 2])
+    redis.call('HDEL', KEYS[3], ARGV[at])
+    at = at + 3
+  end
+  for _ = 1, count() do
+    redis.call('ZREM', KEYS[1], ARGV[at])
+    redis.call('HDEL', KEYS[2], ARGV[at])
+    redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
+    at = at + 2
+  end
+  for _ = 1, count() do
+    redis.call('ZREM', KEYS[1], ARGV[at])
+    redis.call('HDEL', KEYS[2], ARGV[at])
+    redis.call('HDEL', KEYS[3], ARGV[at])
+    at = at + 1
+  end
+  for _ = 1, count() do
+    if ARGV[at + 1] == '' then
+      redis.call('HDEL', KEYS[4], ARGV[at])
+    else
+      redis.call('HSET', KEYS[4], ARGV[at], ARGV[at + 1])
+    end
+    at = at + 2
+  end
+  redis.call('HSET', KEYS[5], 'flush', ARGV[3], 'as_of', ARGV[4])
+  if ARGV[5] ~= '' then redis.call('HSET', KEYS[5], 'cdr', ARGV[5]) end
+end
+redis.call('SET', KEYS[6], ARGV[6], 'PX', ARGV[7])
+return {status, redis.call('ZCARD', KEYS[1]), redis.call('HLEN', KEYS[2]), redis.call('HLEN', KEYS[3])}

@@ -1,0 +1,181 @@
+"""Encodes a call as Redis stores it, one JSON object per call, and decodes it.
+
+The projection writes with :func:`encode`, the loader reads with :func:`decode`. The records are
+readable JSON because operators look at them, and they are checked when they are read because
+operators also edit them: a record that cannot become a call raises, and a number that no node or
+view can have produced is replaced.
+
+The field names are older than the names in the code: ``stamp`` is the call's position, ``marks``
+are its phase records, ``older`` the positions of its older attributes, ``v`` its versions. Pure.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final, cast, get_args
+
+import orjson
+
+from livestate.contract.errors import SnapshotUnusable
+from livestate.contract.states import wire_name
+from livestate.state.call import Call, new, rebuild
+from livestate.state.call_fields import Attributes, Identity, PhaseRecord
+from livestate.state.position import NOWHERE, Position, position_at, unpack
+from livestate.state.transitions import Phase
+
+MOST: Final = 2**53 - 1  # the contract's largest number; only an edit makes a larger one
+MOST_VERSION: Final = 10**15  # leaves room below MOST for counting on
+
+_WIRE: Final = tuple(map(wire_name, Attributes._fields))
+_NUMBERS: Final = frozenset(
+    {"attempt", "setup_at", "progress_at", "answered_at", "ended_at", "sip_code"}
+)
+_SHARED: Final = frozenset({"company_id", "direction", "trunk", "by", "outcome", "sip_reason"})
+_NUMBERS_AT: Final = tuple(at for at, name in enumerate(_WIRE) if name in _NUMBERS)
+_SHARED_AT: Final = tuple(at for at, name in enumerate(_WIRE) if name in _SHARED)
+_GOOD_TYPES: Final[set[tuple[type, ...]]] = set()
+# Interned: all calls share one object for each name and phase.
+_NAMES: Final = {name: name for name in Attributes._fields}
+_PHASES: Final[dict[str, Phase]] = {phase: phase for phase in get_args(Phase)}
+
+
+def score(call: Call) -> int:
+    """The score of a call in the sorted set ``active_calls`` (ms): the time of its setup, or the
+    earliest time that is known of it."""
+    setup_at = call.attributes.setup_at
+    return setup_at if setup_at is not None else call.phase_records[0].at
+
+
+def encode(call: Call, versions: dict[str, int]) -> bytes:
+    """One call, with the version at which it last changed in each scope ("" is all calls)."""
+    node, dialog, call_id = call.identity
+    positions, unconfirmed = call.attribute_positions, call.unconfirmed
+    stored: dict[str, Any] = {
+        "state": call.state,
+        "node": node,
+        "dialog": dialog,
+        "call_id": call_id,
+        "stamp": unpack(call.position),
+        "marks": [(unpack(position), phase, at) for position, phase, at in call.phase_records],
+        "v": versions,
+    }
+    if positions:
+        stored["older"] = {name: unpack(position) for name, position in positions.items()}
+    if unconfirmed is not None:
+        stored["unconfirmed"] = unconfirmed
+    for name, value in zip(_WIRE, call.attributes, strict=True):
+        if value is not None:
+            stored[name] = value
+    return orjson.dumps(stored)
+
+
+def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
+    """The call and its versions.
+
+    The state is computed from the phase records, so an edit of ``state`` has no effect. A position
+    that no node can reach is replaced by the lowest: otherwise the call would be later than every
+    list of its node and never end. A version that no view can reach is left out: otherwise the
+    view would count on with numbers that no browser can hold.
+
+    Raises :class:`~livestate.contract.errors.SnapshotUnusable`.
+    """
+    try:
+        stored = orjson.loads(data)
+        attributes = _attributes(list(map(stored.get, _WIRE)))
+        records = _records(stored["marks"])
+        positions = stored.get("older")
+        if positions is not None:
+            positions = {_NAMES[name]: _position(*parts) for name, parts in positions.items()}
+        if not records:
+            raise ValueError("no marks")
+        versions = stored["v"]
+        for version in versions.values():
+            if type(version) is not int or not 0 <= version < MOST_VERSION:
+                versions = _believable(versions)
+                break
+        position = _position(*stored["stamp"])
+        for record in records:
+            if record[0] > position and record[1] != "lost":
+                position = record[0]  # a call is at least as late as its records
+        identity = Identity(
+            sys.intern(stored["node"]), _text(stored["dialog"]), _text(stored["call_id"])
+        )
+        unconfirmed = _flag(stored.get("unconfirmed"))
+        call = rebuild(key, identity, position, records, positions or None, unconfirmed, attributes)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SnapshotUnusable(key, f"{type(error).__name__}: {error}"[:200]) from None
+    return call, versions
+
+
+def _position(epoch: Any, seq: Any, from_sync: Any) -> Position:
+    if not type(epoch) is type(seq) is type(from_sync) is int or epoch | seq | from_sync < 0:
+        raise ValueError(f"{[epoch, seq, from_sync]} is no position")
+    if epoch | seq > MOST or from_sync > 1:
+        return NOWHERE
+    return position_at(epoch, seq, from_sync == 1)
+
+
+def _records(stored: Any) -> tuple[PhaseRecord, ...]:
+    # Spelled out for speed: a start reads several records for each of tens of thousands of calls.
+    records, edited = [], False
+    for (epoch, seq, from_sync), phase, at in stored:
+        if (
+            not type(epoch) is type(seq) is type(from_sync) is type(at) is int
+            or (epoch | seq | from_sync | at) < 0
+        ):
+            raise ValueError(f"{[epoch, seq, from_sync, at]} is no phase record")
+        if epoch | seq | at > MOST or from_sync > 1:
+            edited = True
+            position = _position(epoch, seq, from_sync)
+            records.append(PhaseRecord(position, _PHASES[phase], min(at, MOST)))
+            continue
+        position = position_at(epoch, seq, from_sync == 1)
+        records.append(new(PhaseRecord, (position, _PHASES[phase], at)))
+    return tuple(sorted(records)) if edited else tuple(records)
+
+
+def _believable(versions: dict[str, Any]) -> dict[str, int]:
+    """The versions without edited ones. The table treats the call as just changed where its version
+    is missing."""
+    return {
+        company: version
+        for company, version in versions.items()
+        if type(version) is int and 0 <= version < MOST_VERSION
+    }
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError(f"{value!r} is not text")
+    return value
+
+
+def _flag(value: Any) -> bool | None:
+    if value not in (None, True, False) or type(value) is int:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return cast("bool | None", value)
+
+
+def _attributes(values: list[Any]) -> Attributes:
+    """The attributes of a call: each is None, or a number or text as its field requires."""
+    types = tuple(map(type, values))
+    if types not in _GOOD_TYPES:
+        for name, value in zip(_WIRE, values, strict=True):
+            if value is not None:
+                (_whole if name in _NUMBERS else _text)(value)
+        _GOOD_TYPES.add(types)  # most calls have the types of many others
+    for at in _NUMBERS_AT:
+        if (number := values[at]) is not None and not 0 <= number <= MOST:
+            if number < 0:
+                raise ValueError(f"{number} is not a whole number")
+            values[at] = None
+    for at in _SHARED_AT:
+        if (text := values[at]) is not None:
+            values[at] = sys.intern(text)
+    return new(Attributes, values)

@@ -1,0 +1,1 @@
+"""Do the tests notice when the core is wrong? ``make mutants``."""

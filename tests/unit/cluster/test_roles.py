@@ -1,0 +1,180 @@
+"""One engine and two edges as processes, with real servers and the shipped rights between them.
+
+Each test speaks of companies of its own; those at the end of the file kill what all of them use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from api.cli.child_service import Instance
+from livestate.devtools import servers
+from tests.harness import STREAM, Node, Stream, agrees, bearer, metrics, snapshot
+from tests.unit.nats.test_rights import Guarded, refused
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+_companies = itertools.count(1)
+
+
+class Cluster:
+    """Servers, an engine, and edges ``a`` and ``b``, which take the same logins."""
+
+    def __init__(self, stack: AsyncExitStack, home: Path) -> None:
+        self.nats, self.redis = Guarded(home), servers.Valkey()
+        self._stack, self._home = stack, home
+
+    async def start(self) -> None:
+        enter = self._stack.enter_async_context
+        await asyncio.gather(enter(self.nats), enter(self.redis))
+        self.node = await enter(await Node.connect(self.nats.url_of("bridge"), "n1"))
+        self.engine, self.a, self.b = await asyncio.gather(
+            enter(self.instance("engine", "livestate")),
+            enter(self.instance("edge", "edge")),
+            enter(self.instance("edge", "edge")),
+        )
+        await self.node.list()
+        await self.until_ready()
+
+    async def until_ready(self) -> None:
+        for each in (self.engine, self.a, self.b):
+            await each.until_ready(30)
+
+    def instance(self, role: str, user: str) -> Instance:
+        return Instance(self._home, {
+            "ROLE": role, "NATS_URL": self.nats.url_of(user), "NATS_INBOX": f"_INBOX.{user}",
+            "REDIS_URL": self.redis.url, "READY_SECONDS": "1", "HEARTBEAT_SECONDS": "1",
+        })  # fmt: skip
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    async with AsyncExitStack() as stack:
+        made = Cluster(stack, tmp_path_factory.mktemp("cluster"))
+        await made.start()
+        yield made
+
+
+@pytest.fixture
+def company() -> str:
+    return f"cluster-{next(_companies)}"
+
+
+async def test_a_client_sees_calls_begin_change_and_end(cluster: Cluster, company: str) -> None:
+    node, query, token = cluster.node, {"company_id": company}, cluster.a.token()
+    await node.call("1.1", company_id=company, trunk="gw-a")
+    async with await Stream.open(cluster.a.url, token, query=query) as stream:
+        await stream.until(lambda s: s.states == {"1.1@n1": "answered"})
+        await node.say("hold", "1.1", company_id=company)
+        await node.call("2.2", state="ringing", company_id=company)
+        await stream.until(lambda s: s.states == {"1.1@n1": "held", "2.2@n1": "ringing"})
+        await agrees(cluster.a, stream, token, query)
+        await node.say("ended", "1.1", company_id=company, outcome="busy", sip_code=486)
+        await stream.until(lambda s: s.states == {"2.2@n1": "ringing"})
+        (ended,) = stream.named("diff")[-1]["ended"].values()
+        assert (ended["outcome"], ended["sip_code"]) == ("busy", 486)
+    assert (await metrics(cluster.a))["livestate_edge_diverged_total"] == 0
+
+
+async def test_an_edge_has_kpis_snapshot_and_timeline(cluster: Cluster, company: str) -> None:
+    query, token = {"company_id": company}, cluster.a.token()
+    await cluster.node.call("3.1", company_id=company)
+    async with await Stream.open(cluster.a.url, token, query=query) as stream:
+        await stream.until(lambda s: s.states and any(s.named("kpi")), 10)
+        assert stream.named("heartbeat")[-1]["source"] == "live"
+        (key,) = (await snapshot(cluster.a, token, query))["calls"]
+        async with httpx.AsyncClient(headers=bearer(token)) as client:
+            found = (await client.get(f"{cluster.a.url}{STREAM}/{key}")).json()
+            strange = await client.get(f"{cluster.a.url}{STREAM}/nothing")
+    assert [one["phase"] for one in found["timeline"]] == ["setup", "ringing", "answered"]
+    assert found["call_id"] == "3.1@n1"
+    assert strange.status_code == 404
+
+
+async def test_a_tenant_gets_no_byte_of_others(cluster: Cluster, company: str) -> None:
+    token = cluster.a.token("user", company_id=company)
+    await cluster.node.call("4.1", company_id=company)
+    await cluster.node.call("4.2", company_id="secret-other")
+    async with await Stream.open(cluster.a.url, token) as stream:
+        await stream.until(lambda s: s.states == {"4.1@n1": "answered"})
+        await cluster.node.say("hold", "4.2", company_id="secret-other")
+        await cluster.node.say("hold", "4.1", company_id=company)
+        await stream.until(lambda s: s.states == {"4.1@n1": "held"})
+        assert b"4.2@n1" not in stream.body
+        assert b"secret-other" not in stream.body
+
+
+async def test_an_edge_may_hear_no_event_and_publish_no_frame(cluster: Cluster) -> None:
+    url = cluster.nats.url_of("edge")
+    for subject in ("call.events.setup", "livestate.frames.all", "livestate.engine", "cdr.raw"):
+        assert await refused(url, subject), subject
+
+
+@pytest.mark.parametrize("state", [None, "answered"])
+async def test_a_client_moves_to_another_edge_with_one_diff(
+    cluster: Cluster, company: str, state: str | None
+) -> None:
+    node, token = cluster.node, cluster.a.token()
+    query = {"company_id": company} | ({"state": state} if state else {})
+    names = [f"{number}.{company}" for number in range(6)]
+    for name in names[:5]:
+        await node.call(name, company_id=company)
+    async with await Stream.open(cluster.a.url, token, query=query) as first:
+        await first.until(lambda s: len(s.states) == 5)
+    await node.say("ended", names[0], company_id=company)
+    await node.call(names[5], company_id=company)
+    other = await Stream.open(
+        cluster.b.url, token, query=query, dashboard=first.dashboard,
+        headers={"Last-Event-ID": first.dashboard.last_id},
+    )  # fmt: skip
+    async with other:
+        await other.until(lambda s: sorted(s.states) == [f"{name}@n1" for name in names[1:]])
+        assert not other.named("snapshot")
+        await agrees(cluster.b, other, token, query)
+
+
+async def test_streams_go_on_after_nats_was_away(cluster: Cluster, company: str) -> None:
+    query, token = {"company_id": company}, cluster.a.token()
+    async with await Stream.open(cluster.a.url, token, query=query) as stream:
+        await stream.until(lambda s: s.dashboard.source == "live", 10)
+        await cluster.nats.kill()
+        await stream.until(lambda s: s.dashboard.source == "stale", 10)
+        await cluster.nats.start()
+        await stream.until(lambda s: s.dashboard.source == "live", 20)
+        await cluster.node.call("5.1", company_id=company)
+        await stream.until(lambda s: s.states == {"5.1@n1": "answered"})
+        await agrees(cluster.a, stream, token, query)
+        assert not stream.over.is_set()
+
+
+async def test_a_killed_engine_is_said_and_the_next_one_is_right(
+    cluster: Cluster, company: str
+) -> None:
+    query, token = {"company_id": company}, cluster.a.token()
+    await cluster.node.call("6.1", company_id=company)
+    async with await Stream.open(cluster.a.url, token, query=query) as stream:
+        await stream.until(lambda s: s.states and s.dashboard.source == "live")
+        await cluster.engine.kill()
+        await stream.until(lambda s: s.dashboard.source == "stale", 4)
+        assert stream.states == {"6.1@n1": "answered"}, "what was last known, and said to be old"
+        await cluster.engine.start()
+        dialog = {"dialog": "6.1", "call_id": "6.1@n1", "state": "answered", "company_id": company}
+        await cluster.node.list(dialog)
+        await stream.until(lambda s: s.over.is_set(), 20)
+        assert stream.named("goodbye") == [{"reason": "rotation"}]
+    again = await Stream.open(
+        cluster.a.url, token, query=query, dashboard=stream.dashboard,
+        headers={"Last-Event-ID": stream.dashboard.last_id},
+    )  # fmt: skip
+    async with again:
+        await again.until(lambda s: s.dashboard.source == "live", 10)
+        await cluster.node.say("hold", "6.1", company_id=company)
+        await again.until(lambda s: s.states == {"6.1@n1": "held"})
+        await agrees(cluster.a, again, token, query)
