@@ -26,8 +26,7 @@ _CONFIDENTIAL: Final = frozenset({"/statusz", "/metrics"})
 
 
 def create_admin(
-    numbers: Collector,
-    *,
+    *numbers: Collector,
     ready: Callable[[], str | None],
     status: Callable[[], dict[str, Any]],
     token: str | None = None,
@@ -37,7 +36,8 @@ def create_admin(
     app = Quart(__name__, static_folder=None)
     register(app)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(numbers)
+    for each in numbers:
+        registry.register(each)
 
     @app.before_request
     async def refuse() -> Response | None:

@@ -21,6 +21,8 @@ from api.health import create_admin
 from api.http import hypercorn_seam
 from api.http.address import networks
 from api.http.listener import listen, socket_path
+from api.http.served_connections import ServedConnections
+from api.metrics.connections import ConnectionMetrics
 from api.settings import Settings
 from api.stream.fast_accept import FastAccept
 from api.stream.one_call import Calls
@@ -97,7 +99,14 @@ async def serve(
         login=live.login,
     )
     fast_accept = FastAccept(live.streams, live.verifier, proxies)
-    admin = create_admin(numbers, ready=live.not_ready, status=status, token=settings.admin_token)
+    served = ServedConnections()
+    admin = create_admin(
+        numbers,
+        ConnectionMetrics(served),
+        ready=live.not_ready,
+        status=status,
+        token=settings.admin_token,
+    )
     http = hypercorn_seam.configuration(logging.getLogger("livestate.http"))
     servers = (
         hypercorn_seam.Server(
@@ -105,6 +114,7 @@ async def serve(
             http,
             fast_accept if settings.direct == "yes" else None,
             live.verifier.site.prefix,
+            served,
         ),
         hypercorn_seam.Server(admin, http),
     )

@@ -42,6 +42,7 @@ from api.http.connection import Connection, StreamAcceptor
 from api.http.listener import BACKLOG, handles
 from api.http.problem import details
 from api.http.request import MAX_HEAD_BYTES, PlainRequests
+from api.http.served_connections import ServedConnections
 from livestate.process.tasks import cancel_and_wait
 
 IDLE_SECONDS: Final = 7  # a proxy must let go of idle connections sooner, see deploy/Caddyfile
@@ -77,14 +78,16 @@ class Server:
         config: Config,
         acceptor: StreamAcceptor | None = None,
         prefix: str = "",
+        served: ServedConnections | None = None,
     ) -> None:
         """``acceptor``: which requests become streams; None: all go to the app. ``prefix`` is
-        removed from paths that begin with it."""
+        removed from paths that begin with it. ``served`` bounds what Hypercorn serves."""
         self.acceptor = acceptor
         self.prefix = prefix.encode()
         self.first_bytes_seconds = float(config.keep_alive_timeout)
         self.throttle = AcceptThrottle(ACCEPTED_A_ROUND)
         self.undecided: set[Connection] = set()
+        self.served = ServedConnections() if served is None else served
         self.app = wrap_app(app, config.wsgi_max_body_size, "asgi")
         self.config = config
         self.context = WorkerContext(None)
@@ -131,6 +134,7 @@ class Server:
         protocol.connection_made(transport)
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         served = HypercornConnection(self, connection, reader, writer)
+        self.served.add(served)
         task = loop.create_task(served.serve(data, seconds))
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -163,6 +167,7 @@ class HypercornConnection(TCPServer):
         self._server = server
         self._connection = connection
         self._taken = False
+        self._left = False
         self._first = b""
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -171,7 +176,14 @@ class HypercornConnection(TCPServer):
         whole in ``seconds``: a client that sends it slowly gets Hypercorn's own time once."""
         self._first = data
         self._head_timer = self.loop.call_later(seconds, self.writer.close)
-        await self.run()
+        try:
+            await self.run()
+        finally:
+            self._server.served.remove(self)
+            del self.protocol  # it refers back: 33 objects would wait for the collector
+
+    def drop(self) -> None:
+        self.writer.transport.abort()
 
     async def run(self) -> None:
         """As Hypercorn's, with :class:`PlainHttp1` instead of the choice between its protocols."""
@@ -208,6 +220,7 @@ class HypercornConnection(TCPServer):
         if acceptor is None or not acceptor.request(self._connection, request):
             return False
         self._taken = True
+        self._server.served.remove(self)
         self._connection.owned_again(self.writer)
         self.reader.feed_eof()
         return True
@@ -216,12 +229,27 @@ class HypercornConnection(TCPServer):
         first, self._first = self._first, b""
         await self.protocol.handle(RawData(first))
         await super()._read_data()
+        # The client left. Hypercorn would wait for the idle time all the same, and each collection
+        # of cycles walk through what the connection is made of (see served_connections.py).
+        self._left = True
+        await self.idle_task.stop()
 
     async def protocol_send(self, event: Event) -> None:
-        if self._head_timer is not None and isinstance(event, Updated):  # a whole head has come
-            self._head_timer.cancel()
+        if isinstance(event, Updated):
+            self._updated(idle=event.idle)
+            if self._left:
+                return  # no more idle time begins
         if not self._taken:
             await super().protocol_send(event)
+
+    def _updated(self, *, idle: bool) -> None:
+        """A whole head has come, or its request was answered."""
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        if idle:
+            self._server.served.idle(self)
+        else:
+            self._server.served.busy(self)
 
     async def _close(self) -> None:
         if self._head_timer is not None:

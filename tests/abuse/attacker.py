@@ -90,6 +90,20 @@ async def forged(port: int, token: str, until: float) -> None:
             await asyncio.sleep(1 / 400)
 
 
+async def crowd(port: int, token: str, until: float) -> None:
+    """400 connections a second that stay open: after an answer, half of a head, or nothing."""
+    said = (get("/static/styles/base.css", "X: y"), get(SNAPSHOT), b"GET / HTTP/1.1\r\nX: ", b"")
+    async with contextlib.AsyncExitStack() as opened:
+        for request in itertools.cycle(said):
+            if time.monotonic() > until:
+                return
+            with contextlib.suppress(OSError):
+                _, writer = await opened.enter_async_context(connection(port))
+                writer.write(request)
+                counts["opened"] += 1
+            await asyncio.sleep(1 / 400)
+
+
 async def snapshots(port: int, token: str, until: float) -> None:
     """One login asks for JSON of everything, ten at a time."""
 
@@ -192,6 +206,7 @@ KINDS: dict[str, Callable[[int, str, float], Awaitable[None]]] = {
     for one in (
         cookies,
         forged,
+        crowd,
         snapshots,
         slow_snapshots,
         filters,

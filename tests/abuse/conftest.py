@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,7 @@ class Row:
     base: float = 0.0  # the same without the attack
     megabytes: float = 0.0
     waited: float = 0.0  # the share of the time in which the service waited for a processor
+    held: list[str] = field(default_factory=list)  # tries that held the loop too long
     verdict: str = "BROKEN"
 
     def line(self) -> str:
@@ -102,6 +103,7 @@ class Row:
             f"{self.verdict:7}", f"{self.who:10}", f"{self.what:62}", f"{self.outcome:40}",
             f"hold {self.hold * 1000:3.0f} ms of {self.round * 1000:.0f}", f"{times:18}",
             f"{self.megabytes:3.0f} MB", f"queued {self.waited:3.0%}", self.function,
+            *(f"TRIED AGAIN after {hold}" for hold in self.held),
         ))  # fmt: skip
 
 

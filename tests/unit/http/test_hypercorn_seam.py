@@ -27,6 +27,7 @@ from api.http.accept_throttle import AcceptThrottle
 from api.http.connection import Connection
 from api.http.hypercorn_seam import HypercornConnection, PlainHttp1, Server, configuration
 from api.http.listener import listen
+from api.http.served_connections import ServedConnections
 from livestate.fanout.frame import Frame
 from tests.abuse.raw import Answer, connection, get
 
@@ -128,13 +129,15 @@ class Acceptor:
 
 
 @contextlib.asynccontextmanager
-async def served(acceptor: Acceptor | None) -> AsyncIterator[int]:
+async def served(
+    acceptor: Acceptor | None, bound: ServedConnections | None = None
+) -> AsyncIterator[int]:
     """The small app behind an acceptor, on a port."""
     listener = listen("127.0.0.1:0")
     port: int = listener.getsockname()[1]
     config = configuration(logging.getLogger("livestate.test"), idle_seconds=1)
     ending = asyncio.Event()
-    server = Server(echo, config, acceptor)  # type: ignore[arg-type]
+    server = Server(echo, config, acceptor, served=bound)  # type: ignore[arg-type]
     serving = asyncio.create_task(server.serve(listener, ending.wait))
     try:
         yield port
@@ -152,6 +155,37 @@ async def test_what_is_no_stream_reaches_the_app_as_it_came() -> None:
             body = await reader.readexactly(int(answer.headers["content-length"]))
             assert body == path.encode()
         assert acceptor.seen == [get("/first")]  # only what a connection says first
+
+
+async def test_a_connection_that_the_client_closed_is_forgotten_at_once() -> None:
+    async with served(Acceptor()) as port:
+        before = len(asyncio.all_tasks())
+        for path in ("/first", "/second", "/third"):
+            async with connection(port) as (reader, writer):
+                writer.write(get(path))
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+                assert len(asyncio.all_tasks()) > before
+        await asyncio.sleep(0.3)  # an idle connection lives for 1 s here
+        assert len(asyncio.all_tasks()) == before
+
+
+async def test_a_crowd_of_idle_connections_is_bounded() -> None:
+    bound = ServedConnections(3)
+    async with served(Acceptor(), bound) as port, contextlib.AsyncExitStack() as stack:
+        opened = []
+        for path in ("/1", "/2", "/3", "/4", "/5"):
+            reader, writer = await stack.enter_async_context(connection(port))
+            opened.append((reader, writer))
+            writer.write(get(path))
+            answer = Answer.of(await reader.readuntil(b"\r\n\r\n"))
+            await reader.readexactly(int(answer.headers["content-length"]))
+        for reader, _ in opened[:2]:  # the longest idle
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.wait_for(reader.read(), 0.5) == b""
+        for reader, writer in opened[2:]:
+            writer.write(get("/again"))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert (bound.dropped, len(bound)) == (2, 3)
 
 
 async def test_a_stream_of_the_first_bytes_never_was_hypercorns() -> None:
