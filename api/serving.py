@@ -131,8 +131,8 @@ async def serve(
     async with live.running():
         unix = socket_path(settings.bind) is not None
         page = settings.bind if unix else f"http://{settings.bind}/live-calls"
-        served = "edges" if listeners.public is None else page
-        log.info("serving %s, admin on http://%s", served, settings.admin_bind)
+        clients = "edges" if listeners.public is None else page
+        log.info("serving %s, admin on http://%s", clients, settings.admin_bind)
         if on_ready is not None:
             on_ready()
         systemd.ready()
