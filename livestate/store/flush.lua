@@ -54,23 +54,38 @@ if status == 'ok' then
     at = at + 1
     return n
   end
-  for _ = 1, count() do
-    redis.call('ZADD', KEYS[1], ARGV[at + 1], ARGV[at])
-    redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 2])
-    redis.call('HDEL', KEYS[3], ARGV[at])
+  local live, scores, not_ended, ended, not_live, gone = {}, {}, {}, {}, {}, {}
+  for i = 1, count() do
+    local key = ARGV[at]
+    live[2 * i - 1], live[2 * i] = key, ARGV[at + 2]
+    scores[2 * i - 1], scores[2 * i] = ARGV[at + 1], key
+    not_ended[i] = key
     at = at + 3
   end
-  for _ = 1, count() do
-    redis.call('ZREM', KEYS[1], ARGV[at])
-    redis.call('HDEL', KEYS[2], ARGV[at])
-    redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
+  for i = 1, count() do
+    ended[2 * i - 1], ended[2 * i] = ARGV[at], ARGV[at + 1]
+    not_live[i] = ARGV[at]
     at = at + 2
   end
-  for _ = 1, count() do
-    redis.call('ZREM', KEYS[1], ARGV[at])
-    redis.call('HDEL', KEYS[2], ARGV[at])
-    redis.call('HDEL', KEYS[3], ARGV[at])
+  for i = 1, count() do
+    gone[i] = ARGV[at]
     at = at + 1
+  end
+  -- To call a command costs Redis as much as what the command does for a call, so one command takes
+  -- many calls. Lua's stack holds 8,000 values (LUAI_MAXCSTACK); no pair is cut in two.
+  local function each(command, key, values)
+    for from = 1, #values, 1000 do
+      redis.call(command, key, unpack(values, from, math.min(from + 999, #values)))
+    end
+  end
+  each('ZADD', KEYS[1], scores)
+  each('HSET', KEYS[2], live)
+  each('HDEL', KEYS[3], not_ended)
+  each('ZREM', KEYS[1], not_live)
+  each('HDEL', KEYS[2], not_live)
+  each('HSET', KEYS[3], ended)
+  for i = 1, 3 do
+    each(i == 1 and 'ZREM' or 'HDEL', KEYS[i], gone)
   end
   for _ = 1, count() do
     if ARGV[at + 1] == '' then

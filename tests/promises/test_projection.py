@@ -56,6 +56,22 @@ async def test_companies_that_are_evicted_are_gone_from_redis(make: Make) -> Non
     await world.agrees()
 
 
+async def test_thousands_of_calls_come_end_and_are_forgotten_in_one_flush_each(make: Make) -> None:
+    world = make()
+    await world.projection.flush()
+    for phase, seq in (("answered", 1), ("ended", 10_000)):
+        for n in range(CALLS_A_PART):
+            one = event(phase, seq + n, dialog=f"{n}.1", call_id=f"c{n}")
+            world.note(world.table.apply(one, seq))
+        await world.projection.flush()
+        await world.agrees()
+    world.projection.forget(world.table.trim(20_000, 0))
+    assert not world.table.calls
+    await world.projection.flush()
+    await world.agrees()
+    assert world.projection.stats.rewrites == 1  # the first
+
+
 async def test_parts_of_a_flush_that_is_cut_off_come_with_the_next(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
