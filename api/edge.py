@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -24,6 +25,7 @@ from api.metrics.streams import stream_metrics
 from api.serving import begin, serve
 from api.settings import Settings
 from api.stream.encoder import SseEncoder
+from api.stream.slow_clients import slow_clients
 from api.stream_setup import make_snapshots, make_streams
 from livestate.cluster.edge import EdgeHub
 from livestate.cluster.replicas import Replicas
@@ -58,6 +60,7 @@ class Edge:
             ended_ms=int(settings.ended_seconds * 1000),
             ended_calls=settings.ended_calls,
             snapshot_bytes=settings.snapshot_megabytes * 1_000_000,
+            name=f"{socket.gethostname()} {settings.bind} {os.getpid()}",
             connect=partial(
                 Connection,
                 settings.nats_url,
@@ -110,18 +113,26 @@ class Edge:
 
     def status(self) -> dict[str, Any]:
         """For ``/statusz``."""
-        hub, beat = self.hub, self.hub.engine.beat
+        hub, beat, report = self.hub, self.hub.engine.beat, self.hub.report()
         return {
             "pid": os.getpid(),
             "role": "edge",
             "ready": self.not_ready() or True,
             "streams": len(self.streams),
+            "slow_clients": slow_clients(self.streams),
+            "lag": {"versions": report.lag_versions, "ms": report.lag_ms},
+            "frames": report.frames,
+            "gaps": report.gaps,
+            "states": report.states,
+            "dropped": report.dropped,
+            "nats_connects": hub.connection.connects,
             "source_stale_since": hub.source.stale_since,
             "engine": beat
             and {"epoch": beat.epoch, "fence": beat.fence, "silent_ms": hub.silent_ms},
             "views": {
                 company_id or "": {
                     "version": follower.version,
+                    "lag_versions": follower.lag_versions,
                     "lost": follower.lost,
                     "diverged": follower.diverged,
                     "calls": follower.replica.view.live if follower.replica else None,
@@ -149,15 +160,32 @@ class EdgeMetrics(Collector):
             "Views whose state is asked for.",
             sum(one.lost for one in followers),
         )
-        yield counter("livestate_edge_frames", "Frames and heartbeats of engines.", hub.frames)
-        yield counter("livestate_edge_states", "States of views that were asked for.", hub.states)
-        yield counter("livestate_edge_gaps", "Times that frames of a view were lost.", hub.lost)
+        counts, report = hub.counters, hub.report()
+        yield counter("livestate_edge_frames", "Frames and heartbeats of engines.", counts.frames)
+        yield counter("livestate_edge_states", "States of views asked for.", counts.states)
+        yield counter("livestate_edge_gaps", "Times that frames of a view were lost.", counts.gaps)
+        yield counter(
+            "livestate_edge_dropped", "Messages that this edge read too slowly.", counts.dropped
+        )
+        yield counter(
+            "livestate_edge_nats_connects", "Connections to NATS.", hub.connection.connects
+        )
+        yield gauge(
+            "livestate_edge_lag_versions",
+            "Versions that the view furthest behind lacks.",
+            report.lag_versions,
+        )
+        yield gauge(
+            "livestate_edge_lag_seconds",
+            "How far behind its engine this edge is.",
+            report.lag_ms / 1000,
+        )
         yield counter(
             "livestate_edge_diverged",
             "Times that a view had another digest than the engine's.",
             hub.diverged,
         )
-        yield counter("livestate_edge_unreadable", "Unusable messages.", hub.unreadable)
+        yield counter("livestate_edge_unreadable", "Unusable messages.", counts.unreadable)
         yield gauge("livestate_edge_engine_silent_seconds", "Since a beat.", hub.silent_ms / 1000)
         yield gauge(
             "livestate_source_stale",

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from api.http.headers import LOGIN_COOKIE as COOKIE
 from api.stream import sse
-from livestate.client.paths import SNAPSHOT_PATH, STREAM_PATH
+from livestate.client.paths import CLIENTS_PATH, SNAPSHOT_PATH, STREAM_PATH
 from livestate.contract.events import SUBJECT_PREFIX, Facts
 from livestate.contract.states import LIVE_STATES
 from livestate.state.access import MAX_FILTER_VALUES, ROLES
@@ -45,6 +45,7 @@ def document() -> Json:
             STREAM_PATH: {"get": _stream(), "delete": _leave()},
             SNAPSHOT_PATH: {"get": _snapshot()},
             f"{STREAM_PATH}/{{key}}": {"get": _one_call()},
+            CLIENTS_PATH: {"get": _slow_clients()},
             "/api/v1/session": _session(),
             "/healthz": _admin("Whether the event loop turns.", "text/plain"),
             "/readyz": _admin("Whether this instance is ready for traffic.", "text/plain", 503),
@@ -151,6 +152,30 @@ def _one_call() -> Json:
         "responses": {
             "200": _answer("The call.", "application/json", schema),
             **_refusals(401, 403, 404, 503),
+        },
+    }
+
+
+def _slow_clients() -> Json:
+    text: Json = {"type": ["string", "null"]}
+    client = _object(
+        subject={"type": "string"},
+        role={"enum": sorted(ROLES)},
+        company_id=text,
+        filtered={"type": "boolean"},
+        address=text,
+        open_ms=_SIZE,
+        lag_versions={"type": ["integer", "null"], "minimum": 0},
+        lag_ms=_SIZE,
+        lag_bytes=_SIZE,
+    )
+    schema = _object(as_of=_TIME, clients={"type": "array", "maxItems": 10, "items": client})
+    return {
+        "summary": "The clients of this instance that are furthest behind; for the role admin.",
+        "security": _LOGIN,
+        "responses": {
+            "200": _answer("The slowest first; none: all are current.", "application/json", schema),
+            **_refusals(401, 403, 503),
         },
     }
 

@@ -81,6 +81,7 @@ async def run(
         live.probe,
         live.kpis,
         live.clocks,
+        live.edges,
     )
     await serve(
         settings,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sized
 from typing import Any, Protocol
 
 from api.auth.oidc_login import OidcLogin
 from api.auth.verifier import Verifier
+from api.stream.registry import StreamRegistry
+from api.stream.slow_clients import slow_clients
+from livestate.cluster.publisher import EdgeFeed
 from livestate.fanout.hub import Hub
 from livestate.ingest.cdr_reader import CdrReader
 from livestate.ingest.consumer import Consumer
@@ -40,7 +42,9 @@ class Parts(Protocol):
     login: OidcLogin | None
 
     @property
-    def streams(self) -> Sized: ...
+    def streams(self) -> StreamRegistry: ...
+    @property
+    def edges(self) -> EdgeFeed | None: ...
     def troubles(self, now: int) -> tuple[Trouble, ...]: ...
     def not_ready(self) -> str | None: ...
 
@@ -51,10 +55,13 @@ def status(live: Parts) -> dict[str, Any]:
     stale = {node.name for node in live.nodes.stale(now)}
     return {
         "pid": os.getpid(),
+        "role": "all" if live.edges is None else "engine",
+        "edges": live.edges and engine_status(live.edges, now),
         "build": build.kind(),
         "ready": live.not_ready() or True,
         "calls": live.table.live,
         "streams": len(live.streams),
+        "slow_clients": slow_clients(live.streams),
         "source_stale_since": live.hub.source.stale_since,
         "source_stale_reason": live.hub.source.reason
         if live.hub.source.stale_since is not None
@@ -133,5 +140,24 @@ def status(live: Parts) -> dict[str, Any]:
                 **live.pipeline.takeover.copies_of(node.name),
             }
             for node in live.nodes.by_name.values()
+        },
+    }
+
+
+def engine_status(feed: EdgeFeed, now: int) -> dict[str, Any]:
+    """What an engine publishes, and the edges that said how far behind it they are."""
+    return {
+        "publishes": feed.leadership.leads,
+        "fence": feed.leadership.fence,
+        "views": len(feed.watched),
+        "frames": feed.frames,
+        "states": feed.states,
+        "unreadable": feed.unreadable,
+        "waiting_bytes": feed.outbox.bytes,
+        "dropped": feed.outbox.dropped,
+        "nats": feed.connection.status(),
+        "edges": {
+            report.name: {name: value for name, value in report._asdict().items() if name != "name"}
+            for report in feed.reports.current(now)
         },
     }

@@ -14,6 +14,7 @@ from livestate.contract.subjects import paired
 
 SECONDS: Final = 2.0  # timeout of the request
 ENGINE_SILENT_MS: Final = 2_000
+LAGS_MS: Final = 2_000
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _ANY: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}  # noqa: S104  # is compared
 
@@ -27,7 +28,8 @@ async def running(settings: Settings) -> list[Finding]:
     try:
         if status.get("role") == "edge":
             return list(_edge(where, status))
-        return [*_cdrs(where, status["cdrs"]), *_pairs(where, settings.pairs, status)]
+        engine = _engine(where, status["edges"]) if status.get("role") == "engine" else ()
+        return [*engine, *_cdrs(where, status["cdrs"]), *_pairs(where, settings.pairs, status)]
     except (KeyError, TypeError, AttributeError):  # another version, or another program
         return list(_configured(settings.pairs))
 
@@ -59,7 +61,19 @@ def _edge(where: str, status: dict[str, Any]) -> Iterator[Finding]:
             "`edge` in deploy/nats.conf",
         )
     else:
-        yield Finding("good", f"{where}: an edge that follows {len(status['views'])} views")
+        yield Finding(
+            "good",
+            f"{where}: an edge that follows {len(status['views'])} views, "
+            f"{status['lag']['ms']} ms behind its engine",
+        )
+    yield from _lag(f"{where}: this edge", status["lag"]["versions"], status["lag"]["ms"])
+    if status["dropped"]:
+        yield Finding(
+            "odd",
+            f"{where}: {status['dropped']} messages were dropped: this edge reads too slowly",
+            "it asks for the state again, and clients get a diff; if it goes on, give the edge a "
+            "core of its own or its clients to more edges",
+        )
     diverged = sum(view["diverged"] for view in status["views"].values())
     if diverged:
         yield Finding(
@@ -67,6 +81,46 @@ def _edge(where: str, status: dict[str, Any]) -> Iterator[Finding]:
             f"{where}: {diverged} times a view had another digest than the engine's, and was "
             "built anew",
             "report it with the log of both",
+        )
+
+
+def _engine(where: str, engine: dict[str, Any]) -> Iterator[Finding]:
+    """Whether an engine publishes, is heard by edges, and which of them lag."""
+    if not engine["publishes"]:
+        yield Finding(
+            "good", f"{where}: an engine that stands by: another one holds the lease in Redis"
+        )
+        return
+    edges = engine["edges"]
+    if not edges:
+        yield Finding(
+            "odd",
+            f"{where}: an engine that no edge has asked for anything in the last 10 s",
+            "an engine serves no client: start edges with LIVESTATE_ROLE=edge; the NATS user of "
+            "this engine needs the rights of `livestate` in deploy/nats.conf",
+        )
+    else:
+        yield Finding(
+            "good",
+            f"{where}: an engine that publishes {engine['views']} views to {len(edges)} edges",
+        )
+    for name, edge in edges.items():
+        yield from _lag(f"{where}: the edge {name}", edge["lag_versions"], edge["lag_ms"])
+    if engine["dropped"]:
+        yield Finding(
+            "odd",
+            f"{where}: {engine['dropped']} messages to edges were dropped: NATS was away, or took "
+            "them too slowly",
+            "edges ask for the state again; if it goes on, look at the load of nats-server",
+        )
+
+
+def _lag(who: str, versions: int, ms: int) -> Iterator[Finding]:
+    if ms > LAGS_MS:
+        yield Finding(
+            "odd",
+            f"{who} is {ms} ms and {versions} versions behind the engine",
+            "it has too little CPU, or its way to NATS is too narrow: see docs/scale.md",
         )
 
 

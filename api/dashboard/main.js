@@ -6,6 +6,7 @@ import * as address from "./address.js";
 import { byId } from "./elements.js";
 import { Attention } from "./figures/attention.js";
 import { FigurePanel } from "./figures/panel.js";
+import { SlowClients } from "./figures/slow-clients.js";
 import { exposeState } from "./inspection.js";
 import { LiveCalls } from "./live-calls.js";
 import { warnOfPlainHttp } from "./session/responses.js";
@@ -56,6 +57,7 @@ const figures = new FigurePanel(live);
 const attention = new Attention({
   list: byId("tiles"), announcements: byId("announce"), icon: byId("icon"),
 });
+const slowClients = new SlowClients(byId("slow-clients"));
 const statusBar = new StatusBar(live, callTime);
 const drawer = new Drawer(byId("drawer"), {
   clock: () => live.serverTime(),
@@ -125,6 +127,7 @@ function reload() {
 
 function showLogin(who) {
   filterBar.menus.hide("company_id", who?.company_id !== undefined);
+  slowClients.login(who);
   applyPreferences();
 }
 

@@ -27,7 +27,7 @@ import h11
 
 from api.http.accept_throttle import AcceptThrottle
 from api.http.listener import USER_TIMEOUT_MS, set_user_timeout
-from api.http.tcp_progress import unacknowledged
+from api.http.tcp_progress import unacknowledged, unsent_bytes
 from livestate.fanout.compression import GZIP_HEADER, WindowCursor
 from livestate.fanout.frame import Frame, chunk
 
@@ -138,6 +138,11 @@ class Connection(asyncio.Protocol):
     def pending(self) -> int:
         """Bytes that the kernel has not taken yet."""
         return self._transport.get_write_buffer_size()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes on their way that the client has not acknowledged, here and in the kernel."""
+        return 0 if self.closing else self.pending + unsent_bytes(self._socket)
 
     @property
     def closing(self) -> bool:

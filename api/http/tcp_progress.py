@@ -13,9 +13,12 @@ cut. Nothing unacknowledged, or another mark, starts anew.
 
 from __future__ import annotations
 
+import fcntl
+import heapq
 import socket
 import struct
 import sys
+import termios
 from asyncio.trsock import TransportSocket
 from collections.abc import Hashable, Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -48,6 +51,16 @@ def unacknowledged(line: socket.socket | TransportSocket, pending: int) -> int |
     return pending or None
 
 
+def unsent_bytes(line: socket.socket | TransportSocket) -> int:
+    """Bytes that the kernel has taken and the peer of ``line`` has not acknowledged. 0 where the
+    kernel does not say."""
+    try:
+        answer = fcntl.ioctl(line.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
+
+
 class Stalls(Generic[Item]):
     """The clients with unacknowledged data, and when each last made progress."""
 
@@ -68,6 +81,10 @@ class Stalls(Generic[Item]):
         else:
             return now - known.since >= STALL_SECONDS
         return False
+
+    def longest(self, most: int) -> list[tuple[Item, Unacknowledged]]:
+        """Those without progress for longest, as far as was looked at."""
+        return heapq.nsmallest(most, self._pending.items(), key=lambda one: one[1].since)
 
     def forget(self, item: Item) -> None:
         """Safe to call twice."""

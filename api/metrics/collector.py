@@ -14,6 +14,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from api.auth.verifier import Verifier
+from api.metrics.engine import engine_metrics
 from api.metrics.events import event_metrics
 from api.metrics.logins import login_metrics
 from api.metrics.network import key_figures, sip_nodes
@@ -23,6 +24,7 @@ from api.metrics.store import store_metrics
 from api.metrics.streams import stream_metrics
 from api.stream.encoder import SseEncoder
 from api.stream.registry import StreamRegistry
+from livestate.cluster.publisher import EdgeFeed
 from livestate.fanout.hub import Hub
 from livestate.ingest.cdr_reader import CdrReader
 from livestate.ingest.consumer import Consumer
@@ -55,6 +57,7 @@ class MetricsCollector(Collector):
     probe: LoopProbe
     kpis: Kpis
     clocks: NodeClocks
+    edges: EdgeFeed | None
     started_at: float = field(default_factory=time.time)  # seconds since the Unix epoch
 
     def collect(self) -> Iterator[Metric]:
@@ -68,3 +71,5 @@ class MetricsCollector(Collector):
         yield from process_metrics(self.watch, self.probe, self.started_at)
         yield from key_figures(self.kpis, now)
         yield from sip_nodes(self.nodes, self.clocks, self.table, now)
+        if self.edges is not None:
+            yield from engine_metrics(self.edges, now)

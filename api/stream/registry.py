@@ -32,6 +32,7 @@ RECHECKED_AT_ONCE: Final = 100
 TURN_SECONDS: Final = 1.0  # how late a deadline may be
 SWEEP_TURNS: Final = 5  # a look costs a system call, so each stream has one in so many turns
 RESTARTS_A_TURN: Final = 200  # about 5 ms
+LOOKED_AT: Final = 100  # clients for :meth:`StreamRegistry.behind`: a system call each
 
 
 class StreamOutlet(Outlet, Protocol):
@@ -42,6 +43,8 @@ class StreamOutlet(Outlet, Protocol):
     def closing(self) -> bool: ...
     @property
     def unacknowledged(self) -> int | None: ...
+    @property
+    def unsent(self) -> int: ...
     def begin(
         self, head: bytes, frames: Sequence[Frame], *, gzip: bool, on_lost: Callable[[], None]
     ) -> None: ...
@@ -273,6 +276,19 @@ class StreamRegistry:
         overdue = [(one, entry) for one, entry in self._entries.items() if entry.deadline <= now]
         for subscriber, entry in overdue:
             subscriber.end(entry.at_deadline)
+
+    def behind(self) -> dict[Subscriber, tuple[StreamEntry, float]]:
+        """The streams whose clients have not taken what was sent, and since when (loop time)."""
+        found: dict[Subscriber, tuple[StreamEntry, float]] = {}
+        for distributor in self.hub.distributors.values():
+            for one, since in distributor.lagging.items():
+                if one in self._entries:
+                    found[one] = self._entries[one], since
+        for one, known in self._stalls.longest(LOOKED_AT):
+            entry = self._entries[one]
+            if entry.outlet.unacknowledged == known.mark:  # no progress since
+                found[one] = entry, min(known.since, found.get(one, (entry, known.since))[1])
+        return found
 
     async def run(self) -> None:
         """Deadlines and stalls, until cancelled."""

@@ -16,9 +16,10 @@ from api.stream import sse, trace_link
 from api.stream.admission import accepts_stream, admit, reader_of, wanted
 from api.stream.one_call import Calls, with_timeline
 from api.stream.registry import StreamRegistry
+from api.stream.slow_clients import slow_clients
 from api.stream.snapshots import LARGE, Snapshots
-from livestate.client.paths import SNAPSHOT_PATH, STREAM_PATH
-from livestate.state.access import scope_for
+from livestate.client.paths import CLIENTS_PATH, SNAPSHOT_PATH, STREAM_PATH
+from livestate.state.access import Forbidden, scope_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,22 @@ def live_call_routes(live: LiveCalls) -> Blueprint:
                 response["link"] = link
         return Response(orjson.dumps(response), content_type="application/json")
 
+    _add_clients(routes, live)
     return routes
+
+
+def _add_clients(routes: Blueprint, live: LiveCalls) -> None:
+    @routes.get(CLIENTS_PATH)
+    async def clients() -> Response:
+        identity = live.verifier.verify(live.verifier.token_of(request))
+        if identity.role != "admin":
+            raise Forbidden("only administrators may see who is connected")
+        body = {"as_of": live.clock(), "clients": slow_clients(live.streams)}
+        return Response(
+            orjson.dumps(body),
+            content_type="application/json",
+            headers={"Cache-Control": "no-store"},
+        )
 
 
 def _starting() -> Response:

@@ -25,6 +25,7 @@ class TaskOutlet:
     """Holds what was written until its task, which iterates over :meth:`pieces`, has sent it."""
 
     unacknowledged = None  # unknown: the task itself waits for the client
+    unsent = 0  # unknown too
 
     def __init__(self, *, gzip: bool) -> None:
         self.on_sent: Callable[[], None] = _ignore  # called if ``ready`` was not, but is now

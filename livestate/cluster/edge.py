@@ -25,10 +25,12 @@ from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
 
 from livestate.cluster import wire
+from livestate.cluster.edge_counters import EdgeCounters
 from livestate.cluster.follower import Follower
 from livestate.cluster.heard_engine import HeardEngine
 from livestate.cluster.replica import call_with_timeline
 from livestate.cluster.replicas import Replicas
+from livestate.cluster.reports import EdgeReport
 from livestate.cluster.wire import Unreadable
 from livestate.fanout.context import CommitRate
 from livestate.fanout.hub import Hub
@@ -52,7 +54,6 @@ ASKED_AT_ONCE: Final = 8  # views
 UNWATCHED_SECONDS: Final = 30.0
 TRIMMED_AT_ONCE: Final = 2_000
 CALL_SECONDS: Final = 2.0
-ENDED_AT_ONCE: Final = 50  # streams a step
 
 
 class EdgeHub(Hub):
@@ -72,6 +73,7 @@ class EdgeHub(Hub):
         ended_calls: int,
         snapshot_bytes: int,
         connect: Callable[..., Connection],
+        name: str,
     ) -> None:
         super().__init__(
             replicas,
@@ -86,11 +88,7 @@ class EdgeHub(Hub):
         self.connection = connect(begin=self._begin, failed=self._on_error)
         self.lag_seconds = 0.0  # how late the last tick was
         self.worst_lag_seconds = 0.0
-        self.frames = 0
-        self.states = 0
-        self.unreadable = 0
-        self._diverged_before = 0  # of views that are followed no more
-        self.lost = 0  # times that frames of a view were missing
+        self.counters = EdgeCounters(name)
         self.engine = HeardEngine(steady())
         self._clock, self._steady = clock, steady
         self._ended = ended_ms, ended_calls
@@ -167,9 +165,15 @@ class EdgeHub(Hub):
     @property
     def diverged(self) -> int:
         """Times that a view had another digest than the engine's."""
-        return self._diverged_before + sum(
+        return self.counters.diverged_before + sum(
             one.diverged for one in self.replicas.by_company.values()
         )
+
+    def report(self) -> EdgeReport:
+        """What this edge counts, and how far it is behind."""
+        streams = sum(len(one.subscribers) for one in self.distributors.values())
+        followers = self.replicas.by_company.values()
+        return self.counters.report(followers, self.engine, streams, self._steady())
 
     async def run(self) -> None:
         """Follow the engine until cancelled."""
@@ -194,7 +198,10 @@ class EdgeHub(Hub):
             if follower.replica is not None:
                 ended_ms, most = self._ended
                 follower.replica.trim(now - ended_ms, most, TRIMMED_AT_ONCE)
-            if follower.lost:
+            if not follower.lost:
+                follower.lost_since = None
+            else:
+                follower.lost_since = follower.lost_since or now
                 self._ask(company_id)
             self._let_go(company_id, follower)
 
@@ -211,7 +218,7 @@ class EdgeHub(Hub):
         if now - since < UNWATCHED_SECONDS:
             return
         del self._unwatched_since[company_id]
-        self._diverged_before += follower.diverged
+        self.counters.diverged_before += follower.diverged
         del self.replicas.by_company[company_id]
         subscription = self._subscriptions.pop(company_id, None)
         if subscription is not None:
@@ -222,7 +229,7 @@ class EdgeHub(Hub):
         """Say which views this edge shows, or the engine would stop to publish them."""
         while True:
             with contextlib.suppress(*AWAY):
-                for payload in wire.encode_watched(tuple(self.replicas.by_company)):
+                for payload in wire.encode_watched(tuple(self.replicas.by_company), self.report()):
                     await self.connection.client.publish(wire.WATCH, payload)
             await asyncio.sleep(WATCH_SECONDS)
 
@@ -263,7 +270,7 @@ class EdgeHub(Hub):
         follower = self.replicas.by_company.get(company_id)
         if follower is None:
             return
-        self.frames += 1
+        self.counters.frames += 1
         was_lost = follower.lost
         try:
             head, body = wire.decode(payload)
@@ -273,7 +280,7 @@ class EdgeHub(Hub):
         except Unreadable as error:
             self._refuse(error)
         if follower.lost and not was_lost:
-            self.lost += 1
+            self.counters.gaps += 1
             self._ask(company_id)
 
     def _pass_on(self, changes: Iterable[Change]) -> None:
@@ -281,11 +288,12 @@ class EdgeHub(Hub):
             self.on_change(change)
 
     def _refuse(self, error: Unreadable) -> None:
-        self.unreadable += 1
+        self.counters.unreadable += 1
         log.warning("a message of the engine is unusable: reason=%s", error)
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, SlowConsumerError):
+            self.counters.dropped += 1
             log.warning("messages of the engine were dropped: subject=%s", error.subject)
 
     # -- states --------------------------------------------------------------------------------
@@ -310,8 +318,8 @@ class EdgeHub(Hub):
                     await asyncio.sleep(ASK_AGAIN_SECONDS)
                     continue
             if before is not None and follower.replica is not before:
-                await self._end_streams(before.view, *before.filtered.values())
-            self.states += 1
+                await self.end_streams(before.view, *before.filtered.values())
+            self.counters.states += 1
             whole, self._whole = self._whole, asyncio.Event()
             whole.set()
 
@@ -333,16 +341,6 @@ class EdgeHub(Hub):
                     return
         finally:
             await _unsubscribe(subscription)
-
-    async def _end_streams(self, *views: View) -> None:
-        """The views were rebuilt: clients reconnect, and resume if the numbering continues."""
-        for view in views:
-            distributor = self.distributors.get(view)
-            subscribers = tuple(distributor.subscribers) if distributor is not None else ()
-            for number, subscriber in enumerate(subscribers, 1):
-                subscriber.end("rotation")
-                if number % ENDED_AT_ONCE == 0:
-                    await asyncio.sleep(0)
 
 
 async def _unsubscribe(subscription: Subscription) -> None:

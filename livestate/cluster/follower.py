@@ -29,8 +29,10 @@ class Follower:
         self.scope = scope
         self.replica: Replica | None = None  # that clients see; None before the first state
         self.lost = True
+        self.lost_since: int | None = None  # as the edge noticed it, ms of the steady clock
         self.diverged = 0
         self.figures: dict[str, Any] | None = None  # the KPIs of the last heartbeat
+        self.newest = -1  # the highest version that the engine has named
         self._fence = -1
         self._wrong = False  # the replica has another digest than the engine
         self._next: Replica | None = None  # what the state that comes in now makes
@@ -41,6 +43,11 @@ class Follower:
     @property
     def version(self) -> int:
         return -1 if self.replica is None else self.replica.view.version
+
+    @property
+    def lag_versions(self) -> int:
+        """How many versions the engine has named that are not here."""
+        return max(self.newest - self.version, 0)
 
     def forget(self) -> None:
         """Nothing that comes may be believed to follow what is here: ask for the state."""
@@ -59,6 +66,7 @@ class Follower:
         if head.fence < self._fence:
             return  # of an engine that another one has replaced
         if self.lost:
+            self.newest = max(self.newest, head.version)
             if len(self._kept) < MOST_KEPT:
                 self._kept.append((head, body))
             return
@@ -67,6 +75,7 @@ class Follower:
             self.forget()  # another engine took over, or this one began anew
             return
         self._fence = head.fence
+        self.newest = max(self.newest, head.version)
         if head.kind == "heartbeat":
             self._compare(head, body, replica)
             return
@@ -129,6 +138,7 @@ class Follower:
             raise Unreadable(f"a row of a state without {error}") from error
         target.raise_floor(head.floor)
         self._fence, self.replica, self._next = head.fence, target, None
+        self.newest = head.version  # of another numbering, it may be lower than before
         self._wrong = False
         self.lost = False
         kept, self._kept = self._kept, []

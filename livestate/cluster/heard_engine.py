@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from livestate.cluster.reports import Delay
 from livestate.cluster.wire import Beat, Head
 from livestate.state.access import Scope
 from livestate.state.nodes.trouble import Trouble
@@ -15,6 +16,7 @@ from livestate.state.source import Source
 from livestate.state.views import Views
 
 SILENT_MS: Final = 2_000  # without a beat; they come twice a second
+BEAT_MS: Final = 500
 ROUNDED_MS: Final = 1_000
 
 
@@ -26,6 +28,7 @@ class HeardEngine:
         self._at = now
         self._fed_at = now  # the last beat of an engine that was ready
         self._fence = -1
+        self._delay = Delay()
 
     def hear(self, beat: Beat, now: int) -> bool:
         """Take a beat; whether the edge now follows another engine than before."""
@@ -35,6 +38,9 @@ class HeardEngine:
         another = known is not None and beat.epoch != known.epoch
         if another and beat.fence == self._fence and not self.silent(now):
             return False
+        if another:
+            self._delay = Delay()
+        self._delay.take(beat.as_of, now)
         self.beat, self._at, self._fence = beat, now, beat.fence
         if beat.ready:
             self._fed_at = now
@@ -43,6 +49,11 @@ class HeardEngine:
     def silent_ms(self, now: int) -> int:
         """Since the last beat, or since the edge's start."""
         return now - self._at
+
+    def lag_ms(self, now: int) -> int:
+        """How far behind the engine an edge is that has lost nothing: frames take the way that
+        beats take, so they wait as long."""
+        return self._delay.ms + max(self.silent_ms(now) - BEAT_MS, 0)
 
     def silent(self, now: int) -> bool:
         return self.silent_ms(now) > SILENT_MS

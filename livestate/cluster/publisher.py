@@ -20,6 +20,7 @@ from nats.aio.msg import Msg
 
 from livestate.cluster import wire
 from livestate.cluster.leadership import Leadership
+from livestate.cluster.reports import Reports
 from livestate.cluster.rows import state_parts
 from livestate.cluster.wire import Beat, Head, Unreadable
 from livestate.fanout.context import FanoutContext
@@ -185,6 +186,7 @@ class EdgeFeed:
         self.states = 0
         self.unreadable = 0
         self.watched: dict[View, ViewPublisher] = {}
+        self.reports = Reports()
         self._table, self._records, self._call = table, records, call
         self._clock, self._steady = clock, steady
         self._encoding = asyncio.Semaphore(STATES_AT_ONCE)
@@ -219,7 +221,7 @@ class EdgeFeed:
             await cancel_and_wait(sending, *self._answering)
 
     def _beat(self) -> None:
-        if not self.leadership.leads:
+        if not (self.leadership.leads and self.connection.connected):
             return
         source = self.context.source_now()
         since = source.stale_since
@@ -259,10 +261,12 @@ class EdgeFeed:
 
     async def _on_watch(self, message: Msg) -> None:
         try:
-            companies = wire.decode_watched(message.data)
+            companies, report = wire.decode_watched(message.data)
         except Unreadable as error:
             self._refuse(message, error)
             return
+        if report is not None:
+            self.reports.take(report, self._steady())
         for company_id in companies:
             self._watch(company_id)
 

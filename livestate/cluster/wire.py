@@ -5,7 +5,7 @@
 | ``livestate.engine`` | engine → edges | a :class:`Beat`, twice a second |
 | ``livestate.frames.<view>`` | engine → edges | a :class:`Frame` or a heartbeat of one view |
 | ``livestate.view.<view>`` | edge → engine, request | a company; the reply is the state |
-| ``livestate.watch`` | edge → engine | which views the edge shows, every 2 s |
+| ``livestate.watch`` | edge → engine | which views the edge shows, and its report, every 2 s |
 | ``livestate.call`` | edge → engine, request | one call with its timeline |
 
 Only unfiltered views travel; edges narrow them. ``<view>`` is ``all`` or a digest of the company's
@@ -26,6 +26,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
 
+from livestate.cluster.reports import EdgeReport, read_report
 from livestate.contract.errors import LivestateError
 
 SCHEMA: Final = 1
@@ -137,20 +138,25 @@ def decode_scope(payload: bytes) -> str | None:
     return _company(_object(payload).get("company_id"))
 
 
-def encode_watched(companies: Iterable[str | None]) -> Iterator[bytes]:
-    """Messages that name the views that an edge shows."""
+def encode_watched(
+    companies: Iterable[str | None], report: EdgeReport | None = None
+) -> Iterator[bytes]:
+    """Messages that name the views that an edge shows; the first one has its report."""
     names = list(companies)
-    for start in range(0, len(names), WATCHED_AT_ONCE):
-        some = names[start : start + WATCHED_AT_ONCE]
-        yield orjson.dumps({"schema": SCHEMA, "companies": some})
+    for start in range(0, max(len(names), 1), WATCHED_AT_ONCE):
+        fields: dict[str, Any] = {"companies": names[start : start + WATCHED_AT_ONCE]}
+        if report is not None and start == 0:
+            fields["edge"] = report._asdict()
+        yield orjson.dumps({"schema": SCHEMA, **fields})
 
 
-def decode_watched(payload: bytes) -> list[str | None]:
-    """Raises :class:`Unreadable`."""
-    names = _object(payload).get("companies")
+def decode_watched(payload: bytes) -> tuple[list[str | None], EdgeReport | None]:
+    """The views that an edge shows, and its report. Raises :class:`Unreadable`."""
+    fields = _object(payload)
+    names = fields.get("companies")
     if not isinstance(names, list):
         raise Unreadable("a list of views without companies")
-    return [_company(name) for name in names]
+    return [_company(name) for name in names], read_report(fields.get("edge"))
 
 
 def encode_call(key: str, company_id: str | None) -> bytes:

@@ -42,7 +42,7 @@ class Distributor:
         """``unwatched`` is called when the last subscriber has left."""
         self.source = source
         self.subscribers: set[Subscriber] = set()
-        self.lagging: set[Subscriber] = set()
+        self.lagging: dict[Subscriber, float] = {}  # and since when, loop time
         self.busy = False  # a frame or heartbeat is being offered, in slices
         self.frame = Frame()  # the last one
         self.head = source.version  # where it leads
@@ -111,12 +111,14 @@ class Distributor:
 
     # -- subscribers that missed frames ----------------------------------------------------
 
-    def lag(self, subscriber: Subscriber, *, soon: bool = False) -> None:
+    def lag(
+        self, subscriber: Subscriber, *, soon: bool = False, since: float | None = None
+    ) -> None:
         """Its last write has not left, or there is more for it than goes into one; try again soon
-        even if nothing changes any more."""
-        rate = self._context.rate
-        self.lagging.add(subscriber)
-        self._lag_timer.at(self._context.loop.time() + (rate.shortest if soon else rate.longest))
+        even if nothing changes any more. ``since``: it has lagged from then on."""
+        rate, now = self._context.rate, self._context.loop.time()
+        self.lagging.setdefault(subscriber, now if since is None else since)
+        self._lag_timer.at(now + (rate.shortest if soon else rate.longest))
 
     def _lag_seconds(self) -> float:
         """When to offer again to those who lag: soon to a client whose writes have all left."""
@@ -190,7 +192,7 @@ class Distributor:
 
     def leave(self, subscriber: Subscriber) -> None:
         """Safe to call twice."""
-        self.lagging.discard(subscriber)
+        self.lagging.pop(subscriber, None)
         self.snapshots.forget(subscriber)
         if subscriber in self.subscribers:
             self.subscribers.remove(subscriber)

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from livestate.fanout.context import CommitRate, FanoutContext
 from livestate.fanout.distributor import Distributor
@@ -21,6 +21,8 @@ from livestate.state.access import Scope
 from livestate.state.active_calls import Change
 from livestate.state.source import Source
 from livestate.state.view import View
+
+ENDED_AT_ONCE: Final = 50  # streams a step
 
 
 class Views(Protocol):
@@ -117,6 +119,16 @@ class Hub:
         for each in (view, self._table.view(view.scope.base)):
             if each not in self.producers:
                 self._table.views.drop(each)
+
+    async def end_streams(self, *views: View) -> None:
+        """The views were rebuilt: clients reconnect, and resume if the numbering continues."""
+        for view in views:
+            distributor = self.distributors.get(view)
+            subscribers = tuple(distributor.subscribers) if distributor is not None else ()
+            for number, subscriber in enumerate(subscribers, 1):
+                subscriber.end("rotation")
+                if number % ENDED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
     def _watch(self, view: View) -> Distributor:
         producer = Producer(view, self.encoder, self.context)

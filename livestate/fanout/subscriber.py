@@ -76,7 +76,7 @@ class Subscriber:
         Taking it moves the cursor, so the caller writes all of it or ends the stream. Nothing
         while its snapshot is being made: the outlet gets that when it is done."""
         distributor = self.distributor
-        distributor.lagging.discard(self)
+        lagged_since = distributor.lagging.pop(self, None)
         cursor = self.cursor
         if (  # nearly always: it has all up to the last frame, and gets this one
             cursor is not None
@@ -113,7 +113,8 @@ class Subscriber:
             self.heartbeat_due = False
             frames.append(distributor.source.heartbeat())
         if cursor < distributor.head or self.piecemeal or self.heartbeat_due:
-            distributor.lag(self, soon=True)  # there is more than goes into one frame
+            # There is more than goes into one frame.
+            distributor.lag(self, soon=True, since=lagged_since)
         return frames
 
     def attach(self, outlet: Outlet, on_end: Callable[[Goodbye], None] = _ignore) -> None:

@@ -26,6 +26,7 @@ from tests.pages import (
     truth,
     until,
 )
+from tests.slow_reader import SlowReader
 
 __all__ = ["browser", "desk", "node", "office", "page"]
 pytestmark = in_one_loop
@@ -297,3 +298,19 @@ async def test_what_is_filtered_can_be_saved(desk: Desk, node: Node, page: Page)
     assert only["from"] == "'" + HOSTILE  # a formula is text
     (record,) = json.loads(saved["json"])["calls"].values()
     assert record["from"] == HOSTILE
+
+
+async def test_an_administrator_sees_who_is_slow(desk: Desk, page: Page) -> None:
+    token = desk.service.token("user", company_id="c9", subject="slow-reader")
+    node = desk.node()
+    with await SlowReader.open(desk.service.url, token):
+        for number in range(100):  # more than fits between two sockets
+            await node.say("setup", f"{number}.1", company_id="c9", from_="5" * 100)
+        await log_in(page, desk.service, "admin")
+        row = page.locator("#slow-clients tbody tr")
+        await expect(row).to_contain_text("slow-reader", timeout=30_000)
+        await expect(page.locator("#slow-clients tfoot")).to_be_hidden()
+    await expect(page.locator("#slow-clients tfoot")).to_be_visible(timeout=30_000)
+    await log_in(page, desk.service, "noc")
+    await truth(page, "live")
+    await expect(page.locator("#slow-clients")).to_be_hidden()
