@@ -1,4 +1,4 @@
-"""What changed between two published versions that somebody outside would have to follow.
+"""What changed between two published versions that a client or an operator would have to follow.
 
 ``docs/versioning.md`` states the rule; a test compares what the code publishes now with
 ``docs/released/``, and ``python -m docs.release`` writes that folder when a version is released.

@@ -47,7 +47,9 @@ def process_metrics(ticks: Ticks, probe: LoopProbe, started_at: float) -> Iterat
         probe.worst_callback,
     )
     yield counter(
-        "livestate_log_lines_dropped", "Log lines that nobody read in time.", logs.dropped()
+        "livestate_log_lines_dropped",
+        "Log lines that were dropped because they were not read in time.",
+        logs.dropped(),
     )
     yield gauge("livestate_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
     yield counter(

@@ -5,9 +5,9 @@ model of :mod:`livestate.contract.events`, or :class:`~livestate.contract.errors
 with one of the contract's reasons. Nothing else is raised, whatever the bytes are.
 
 A caller chooses display names, Call-IDs and header texts. So a text for people that is too long, or
-that holds half a surrogate pair, is repaired, and a bad item of a list is refused alone: nobody can
-hide a call with its own name, or the other calls of its node with one of them. Everything else that
-is not of the contract is rejected.
+that holds half a surrogate pair, is repaired, and a bad item of a list is refused alone: else a
+caller could hide a call by its name, or hide other calls of the same node. Everything else that is
+not of the contract is rejected.
 """
 
 from __future__ import annotations

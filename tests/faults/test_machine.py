@@ -13,14 +13,13 @@ import orjson
 import pytest
 
 from bench import proc
-from livestate.contract.events import CDR_SUBJECT
 from livestate.devtools.servers import NatsServer
 from livestate.nats.connection import connect
 from livestate.nats.jetstream import DEAD_SUBJECT, create
 from tests.conftest import absent
 from tests.faults.conftest import Rigs, Row
 from tests.faults.probe import Probe
-from tests.harness import metrics, now_ms
+from tests.harness import metrics, now_ms, publish_cdrs
 
 BACKLOG = int(os.environ.get("CDR_BACKLOG", "100000"))
 
@@ -96,16 +95,12 @@ async def test_G_waiting_and_poison_cdrs_delay_no_event(rigs: Rigs, row: Row, cd
 
 async def _fill(nats: NatsServer, cdrs: int) -> None:
     client = await connect(nats.url, "test")
-    streams = client.jetstream()
     await create(client)
     old = {"v": 1, "phase": "failed", "node": "long-gone", "epoch": 1, "outcome": "busy"}
-    for at in range(0, cdrs, 1_000):
-        acks = []
-        for n in range(at, at + 1_000):
-            fields = old | {"seq": n, "ts": now_ms(), "ended_at": now_ms(),
-                          "call_id": f"{n}@old", "dialog": f"9.{n}"}  # fmt: skip
-            poison = n % (cdrs // 5) == 7
-            data = b"poison" if poison else orjson.dumps(fields)
-            acks.append(await streams.publish_async(CDR_SUBJECT, data))
-        await asyncio.gather(*acks)
+    await publish_cdrs(client, *(
+        b"poison" if n % (cdrs // 5) == 7 else orjson.dumps(old | {
+            "seq": n, "ts": now_ms(), "ended_at": now_ms(), "call_id": f"{n}@old",
+            "dialog": f"9.{n}"})
+        for n in range(cdrs)
+    ))  # fmt: skip
     await client.close()

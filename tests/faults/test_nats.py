@@ -11,11 +11,10 @@ from random import Random
 import orjson
 import pytest
 
-from livestate.contract.events import CDR_SUBJECT
 from livestate.devtools.disturbance import Disturbance
 from livestate.devtools.simulator import Traffic
 from tests.faults.conftest import Rigs, Row
-from tests.harness import Node, Stream, agrees, metrics, now_ms
+from tests.harness import Node, Stream, agrees, metrics, now_ms, publish_cdrs
 
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "300"))
 REAP_SECONDS = 3
@@ -139,7 +138,7 @@ async def _tell_in_order(node: Node, dialog: str, order: tuple[int, ...]) -> Non
         if at == 3:
             fields |= {"ended_at": now_ms(), "outcome": "answered"}
         if which == 4:
-            await node.client.jetstream().publish(CDR_SUBJECT, orjson.dumps(fields))
+            await publish_cdrs(node.client, orjson.dumps(fields))
             continue
         for _ in range(2):
             await node.publish(phases[at], fields)

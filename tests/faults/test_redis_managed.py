@@ -1,4 +1,4 @@
-"""A Redis that somebody else runs, under a whole service: commands are disabled, keys evicted."""
+"""A managed Redis, under a whole service: commands are disabled, keys evicted."""
 # ruff: noqa: N802  # a row's name begins with the letters of its promises
 
 from __future__ import annotations

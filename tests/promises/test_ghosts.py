@@ -18,7 +18,7 @@ from livestate.nats.connection import connect
 from livestate.nats.jetstream import DEAD_SUBJECT, STREAM, create_at
 from livestate.process.tasks import cancel_and_wait
 from tests.conftest import World
-from tests.harness import Node, Stream, agrees, cdr, metrics, now_ms
+from tests.harness import Node, Stream, agrees, cdr, metrics, now_ms, publish_cdrs
 
 
 async def keep(nats: NatsServer) -> None:
@@ -87,8 +87,7 @@ async def test_a_poison_cdr_is_put_aside_and_delays_no_other(world: World) -> No
             streams = node.client.jetstream()
             poison = [b"", b"\xff\x00", b"[]", b"{}", orjson.dumps(cdr(node, "1.1") | {"v": 9}),
                       orjson.dumps(cdr(node, "1.1") | {"phase": "ringing"})]  # fmt: skip
-            for data in poison:
-                await streams.publish(CDR_SUBJECT, data)
+            await publish_cdrs(node.client, *poison)
             await node.write_cdr("1.1", outcome="answered")
             await stream.until(lambda s: not s.dashboard.calls)
         aside = await streams.pull_subscribe(DEAD_SUBJECT)
@@ -109,7 +108,6 @@ async def test_a_bad_cdr_that_is_read_again_counts_once(world: World) -> None:
     """Redis that answers late sends the reader back to where the stored table stood."""
     await keep(world.nats)
     client = await connect(world.nats.url, "test")
-    streams = client.jetstream()
     taken: list[bytes] = []
 
     def take(data: bytes) -> str | None:
@@ -117,8 +115,7 @@ async def test_a_bad_cdr_that_is_read_again_counts_once(world: World) -> None:
         return "bad" if data == b"[]" else None
 
     reader = CdrReader(world.nats.url, take, back_seconds=60)
-    for data in (b"good", b"[]", b"[]"):
-        await streams.publish(CDR_SUBJECT, data)
+    await publish_cdrs(client, b"good", b"[]", b"[]")
     for _ in range(2):
         reader.position, reader.caught_up = "", False
         reading = asyncio.create_task(reader.run())
@@ -137,8 +134,7 @@ async def test_the_longest_poison_cdr_delays_no_other(world: World, size: int) -
     client = await connect(world.nats.url, "test")
     streams = client.jetstream()
     poison = b"x" * size
-    for data in (poison, b"[]"):
-        await streams.publish(CDR_SUBJECT, data)
+    await publish_cdrs(client, poison, b"[]")
     reader = CdrReader(world.nats.url, lambda data: "bad", back_seconds=60)
     reading = asyncio.create_task(reader.run())
     async with asyncio.timeout(20):
@@ -167,7 +163,7 @@ async def test_from_an_edited_position_cdrs_are_read_as_far_back_as_calls_are_re
     position = edited.replace("%s", born)
     reader = CdrReader(world.nats.url, read.append, position=position, back_seconds=60)
     reading = asyncio.create_task(reader.run())
-    await streams.publish(CDR_SUBJECT, b"one")
+    await publish_cdrs(client, b"one")
     async with asyncio.timeout(20):
         while not read:
             await asyncio.sleep(0.05)
@@ -195,15 +191,11 @@ async def test_a_hundred_thousand_cdrs_do_not_delay_what_is_live(world: World) -
                 await stream.until(lambda s: state in s.states.values())
                 return loop.time() - began
 
-            streams = node.client.jetstream()
             old = cdr(node, "0.0", outcome="busy", phase="failed")
-            for at in range(0, 100_000, 1_000):
-                acks = [
-                    await streams.publish_async(CDR_SUBJECT, orjson.dumps(
-                        old | {"dialog": f"9.{n}", "call_id": f"{n}@old", "seq": 10**6 + n}))
-                    for n in range(at, at + 1_000)
-                ]  # fmt: skip
-                await asyncio.gather(*acks)
+            await publish_cdrs(node.client, *(
+                orjson.dumps(old | {"dialog": f"9.{n}", "call_id": f"{n}@old", "seq": 10**6 + n})
+                for n in range(100_000)
+            ))  # fmt: skip
             took = []
             while (await metrics(service))["livestate_cdrs_waiting"] > 1_000:
                 took.append(await change("hold", "held"))

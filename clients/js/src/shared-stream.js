@@ -73,7 +73,7 @@ export class SharedStream {
     /** @type {Source | null} */
     this.source = null;
     document.addEventListener("freeze", () => {
-      this.leave(); // a frozen tab leads nobody
+      this.leave(); // a frozen tab cannot lead
       this.source?.close();
     });
   }

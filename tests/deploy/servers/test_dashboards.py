@@ -16,7 +16,7 @@ from docs import dashboards
 from livestate.devtools.servers import NatsServer, Valkey
 from livestate.nats.jetstream import create_at
 from tests.deploy.servers.prometheus import Prometheus
-from tests.harness import Node, Stream, cdr, now_ms
+from tests.harness import Node, Stream, cdr, now_ms, publish_cdrs
 
 FOLDER: Final = Path(__file__).parents[3] / "deploy/grafana/dashboards"
 
@@ -95,7 +95,7 @@ async def traffic(node: Node) -> None:
     await node.say("failed", bad, trunk="gw-b", sip_code=503, ended_at=now_ms())
     await node.client.publish("call.events.setup", b"{")  # one that is rejected
     written = cdr(node, bad, outcome="congestion", sip_code=503) | {"phase": "failed"}
-    await node.client.jetstream().publish("cdr.raw", json.dumps(written).encode())
+    await publish_cdrs(node.client, json.dumps(written).encode())
 
 
 def test_no_query_names_a_metric_that_is_not_in_the_table() -> None:

@@ -1,4 +1,4 @@
-"""A Redis that somebody else runs: commands disabled, idle connections reset, keys evicted."""
+"""A managed Redis: commands disabled, idle connections reset, keys evicted."""
 
 from __future__ import annotations
 
