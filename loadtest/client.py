@@ -48,7 +48,14 @@ class Client(User):
             company_id=self.scope.company_id,
             subject=f"load-{os.getpid()}-{self.number}",
         )
-        parts = urlsplit(self.host or environment.host)
+        self.hosts = [urlsplit(host) for host in (self.host or environment.host).split(",")]
+        self._connects = 0
+        self._choose()
+
+    def _choose(self) -> None:
+        """Users are spread over all hosts, and each connection goes to the next one: a client may
+        come back anywhere."""
+        parts = self.hosts[(self.number + self._connects) % len(self.hosts)]
         self.address = (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
         self.secure = parts.scheme == "https"
         self.netloc = parts.netloc
@@ -58,6 +65,8 @@ class Client(User):
         return Scope(), {}
 
     def connect(self, receive_buffer: int | None = None) -> Any:
+        self._choose()
+        self._connects += 1
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

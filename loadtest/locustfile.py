@@ -49,7 +49,7 @@ def arguments(parser: Any) -> None:
     ours.add_argument("--companies", type=int, default=20, help="how many companies: 101, 102, …")
     ours.add_argument("--ledger", default="", help="file for all metrics, as JSON")
     ours.add_argument("--quiet", default="", help="file to create when calls shall stop changing")
-    ours.add_argument("--admin", default="", help="the service's admin address, to read its CPU")
+    ours.add_argument("--admin", default="", help="the service's admin addresses, to read its CPU")
 
 
 @events.init.add_listener

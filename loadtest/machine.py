@@ -9,21 +9,22 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import proc
 
 
-def sample(service: int) -> dict[str, float]:
+def sample(service: Sequence[int]) -> dict[str, float]:
     """One sample: CPU seconds so far of the machine, of this process and its children, and of the
-    service, with the service's memory (bytes) and open descriptors."""
+    processes of the service, with their memory (bytes) and open descriptors."""
     return {
         "at": time.time(),
         "busy_seconds": busy_seconds(),
         "our_seconds": _ours(),
-        "cpu_seconds": proc.cpu_seconds(service),
-        "rss": proc.rss_bytes(service),
-        "fds": proc.open_files(service),
+        "cpu_seconds": sum(map(proc.cpu_seconds, service)),
+        "rss": sum(map(proc.rss_bytes, service)),
+        "fds": sum(map(proc.open_files, service)),
     }
 
 

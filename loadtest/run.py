@@ -30,10 +30,10 @@ from livestate.fanout.patch import record
 from livestate.nats.jetstream import create_at
 from livestate.store.keys import UNPREFIXED
 from livestate.store.record import decode
-from loadtest import machine
 from loadtest.outcome import Outcome, judged
 from loadtest.profiles import Profile, save
 from loadtest.watcher import differences
+from loadtest.world import World, started, until_edges_ready
 
 ROOT: Final = Path(__file__).parent.parent
 LEDGER: Final = "ledger.json"  # counts and merged histograms
@@ -59,10 +59,16 @@ class NotRun(LivestateError):
 
 
 async def run(
-    profile: Profile, out: Path, *, front: Front | None = None, say: Callable[[str], None] = print
+    profile: Profile,
+    out: Path,
+    *,
+    edges: int = 0,
+    front: Front | None = None,
+    say: Callable[[str], None] = print,
 ) -> Outcome:
-    """One run, with its reports in the directory ``out``. All processes that it started have ended
-    when it returns, also after SIGTERM."""
+    """One run, with its reports in the directory ``out``: of one process, or of an engine with so
+    many ``edges``. All processes that it started have ended when it returns, also after
+    SIGTERM."""
     own = asyncio.current_task()
     assert own is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, own.cancel)
@@ -77,7 +83,8 @@ async def run(
         await create_at(nats.url)
         redis = await stack.enter_async_context(any_redis())
         addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
-        service = await stack.enter_async_context(Instance(keys, addresses))
+        world = await stack.enter_async_context(started(keys, addresses, edges))
+        service = world.engine
         publisher = await stack.enter_async_context(
             _process(
                 out / "publisher.log",
@@ -96,23 +103,25 @@ async def run(
             )
         )
         await _full(service, out / "published.json", publisher)
+        await until_edges_ready(world)
         say(
             f"servers up and calls flowing after {time.monotonic() - began:.1f} s; "
-            f"{profile.users} users, {profile.rate:g} events/s"
+            f"{profile.users} users, {profile.rate:g} events/s, {edges or 'no'} edges"
         )
-        url = service.url if front is None else await stack.enter_async_context(front(service))
-        before = await _metrics(service)
-        locust = await stack.enter_async_context(_locust(profile, out, url, service, keys))
-        samples = await _sampled(service, locust)
+        url = world.urls if front is None else await stack.enter_async_context(front(service))
+        before = await world.metrics()
+        locust = await stack.enter_async_context(_locust(profile, out, url, world, keys))
+        samples = await _sampled(world, locust)
         if not (out / LEDGER).exists():
             raise NotRun(f"Locust wrote no metrics; see {out / 'locust.log'}")
-        wrong = await _redis_differs(service, redis.url)
-        after = await _metrics(service)
+        wrong = await _redis_differs(world.serving[0], redis.url)
+        after = await world.metrics()
     result = json.loads((out / LEDGER).read_text())
     result["published"] = json.loads((out / "published.json").read_text())
     result["service"] = {
         name: after.get(metric, 0) - before.get(metric, 0) for name, metric in _COUNTED.items()
     }
+    result["edges"] = edges
     result["service"]["worst loop lag, ms"] = 1000 * after["livestate_loop_lag_worst_seconds"]
     result["redis"] = wrong[:10]
     outcome = judged(profile, result, samples, len(wrong))
@@ -146,7 +155,7 @@ async def _process(log: Path, *command: str) -> AsyncIterator[asyncio.subprocess
         await process.wait()
 
 
-def _locust(profile: Profile, out: Path, url: str, service: Instance, keys: Path) -> Any:
+def _locust(profile: Profile, out: Path, url: str, world: World, keys: Path) -> Any:
     save(profile, out / "plan.json")
     port = str(free_port())  # with Locust's default port two runs would mix
     workers = (
@@ -187,7 +196,7 @@ def _locust(profile: Profile, out: Path, url: str, service: Instance, keys: Path
         "--quiet",
         str(out / "quiet"),
         "--admin",
-        service.admin_url,
+        world.admin_urls,
     )
 
 
@@ -207,21 +216,14 @@ async def _full(service: Instance, report: Path, publisher: asyncio.subprocess.P
             await asyncio.sleep(0.1)
 
 
-async def _sampled(service: Instance, locust: asyncio.subprocess.Process) -> list[dict[str, float]]:
+async def _sampled(world: World, locust: asyncio.subprocess.Process) -> list[dict[str, float]]:
     """Samples of the service's resources from the operating system, until Locust ends."""
     ending = asyncio.create_task(locust.wait())
     samples = []
     while not ending.done():
-        samples.append(machine.sample(service.pid))
+        samples.append(world.sample())
         await asyncio.wait([ending], timeout=SAMPLE_SECONDS)
     return samples
-
-
-async def _metrics(service: Instance) -> dict[str, float]:
-    async with httpx.AsyncClient() as client:
-        text = (await client.get(f"{service.admin_url}/metrics")).text
-    lines = (line.rpartition(" ") for line in text.split("\n") if line and line[0] != "#")
-    return {name: float(value) for name, _, value in lines}
 
 
 async def _redis_differs(service: Instance, url: str) -> list[str]:

@@ -171,13 +171,16 @@ class Planned(LoadTestShape):
     def _used(self) -> dict[str, float]:
         """CPU seconds so far of the machine, and of the service by its own metric."""
         used = {"machine_cpu": machine.busy_seconds()}
-        if self._admin is not None:
+        if self._admin is None:
+            return used
+        spent = 0.0
+        for admin in self._admin.split(","):
             try:
-                with urllib.request.urlopen(f"{self._admin}/metrics", timeout=5) as answer:
+                with urllib.request.urlopen(f"{admin}/metrics", timeout=5) as answer:
                     text = answer.read().decode()
             except OSError:
                 return used
             for line in text.splitlines():
                 if line.startswith("livestate_cpu_seconds_total "):
-                    used["service_cpu"] = float(line.split()[1])
-        return used
+                    spent += float(line.split()[1])
+        return used | {"service_cpu": spent}

@@ -41,6 +41,13 @@ INVALID = 3
     show_default=True,
     help="Runs at most, if they are INVALID; a FAILED run is not repeated.",
 )
+@click.option(
+    "--edges",
+    type=click.IntRange(0, 8),
+    default=0,
+    show_default=True,
+    help="Serve from so many edges beside one engine (docs/scale.md); 0 for one process.",
+)
 @click.option("--write", is_flag=True, help="Also write the result into docs/loadtest.md.")
 def loadtest(
     profile: str,
@@ -49,6 +56,7 @@ def loadtest(
     seconds: float | None,
     rate: float | None,
     attempts: int,
+    edges: int,
     write: bool,
 ) -> None:
     """Measure the service with Locust, and judge the run.
@@ -66,7 +74,7 @@ def loadtest(
     directory = out / profile
     for attempt in range(1, attempts + 1):
         try:
-            outcome = asyncio.run(run.run(wanted, directory, say=click.echo))
+            outcome = asyncio.run(run.run(wanted, directory, edges=edges, say=click.echo))
         except LivestateError as error:
             raise click.ClickException(str(error)) from error
         except asyncio.CancelledError:
@@ -76,7 +84,7 @@ def loadtest(
         if len(outcome.result["steps"]) > 1:
             record.plot(outcome.result, directory / "latency.png")
         if write:
-            instead = (("users", users), ("seconds", seconds), ("rate", rate))
+            instead = (("users", users), ("seconds", seconds), ("rate", rate), ("edges", edges))
             record.write(outcome, "".join(f" --{n} {one:g}" for n, one in instead if one))
         code: int = verdict.EXIT_CODES[outcome.judgement.verdict]
         if code != INVALID or attempt == attempts:
