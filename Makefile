@@ -2,6 +2,8 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
+# ONLY=--last-failed: what failed in the run before
+PYTEST = $(BIN)/python -m pytest $(ONLY)
 WORKERS ?= 2
 
 .PHONY: help demo test test-slow check faults faults-fast abuse e2e interop format docs figures bench peers gate gate-proof \
@@ -15,40 +17,40 @@ demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ct
 
 test: .venv/ready ## the tests on real servers, without those that wait for long timers
 	@scripts/system-packages chromium redis-server curl strace systemd:systemd-analyze
-	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
+	@$(PYTEST) -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: .venv/ready ## the tests that wait for long timers, four at a time
 	@scripts/system-packages chromium redis-server curl
-	@$(BIN)/python -m pytest -m slow -n 4 --dist worksteal
+	@$(PYTEST) -m slow -n 4 --dist worksteal
 
 faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20 DIRECT=no
 	@scripts/system-packages chromium redis-server faketime nftables:nft
-	@EXAMPLES=all $(BIN)/python -m pytest tests/faults tests/abuse tests/promises/test_view.py
-	@EXAMPLES=all $(BIN)/python -m pytest -m hypothesis tests/unit tests/promises
+	@EXAMPLES=all $(PYTEST) tests/faults tests/abuse tests/promises/test_view.py
+	@EXAMPLES=all $(PYTEST) -m hypothesis tests/unit tests/promises
 
 faults-fast: .venv/ready ## the rows of it that take seconds
 	@scripts/system-packages chromium redis-server faketime
-	@$(BIN)/python -m pytest tests/faults -m "not slow"
+	@$(PYTEST) tests/faults -m "not slow"
 
 abuse: .venv/ready ## what strangers, clients, nodes and Redis may try, with 50,000 calls up; 6 minutes
 	@scripts/system-packages redis-server curl
-	@EXAMPLES=all $(BIN)/python -m pytest tests/abuse
+	@EXAMPLES=all $(PYTEST) tests/abuse
 
 e2e: .venv/ready ## SIP phones, a real Kamailio, the bridge, and all behind it to the page; 8 minutes
 	@scripts/system-packages chromium kamailio sip-tester:sipp \
 		'kamailio-extra-modules:/usr/lib/*/kamailio/modules/evapi.so'
-	@$(BIN)/python -m pytest tests/e2e
+	@$(PYTEST) tests/e2e
 
 interop: .venv/ready .venv/clients/ready .venv/proxies ## other people's clients, proxies and identity providers (needs npm)
 	@scripts/system-packages chromium firefox-esr redis-server nodejs:node npm golang-go:go \
 		default-jdk-headless:javac nginx-light:nginx haproxy
-	@$(BIN)/python -m pytest tests/interop
+	@$(PYTEST) tests/interop
 
 deploy-check: .venv/ready .venv/deploy ## deploy/ validated and run: image, manifests, alerts, dashboards; 10 minutes
 	@scripts/system-packages bubblewrap:bwrap prometheus redis-server kamailio nftables:nft \
 		'kamailio-extra-modules:/usr/lib/*/kamailio/modules/evapi.so' systemd:systemd-analyze \
 		buildah debootstrap $$(command -v kubectl >/dev/null || echo kubernetes-client:kubectl)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/deploy
+	@$(PYTEST) -n $(WORKERS) --dist loadfile tests/deploy
 
 check: .venv/ready ## format, lint, types, arrows of the house, generated docs
 	@$(BIN)/ruff format --check .
@@ -92,7 +94,7 @@ mutants: .venv/ready ## small faults planted in the core: which ones no test not
 
 firefox: .venv/ready ## the page in Firefox ESR, where it may differ from Chromium
 	@scripts/system-packages firefox-esr
-	@$(BIN)/python -m pytest tests/firefox
+	@$(PYTEST) tests/firefox
 
 bench-page: .venv/ready ## 10,000 calls on the page: main thread and pictures a second, with a gate
 	@scripts/system-packages chromium
