@@ -50,7 +50,7 @@ def session_routes(
         reader, seconds = request.args.get("reader"), None
         if reader is not None and sending_seconds is not None:
             seconds = sending_seconds(identity.subject, reader)
-        return _told(identity, seconds)
+        return _session_document(identity, seconds)
 
     @routes.delete("/api/v1/session")
     async def logout() -> Response:
@@ -92,7 +92,7 @@ async def _log_in(verifier: Verifier) -> Response:
         return refusal(error)
     if len(verifier.site.login_cookie) + len(token.encode()) > MAX_COOKIE_BYTES:
         return problem(413, "This token is good, but too long for a browser's cookie.")
-    response = _told(identity)
+    response = _session_document(identity)
     set_login_cookie(response, verifier.site, token, identity.expires_at - verifier.now())
     return response
 
@@ -137,7 +137,7 @@ def set_login_cookie(response: Response, site: Site, value: str, seconds: float)
     )
 
 
-def _told(identity: Identity, sending_seconds: float | None = None) -> Response:
+def _session_document(identity: Identity, sending_seconds: float | None = None) -> Response:
     claims: dict[str, Any] = {
         "role": identity.role,
         "subject": identity.subject,
