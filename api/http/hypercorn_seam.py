@@ -205,6 +205,9 @@ class HypercornConnection(TCPServer):
                     self.protocol_send,
                 )
                 self.protocol.becomes_stream = self._becomes_stream  # type: ignore[attr-defined]
+                self.protocol.on_endless = partial(  # type: ignore[attr-defined]
+                    self._server.served.remove, self
+                )
                 self.protocol.requests.prefix = self._server.prefix  # type: ignore[attr-defined]
                 await self.protocol.initiate()
                 await self.idle_task.restart(task_group, self._idle_timeout)
@@ -235,12 +238,13 @@ class HypercornConnection(TCPServer):
         await self.idle_task.stop()
 
     async def protocol_send(self, event: Event) -> None:
+        if self._taken:
+            return
         if isinstance(event, Updated):
             self._updated(idle=event.idle)
             if self._left:
                 return  # no more idle time begins
-        if not self._taken:
-            await super().protocol_send(event)
+        await super().protocol_send(event)
 
     def _updated(self, *, idle: bool) -> None:
         """A whole head has come, or its request was answered."""
@@ -276,6 +280,7 @@ class PlainHttp1(H11Protocol):
     """
 
     becomes_stream: Callable[[h11.Request], bool]
+    on_endless: Callable[[], None]  # a response of unknown length begins
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -299,6 +304,7 @@ class PlainHttp1(H11Protocol):
             bounded = any(name == b"content-length" for name, _ in event.headers)
             if event.status_code == 200 and not bounded:
                 self.requests.endless = True
+                self.on_endless()
                 await self.can_read.set()
         await super().stream_send(event)
 

@@ -7,7 +7,8 @@ when ``worker_connections`` are used up. Clients repeat a request on a connectio
 while idle (RFC 9112 §9.3.1). Where none is idle, the oldest is closed: others are answered in
 milliseconds, so it belongs to a client that sends or reads slowly.
 
-Streams are not counted: they have limits of their own, and 20 objects each.
+Streams are not counted, also where Hypercorn serves them (HTTP/1.0, which nginx speaks unless told
+otherwise): they have limits of their own.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ class ServedConnections:
 
     def idle(self, connection: Closable) -> None:
         """It was answered."""
-        if connection in self._all:
-            self._idle.pop(connection, None)
-            self._idle[connection] = None
+        self._idle.pop(connection, None)
+        self._all[connection] = self._idle[connection] = None
 
     def busy(self, connection: Closable) -> None:
         """It has sent a whole head."""
         self._idle.pop(connection, None)
 
     def remove(self, connection: Closable) -> None:
+        """It is closed, or a stream."""
         self._all.pop(connection, None)
         self._idle.pop(connection, None)

@@ -96,6 +96,12 @@ async def echo(scope: dict, receive: Callable, send: Callable) -> None:  # type:
     if scope["type"] == "lifespan":
         return
     body = scope["raw_path"]
+    if body == b"/endless":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        await receive()  # the client leaves
+        await receive()
+        return
     head = [(b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": head})
     await send({"type": "http.response.body", "body": body})
@@ -186,6 +192,19 @@ async def test_a_crowd_of_idle_connections_is_bounded() -> None:
             writer.write(get("/again"))
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         assert (bound.dropped, len(bound)) == (2, 3)
+
+
+async def test_a_stream_that_hypercorn_serves_is_not_counted() -> None:
+    bound = ServedConnections(1)
+    async with served(None, bound) as port, connection(port) as (stream, writer):
+        writer.write(get("/endless"))
+        await stream.readuntil(b"begun")
+        for _ in range(3):
+            async with connection(port) as (reader, other):
+                other.write(get("/first"))
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stream.read(), 0.3)
 
 
 async def test_a_stream_of_the_first_bytes_never_was_hypercorns() -> None:

@@ -48,7 +48,16 @@ def test_the_oldest_goes_if_none_is_idle() -> None:
 def test_one_that_ended_is_not_counted_nor_dropped() -> None:
     served, (first, second) = of(2, 2)
     served.remove(first)
-    served.idle(first)
+    served.busy(first)
     served.add(Plain())
     assert not first.dropped
     assert not second.dropped
+
+
+def test_one_whose_stream_ended_is_counted_again() -> None:
+    served, (first, second) = of(2, 2)
+    served.remove(first)
+    served.idle(first)
+    assert len(served) == 2
+    served.add(Plain())
+    assert [each.dropped for each in (first, second)] == [False, True]
