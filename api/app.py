@@ -20,6 +20,7 @@ from api.http.problem import problem, register
 from api.http.security_headers import SECURITY_HEADERS
 from api.http.site import API, Site
 from api.pages import page_routes
+from api.panels.routes import Panels, panel_routes
 from api.stream import sse
 from api.stream.admission import accepts_stream
 from api.stream.goodbye import goodbye
@@ -31,7 +32,9 @@ from livestate.state.access import Forbidden, UnknownFilter
 BODY_SECONDS: Final = 5  # for a request's body; Quart would wait for a minute
 
 
-def create_app(live: LiveCalls, *, login: OidcLogin | None = None) -> Quart:
+def create_app(
+    live: LiveCalls, *, login: OidcLogin | None = None, panels: Panels | None = None
+) -> Quart:
     """``login``: the identity provider. Without one, browsers log in by a token."""
     site = live.verifier.site
     app = Quart(__name__, static_folder=None)
@@ -46,6 +49,8 @@ def create_app(live: LiveCalls, *, login: OidcLogin | None = None) -> Quart:
         for routes in (login_routes, device_routes, provider_logout_routes):
             app.register_blueprint(routes(login))
     app.register_blueprint(live_call_routes(live))
+    if panels is not None:
+        app.register_blueprint(panel_routes(panels, live.verifier))
     app.register_blueprint(page_routes(site, token_login=login is None))
     _add_request_hooks(app, live.verifier)
     _add_error_handlers(app, live.streams)

@@ -22,6 +22,9 @@ from api.metrics.families import counter, gauge
 from api.metrics.logins import login_metrics
 from api.metrics.process import process_metrics
 from api.metrics.streams import stream_metrics
+from api.panels.documents import Documents
+from api.panels.from_engine import ask_engine
+from api.panels.routes import Panels
 from api.serving import begin, serve
 from api.settings import Settings
 from api.stream.encoder import SseEncoder
@@ -68,6 +71,9 @@ class Edge:
                 credentials=settings.nats_creds,
                 inbox=settings.nats_inbox,
             ),
+        )
+        self.panels = Panels(
+            trunks=Documents(partial(ask_engine, self.hub.connection, "trunks"), time.monotonic)
         )
         # For sessions of logins only: no call is read or written.
         keys = Keys(settings.redis_prefix)

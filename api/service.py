@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from importlib.metadata import version
@@ -20,6 +21,10 @@ from redis.exceptions import RedisError
 
 from api.auth.verifier import kept_fresh
 from api.login_setup import make_verifier
+from api.panels.documents import Documents
+from api.panels.routes import Panels
+from api.panels.trunk_file import TrunkFile
+from api.panels.trunks import TrunkDocuments
 from api.settings import Settings
 from api.stream.encoder import SseEncoder
 from api.stream.one_call import LocalCalls, with_timeline
@@ -78,6 +83,9 @@ class Service:
         self.nodes = Nodes(stale_after=int(settings.node_stale_seconds * 1000))
         self.clocks = NodeClocks()
         self.kpis = Kpis(steady_ms)
+        self.trunk_file = TrunkFile(settings.trunks, self.kpis.trunk_window.keep)
+        trunks = TrunkDocuments(self.kpis, self.trunk_file, now_ms)
+        self.panels = Panels(trunks=Documents(trunks.make, time.monotonic))
         self.encoder = SseEncoder(now_ms, steady_ms, self.kpis.figures)
         self.hub = Hub(
             self.table,
@@ -102,6 +110,8 @@ class Service:
             restore=lambda: self.restoring.once(),
         )
         self.edges = self._edge_feed() if settings.role == "engine" else None
+        if self.edges is not None:
+            self.edges.panels = {"trunks": trunks.make}
         self.restoring = Restore(
             self._redis,
             self.table,
@@ -281,6 +291,7 @@ class Service:
         writing = asyncio.create_task(self._write())
         watching = asyncio.create_task(self.watch.run())
         sweeping = asyncio.create_task(self.streams.run())
+        reading = asyncio.create_task(self.trunk_file.run())
         looking = asyncio.create_task(self.projection.health.run())
         publishing = [asyncio.create_task(self.edges.run())] if self.edges is not None else []
         tracing = asyncio.create_task(self.traces.run() if self.traces else asyncio.sleep(0))
@@ -290,7 +301,7 @@ class Service:
                     yield
         finally:
             await cancel_and_wait(
-                feeding, self._reading, watching, sweeping, looking, tracing, *publishing
+                feeding, self._reading, watching, sweeping, reading, looking, tracing, *publishing
             )
             self.projection.stop()
             # If Redis hangs, neither the running flush nor the last one returns.

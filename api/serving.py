@@ -23,6 +23,7 @@ from api.http.address import networks
 from api.http.listener import listen, socket_path
 from api.http.served_connections import ServedConnections
 from api.metrics.connections import ConnectionMetrics
+from api.panels.routes import Panels
 from api.settings import Settings
 from api.stream.fast_accept import FastAccept
 from api.stream.one_call import Calls
@@ -43,6 +44,7 @@ class Instance(Protocol):
     verifier: Verifier
     snapshots: Snapshots
     login: OidcLogin | None
+    panels: Panels
 
     def not_ready(self) -> str | None: ...
     def running(self) -> AbstractAsyncContextManager[None]: ...
@@ -97,6 +99,7 @@ async def serve(
             settings.trace_url,
         ),
         login=live.login,
+        panels=live.panels,
     )
     fast_accept = FastAccept(live.streams, live.verifier, proxies)
     served = ServedConnections()

@@ -224,6 +224,13 @@ class Settings(LoginSettings):
         "percent-encoded; times are in ms, with a minute to spare. Only roles that see all calls "
         "receive it.",
     )
+    trunks: str | None = Field(
+        None,
+        description="CSV file (UTF-8) of the trunks: `trunk,capacity,name,country` a line, all but "
+        "the first may be empty. Capacity is in simultaneous calls: the trunks panel warns at 80 % "
+        "and raises an alarm at 95 %. Read again when it changes; a bad line is logged with its "
+        "number and reason, and ignored.",
+    )
     otlp_url: OtlpUrl | None = Field(
         None,
         description="OpenTelemetry collector that receives traces by OTLP/HTTP with JSON, such as "

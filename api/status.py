@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from api.auth.oidc_login import OidcLogin
 from api.auth.verifier import Verifier
+from api.panels.trunk_file import TrunkFile
 from api.stream.registry import StreamRegistry
 from api.stream.slow_clients import slow_clients
 from livestate.cluster.publisher import EdgeFeed
@@ -40,6 +41,7 @@ class Parts(Protocol):
     verifier: Verifier
     probe: LoopProbe
     login: OidcLogin | None
+    trunk_file: TrunkFile
 
     @property
     def streams(self) -> StreamRegistry: ...
@@ -74,6 +76,7 @@ def status(live: Parts) -> dict[str, Any]:
             "renewals": live.watch.renewals,
         },
         "log_lines_dropped": logs.dropped(),
+        "trunk_file": live.trunk_file.status(),
         "cdrs": {
             "trouble": live.cdrs.trouble,
             "dead_trouble": live.cdrs.dead_letters.trouble,

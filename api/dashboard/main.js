@@ -9,6 +9,7 @@ import { FigurePanel } from "./figures/panel.js";
 import { SlowClients } from "./figures/slow-clients.js";
 import { exposeState } from "./inspection.js";
 import { LiveCalls } from "./live-calls.js";
+import { panelIn, Panels } from "./panels/panels.js";
 import { warnOfPlainHttp } from "./session/responses.js";
 import { Session } from "./session/session.js";
 import * as appearance from "./settings/appearance.js";
@@ -65,6 +66,12 @@ const drawer = new Drawer(byId("drawer"), {
   closed: () => byId("scroller").focus(),
 });
 const filterBar = new FilterBar(filters, applyFilters);
+const panels = new Panels({
+  main: document.querySelector("main"),
+  scroller: byId("scroller"),
+  company: () => new Map(filters.onServer()).get("company_id") ?? null,
+  changed: () => writeAddress(),
+});
 const session = new Session({
   forget, startOver, reload, verify: () => live.connection.probe(), changed: showLogin,
 });
@@ -109,6 +116,7 @@ function forget() {
   filterBar.menus.offer([], true);
   attention.forget();
   files.forget();
+  panels.forget();
   getSelection()?.removeAllRanges();
 }
 
@@ -138,10 +146,11 @@ function applyFilters() {
   update();
   writeAddress();
   live.narrow(filters.onServer());
+  panels.look();
 }
 
 function writeAddress() {
-  address.write(filters.pairs(), table.sorted, appearance.isWall());
+  address.write(filters.pairs(), table.sorted, appearance.isWall(), panels.name);
 }
 
 function applyPreferences() {
@@ -210,6 +219,7 @@ setInterval(() => {
 const sort = address.sortIn(location.search);
 if (sort !== null) table.sort(sort.column, sort.up);
 if (address.isWallIn(location.search)) toggleWall();
+panels.choose(panelIn(location.search));
 applyPreferences();
 filterBar.menus.offer([]);
 showConnection();

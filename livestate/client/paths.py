@@ -7,3 +7,4 @@ from typing import Final
 STREAM_PATH: Final = "/api/v1/live/calls"  # one call is below it, by its key
 SNAPSHOT_PATH: Final = f"{STREAM_PATH}/snapshot"
 CLIENTS_PATH: Final = "/api/v1/live/clients"  # which are slow: for administrators
+TRUNKS_PATH: Final = "/api/v1/live/trunks"

@@ -9,9 +9,10 @@ the oldest are dropped; an edge notices the version that is missing and asks for
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -191,6 +192,7 @@ class EdgeFeed:
         self._clock, self._steady = clock, steady
         self._encoding = asyncio.Semaphore(STATES_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
+        self.panels: Mapping[str, Callable[[str | None], Awaitable[bytes]]] = {}
 
     def on_change(self, change: Change) -> None:
         """A call changed. Never waits."""
@@ -279,9 +281,20 @@ class EdgeFeed:
             return
         if not message.reply or not self.leadership.leads or not self.ready():
             return  # the edge asks again
-        answering = asyncio.create_task(self._send_state(message.reply, company_id))
+        self._answer(self._send_state(message.reply, company_id))
+
+    def _answer(self, sending: Coroutine[None, None, None]) -> None:
+        answering = asyncio.create_task(sending)
         self._answering.add(answering)
         answering.add_done_callback(self._answering.discard)
+
+    async def _send_panel(self, reply: str, panel: str, company_id: str | None) -> None:
+        async with self._encoding:
+            document = await self.panels[panel](company_id)
+            try:
+                await self._reply(reply, await asyncio.to_thread(gzip.compress, document, 5))
+            except AWAY as error:
+                log.info("a panel could not be sent: reason=%s", error)
 
     async def _send_state(self, reply: str, company_id: str | None) -> None:
         async with self._encoding:
@@ -312,6 +325,11 @@ class EdgeFeed:
 
     async def _on_call(self, message: Msg) -> None:
         try:
+            panel = wire.decode_panel(message.data)
+            if panel is not None and panel[0] in self.panels:
+                if message.reply and self.leadership.leads and self.ready():
+                    self._answer(self._send_panel(message.reply, *panel))
+                return
             key, company_id = wire.decode_call(message.data)
         except Unreadable as error:
             self._refuse(message, error)

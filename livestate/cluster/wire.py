@@ -6,7 +6,7 @@
 | ``livestate.frames.<view>`` | engine → edges | a :class:`Frame` or a heartbeat of one view |
 | ``livestate.view.<view>`` | edge → engine, request | a company; the reply is the state |
 | ``livestate.watch`` | edge → engine | which views the edge shows, and its report, every 2 s |
-| ``livestate.call`` | edge → engine, request | one call with its timeline |
+| ``livestate.call`` | edge → engine, request | one call with its timeline, or a panel (gzip) |
 
 Only unfiltered views travel; edges narrow them. ``<view>`` is ``all`` or a digest of the company's
 name, which may hold what a subject may not. Each payload begins with one line of JSON (the head)
@@ -168,6 +168,19 @@ def decode_call(payload: bytes) -> tuple[str, str | None]:
     :class:`Unreadable`."""
     fields = _object(payload)
     return str(fields.get("key")), _company(fields.get("company_id"))
+
+
+def encode_panel(panel: str, company_id: str | None) -> bytes:
+    """A request for a panel's document goes where those for calls go, and needs no other right."""
+    return orjson.dumps({"schema": SCHEMA, "panel": panel, "company_id": company_id})
+
+
+def decode_panel(payload: bytes) -> tuple[str, str | None] | None:
+    """The panel and the company; None where the request is for a call. Raises
+    :class:`Unreadable`."""
+    fields = _object(payload)
+    panel = fields.get("panel")
+    return None if panel is None else (str(panel), _company(fields.get("company_id")))
 
 
 def _company(name: object) -> str | None:

@@ -19,6 +19,8 @@ from livestate.state.call import Call
 from livestate.state.kpi.gauges import DAY_MS, gauge_of
 from livestate.state.kpi.report import busiest, report
 from livestate.state.kpi.scope_kpis import LiveCounts, ScopeKpis
+from livestate.state.kpi.trunk_report import TrunkInfo, TrunkReport
+from livestate.state.kpi.trunk_window import TrunkWindow
 from livestate.state.kpi.trunks import TrunkCounters
 from livestate.state.kpi.window import BUCKET_MS, BUCKETS, is_challenge
 from livestate.state.position import is_from_sync
@@ -34,6 +36,7 @@ class Kpis:
         self._of: dict[str, ScopeKpis] = {}
         self._pruned = self._started // DAY_MS
         self.trunks = TrunkCounters()
+        self.trunk_window = TrunkWindow()
 
     # -- changes ---------------------------------------------------------------------------
 
@@ -58,6 +61,7 @@ class Kpis:
             self._enter(after, day)
         self._count_begin(before, after, now)
         self._count_window(before, after, now)
+        self.trunk_window.count(before, after, now)
 
     def _leave(self, before: Call, after: Call | None, day: int) -> None:
         """A call ended, or changed in a way that counters show. ``after``: its new record, if that
@@ -161,6 +165,20 @@ class Kpis:
         figures = report(self._all, self._started, now)
         figures["companies"] = list(busiest(self._all.companies, now // DAY_MS))
         return figures
+
+    def trunk_report(self, company_id: str | None, info: Mapping[str, TrunkInfo]) -> TrunkReport:
+        """The trunks of all calls (None) or of one company, the worst first. ``info``: what the
+        operator says of trunks."""
+        now = self._clock()
+        scope = self._all if company_id is None else self._of.get(company_id)
+        return TrunkReport(
+            self.trunk_window,
+            scope.trunks if scope is not None else {},
+            info,
+            company=company_id,
+            counted_ms=now - self._started,
+            now=now,
+        )
 
     def live_by_trunk(self) -> dict[str, int]:
         """How many calls are up on each trunk, under the names that its counters have."""

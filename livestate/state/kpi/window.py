@@ -18,8 +18,8 @@ MOST_TRUNKS: Final = 1_000  # counted in half a minute; a network has dozens, mo
 
 # For the NER (ITU-T E.425 §1.5): besides answers, calls for which the network did its work and met
 # a user who could not or would not answer. The second set counts only after the phone had rung.
-_EFFECTIVE: Final = frozenset({"busy", "declined", "unavailable", "redirected"})
-_EFFECTIVE_ONCE_ALERTED: Final = frozenset({"no_answer", "canceled"})
+EFFECTIVE: Final = frozenset({"busy", "declined", "unavailable", "redirected"})
+EFFECTIVE_ONCE_ALERTED: Final = frozenset({"no_answer", "canceled"})
 # With these outcomes it is not known how long people talked.
 _NO_CONVERSATION_TIME: Final = frozenset({"expired", "lost"})
 
@@ -67,8 +67,8 @@ class Bucket:
         self.answered += answered
         self.effective += (
             answered
-            or outcome in _EFFECTIVE
-            or (outcome in _EFFECTIVE_ONCE_ALERTED and attributes.progress_at is not None)
+            or outcome in EFFECTIVE
+            or (outcome in EFFECTIVE_ONCE_ALERTED and attributes.progress_at is not None)
         )
         self.count_attempt(attributes.trunk, answered)
         self._count_talk(call, outcome)

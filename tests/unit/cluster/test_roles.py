@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from api.cli.child_service import Instance
+from livestate.client.paths import TRUNKS_PATH
 from livestate.devtools import servers
 from tests.harness import STREAM, Node, Stream, agrees, bearer, metrics, snapshot
 from tests.unit.nats.test_rights import Guarded, refused
@@ -96,6 +97,21 @@ async def test_an_edge_has_kpis_snapshot_and_timeline(cluster: Cluster, company:
     assert [one["phase"] for one in found["timeline"]] == ["setup", "ringing", "answered"]
     assert found["call_id"] == "3.1@n1"
     assert strange.status_code == 404
+
+
+async def test_an_edge_has_the_trunks_of_its_engine(cluster: Cluster, company: str) -> None:
+    await cluster.node.call("6.1", company_id=company, trunk="gw-own")
+    await cluster.node.call("6.2", company_id="secret-other", trunk="gw-secret")
+    token = cluster.a.token("user", company_id=company)
+    async with httpx.AsyncClient(headers=bearer(token)) as client, asyncio.timeout(20):
+        while True:  # the document may have been made before the call
+            found = await client.get(f"{cluster.a.url}{TRUNKS_PATH}")
+            if found.status_code == 200 and found.json()["trunks"]:
+                break
+            await asyncio.sleep(0.2)
+    assert [(one["trunk"], one["live"]) for one in found.json()["trunks"]] == [("gw-own", 1)]
+    assert found.headers["Content-Encoding"] == "gzip"
+    assert b"secret" not in found.content
 
 
 async def test_a_tenant_gets_no_byte_of_others(cluster: Cluster, company: str) -> None:

@@ -1,0 +1,31 @@
+// Elements of the panels.
+
+import { plain } from "../text/text.js";
+
+// An element with properties and children.
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+// A table with a heading of these titles.
+export function tableWith(label, titles) {
+  const head = make("tr", {}, ...titles.map((title) => make("th", { scope: "col", textContent: title })));
+  const table = make("table", {}, make("thead", {}, head), make("tbody"));
+  table.setAttribute("aria-label", label);
+  return table;
+}
+
+// The address of the live calls on a trunk: this view with one filter more, as a link to share.
+export function linkToTrunk(trunk) {
+  const query = new URLSearchParams(location.search);
+  query.delete("panel");
+  query.set("trunk", trunk);
+  return `?${query}`;
+}
+
+// A trunk's name from outside, kept apart from the direction of the text around it.
+export function trunkLink(trunk, title) {
+  return make("a", { href: linkToTrunk(trunk), title }, make("bdi", { textContent: plain(trunk) }));
+}

@@ -1,0 +1,1 @@
+"""The panels beside the table of calls: their documents, and what operators say in files."""

@@ -1,0 +1,93 @@
+"""The documents of the panels: made once per company while somebody looks, however many look.
+
+A page polls a panel's document only while the panel is open. Each document is kept for
+:data:`FRESH_SECONDS`, with its gzip; requests in that time share it. ``next_seconds`` tells the
+page when to ask again: it grows with the number of readers, so that all of them together ask at
+most :data:`MOST_A_SECOND` times a second, about 2 % of a core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from livestate.contract.errors import LivestateError
+
+FRESH_SECONDS: Final = 4.0
+MOST_A_SECOND: Final = 15.0
+LONGEST_SECONDS: Final = 300.0
+COUNTED_SECONDS: Final = 10.0
+GZIP_LEVEL: Final = 5
+
+
+class NotAvailable(LivestateError):
+    """The document cannot be made now; the text says why and is safe to show."""
+
+
+class Document(NamedTuple):
+    """JSON, and the same as gzip."""
+
+    plain: bytes
+    gzipped: bytes
+
+
+class Pace:
+    """How long a page should wait. ``clock`` is in seconds and does not jump."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.next_seconds = FRESH_SECONDS
+        self._clock = clock
+        self._since = clock()
+        self._requests = 0
+
+    def count(self) -> None:
+        """A page asks."""
+        self._requests += 1
+        passed = self._clock() - self._since
+        if passed >= COUNTED_SECONDS:
+            readers = self._requests / passed * self.next_seconds
+            wanted = readers / MOST_A_SECOND
+            self.next_seconds = min(LONGEST_SECONDS, max(FRESH_SECONDS, round(wanted)))
+            self._since, self._requests = self._clock(), 0
+
+
+class Documents:
+    """The documents of one panel by company (None: all calls). ``make`` gives the JSON object of a
+    company; it may take long, but must not hold the loop."""
+
+    def __init__(
+        self, make: Callable[[str | None], Awaitable[bytes]], clock: Callable[[], float]
+    ) -> None:
+        self.made = 0
+        self.pace = Pace(clock)
+        self._make = make
+        self._clock = clock
+        self._kept: dict[str | None, tuple[float, asyncio.Task[Document]]] = {}
+
+    async def get(self, company_id: str | None) -> Document:
+        """The document of this moment, or of a few seconds ago. Raises what ``make`` raises."""
+        self.pace.count()
+        now = self._clock()
+        found = self._kept.get(company_id)
+        if found is None or now - found[0] >= FRESH_SECONDS or _failed(found[1]):
+            self._kept = {
+                company: one
+                for company, one in self._kept.items()
+                if now - one[0] < FRESH_SECONDS or not one[1].done()
+            }
+            found = self._kept[company_id] = now, asyncio.create_task(self._made(company_id))
+        # A client that leaves cancels its own waiting only.
+        return await asyncio.shield(found[1])
+
+    async def _made(self, company_id: str | None) -> Document:
+        self.made += 1
+        body = await self._make(company_id)
+        plain = b'{"next_seconds":%d,%b' % (self.pace.next_seconds, body[1:])
+        # zlib leaves the interpreter to others meanwhile.
+        return Document(plain, await asyncio.to_thread(gzip.compress, plain, GZIP_LEVEL, mtime=0))
+
+
+def _failed(task: asyncio.Task[Document]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -1,0 +1,177 @@
+"""The trunks of a scope with their figures and alarms, the worst first: what the panel shows.
+
+:mod:`api.panels.trunks` makes it while somebody looks, in steps: a thousand trunks with their
+window take 50 ms. Definitions are those of :mod:`livestate.state.kpi.report`, of the attempts on
+one trunk: an attempt that was routed again counts on each of its trunks.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from livestate.state.kpi.gauges import DAY_MS, Gauge
+from livestate.state.kpi.trunk_alarms import Alarm, of_asr_drop, of_capacity, of_ner, rank, worst
+from livestate.state.kpi.trunk_window import (
+    ANSWERED,
+    ATTEMPTS,
+    COMPLETED,
+    DELAY_MS,
+    DELAYS,
+    FAULTS,
+    MOST_NAMED,
+    NO_TRUNK,
+    SEIZURES,
+    TALK_MS,
+    Counts,
+    Trunks,
+    TrunkWindow,
+)
+from livestate.state.kpi.window import BUCKET_MS, BUCKETS, WINDOW_MS
+
+MINUTES: Final = BUCKETS // 2  # points of a trunk's line
+
+
+class TrunkInfo(NamedTuple):
+    """What the operator's file says of a trunk; see :mod:`api.panels.trunk_file`."""
+
+    capacity: int | None = None
+    name: str | None = None
+    country: str | None = None  # ISO 3166-1, two letters
+
+
+class TrunkReport:
+    """The rows of one scope at ``now``; ``counted_ms``: since counting began.
+
+    ``company`` None is all calls: only then the file's facts and the rules that need all calls of a
+    trunk apply, so a company's rows hold nothing but its own calls.
+    """
+
+    def __init__(
+        self,
+        window: TrunkWindow,
+        gauges: Mapping[str, Gauge],
+        info: Mapping[str, TrunkInfo],
+        *,
+        company: str | None,
+        counted_ms: int,
+        now: int,
+    ) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.window_seconds = min(WINDOW_MS, counted_ms) // 1000
+        self._window = window
+        self._gauges = gauges
+        self._info = info if company is None else {}
+        self._company = company
+        self._counted_ms = counted_ms
+        self._now = now
+        self._buckets = window.buckets_of(company, now)
+        self._unnamed = 0  # calls on trunks without a row
+
+    def steps(self) -> Iterator[None]:
+        """Fill ``rows``, one a step, and sort them, the worst first."""
+        names = {name for _, trunks in self._buckets for name in trunks.counts} - {NO_TRUNK}
+        names |= self._info.keys()
+        # Somebody may make up a trunk for each of 50,000 calls.
+        room = max(0, MOST_NAMED - len(names))
+        for number, (name, gauge) in enumerate(tuple(self._gauges.items())):
+            if gauge.now and name not in names:
+                if room:
+                    names.add(name)
+                    room -= 1
+                else:
+                    self._unnamed += gauge.now
+            if number % 1_000 == 0:
+                yield
+        ranked = []
+        for name in names:
+            row, order = self._row(name)
+            ranked.append((order, name, row))
+            yield
+        ranked.sort(key=lambda one: one[:2])
+        self.rows = [row for _, _, row in ranked]
+
+    def without_trunk(self) -> dict[str, Any] | None:
+        """The figures of calls that no trunk carries: between phones of the same exchange."""
+        figures, counts = self._figures(self._buckets, NO_TRUNK)
+        return figures if counts[ATTEMPTS] or counts[SEIZURES] else None
+
+    def others(self) -> dict[str, Any] | None:
+        """Trunks beyond those that have a row, together."""
+        everything = self._company is None
+        buckets = [(one.at, one.others) for one in self._window.buckets] if everything else []
+        figures, counts = self._figures(buckets, NO_TRUNK)
+        if not (self._unnamed or counts[ATTEMPTS] or counts[SEIZURES]):
+            return None
+        return figures | {"live": self._unnamed}
+
+    def _row(self, name: str) -> tuple[dict[str, Any], tuple[int, float, float]]:
+        info = self._info.get(name, TrunkInfo())
+        gauge = self._gauges.get(name)
+        live = gauge.now if gauge is not None else 0
+        figures, counts = self._figures(self._buckets, name)
+        found = [of_ner(counts[ATTEMPTS], counts[FAULTS], live, self._counted_ms)]
+        if self._company is None:
+            hour = self._window.hour.of(name, self._now)
+            found += [of_capacity(live, info.capacity), of_asr_drop(hour)]
+        alarms = [one for one in found if one is not None]
+        level = worst(alarms)
+        row: dict[str, Any] = {
+            "trunk": name,
+            "level": level,
+            "alarms": [_alarm(one) for one in alarms],
+            "live": live,
+            "peak": gauge.peak_of(self._now // DAY_MS) if gauge is not None else 0,
+            **figures,
+            "asr_by_minute": self._by_minute(name),
+        }
+        row |= {key: value for key, value in info._asdict().items() if value is not None}
+        used = live / info.capacity if info.capacity else 0.0
+        return row, rank(level, counts[ATTEMPTS], counts[FAULTS], used or live / 1e9)
+
+    def _figures(
+        self, buckets: list[tuple[int, Trunks]], name: str
+    ) -> tuple[dict[str, Any], Counts]:
+        counts: Counts = array("q", bytes(64))
+        codes: Counter[str] = Counter()
+        for _, trunks in buckets:
+            own = trunks.counts.get(name)
+            if own is None:
+                continue
+            for place, value in enumerate(own):
+                counts[place] += value
+            if name in trunks.codes:
+                codes.update(trunks.codes[name])
+        attempts = counts[ATTEMPTS]
+        return {
+            "seizures": max(0, counts[SEIZURES]),
+            "attempts": attempts,
+            "answered": counts[ANSWERED],
+            "faults": counts[FAULTS],
+            "asr": _ratio(100 * counts[ANSWERED], attempts),
+            "ner": _ratio(100 * (attempts - counts[FAULTS]), attempts),
+            "acd_seconds": _ratio(counts[TALK_MS], 1000 * counts[COMPLETED]),
+            "pdd_ms": _ratio(counts[DELAY_MS], counts[DELAYS]),
+            "codes": dict(codes.most_common()),
+        }, counts
+
+    def _by_minute(self, name: str) -> list[float | None]:
+        """The ASR of each minute of the window, oldest first; None where no attempt ended."""
+        last = self._now // BUCKET_MS // 2
+        sums = [[0, 0] for _ in range(MINUTES)]
+        for at, trunks in self._buckets:
+            own, place = trunks.counts.get(name), at // 2 - last + MINUTES - 1
+            if own is not None and place >= 0:
+                sums[place][0] += own[ATTEMPTS]
+                sums[place][1] += own[ANSWERED]
+        return [_ratio(100 * answered, attempts) for attempts, answered in sums]
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return round(part / whole, 1) if whole else None
+
+
+def _alarm(one: Alarm) -> dict[str, Any]:
+    return one._asdict()
