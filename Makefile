@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest $(ONLY)
 WORKERS ?= 2
 
-.PHONY: help demo test test-slow check faults faults-fast abuse e2e interop format docs figures bench peers gate gate-proof \
+.PHONY: help demo test test-slow check faults deaths faults-fast abuse e2e interop format docs figures bench bench-roles peers gate gate-proof \
 	mutants loadtest loadtest-proof bench-page firefox screenshots lock wheel clean deploy-check dist
 
 help: ## this list
@@ -23,10 +23,13 @@ test-slow: .venv/ready ## the tests that wait for long timers, four at a time
 	@scripts/system-packages chromium redis-server curl
 	@$(PYTEST) -m slow -n 4 --dist worksteal
 
-faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20 DIRECT=no
+faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 SOAK_MINUTES=30 SEEDS=20 DIRECT=no ROLES=yes
 	@scripts/system-packages chromium redis-server faketime nftables:nft
 	@EXAMPLES=all $(PYTEST) tests/faults tests/abuse tests/promises/test_view.py
 	@EXAMPLES=all $(PYTEST) -m hypothesis tests/unit tests/promises
+
+deaths: .venv/ready ## engines, edges, NATS and Redis die in random order; DEATH_SEED=1 DEATH_MINUTES=2
+	@$(BIN)/python -m pytest tests/faults/test_deaths.py -s
 
 faults-fast: .venv/ready ## the rows of it that take seconds
 	@scripts/system-packages chromium redis-server faketime
@@ -76,6 +79,9 @@ loadtest: .venv/ready ## Locust against real servers, judged: PROFILE=ci|pilot|c
 
 loadtest-proof: .venv/ready ## a planted fault is caught by the load test, each of them; TIMES=5
 	@$(BIN)/python -m loadtest.self_test --times $(or $(TIMES),1)
+
+bench-roles: .venv/ready ## an engine with edges beside a single process, as ratios; BENCH=--write
+	@$(BIN)/python -m bench.roles $(BENCH)
 
 peers: .venv/ready ## livestate beside what one would pick instead, in one run, into docs/benchmarks.md
 	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:nginx || true  # missing: said so

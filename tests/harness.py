@@ -211,8 +211,12 @@ def bearer(token: str) -> dict[str, str]:
 
 
 async def metrics(service: Instance) -> dict[str, float]:
-    """``/metrics`` by sample name with labels, as in its text."""
+    """``/metrics`` by sample name with labels, as in its text. Of an engine and its edge (see
+    tests/faults/roles.py) both, and the edge's where both have one."""
+    found: dict[str, float] = {}
     async with httpx.AsyncClient() as client:
-        text = (await client.get(f"{service.admin_url}/metrics")).text
-    lines = (line.rpartition(" ") for line in text.split("\n") if line and line[0] != "#")
-    return {name: float(value) for name, _, value in lines}
+        for url in getattr(service, "admin_urls", (service.admin_url,)):
+            text = (await client.get(f"{url}/metrics")).text
+            lines = (line.rpartition(" ") for line in text.split("\n") if line and line[0] != "#")
+            found |= {name: float(value) for name, _, value in lines}
+    return found

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from tests.faults.rig import Rig
+from tests.faults.roles import ROLES, SINGLE
 
 ROWS = pytest.StashKey["list[Row]"]()
 Rigs: TypeAlias = Callable[..., Any]
@@ -35,6 +36,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # nats-py 2.16 drops a connection to a server that accepts and says nothing without closing it,
     # and Python warns of that from 3.11.5 on: ours is not the leak.
     for item in items:
+        why = SINGLE.get(getattr(item, "originalname", item.name)) if ROLES else None
+        if why is not None:
+            item.add_marker(pytest.mark.skip(reason=f"of a single process: {why}"))
         if item.path.parent == Path(__file__).parent:
             for what in ("unclosed <StreamWriter", "loop is closed"):
                 item.add_marker(pytest.mark.filterwarnings(f"ignore:{what}:ResourceWarning"))
@@ -95,6 +99,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         cells = (f"{row.verdict:7}", f"{healed:>7}", row.name, "; ".join(row.injected),
                  ", ".join(row.notes))  # fmt: skip
         terminalreporter.write_line(" │ ".join(cells))
+    for name, why in SINGLE.items() if ROLES else ():
+        terminalreporter.write_line(f"not run │ {name.removeprefix('test_')}: {why}")
     held = sum(row.verdict == "holds" for row in rows)
     terminalreporter.write_line(f"{held} of {len(rows)} rows hold")
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import httpx
 from redis.asyncio import Redis as RedisClient
@@ -37,6 +37,7 @@ from tests.faults.cluster import Cluster
 from tests.faults.fault_proxy import FaultProxy
 from tests.faults.fleet import Fleet, Wall
 from tests.faults.load import Load, Shown
+from tests.faults.roles import ROLES, Roles
 from tests.harness import Node, metrics, now_ms, snapshot
 
 WALLS: Final = int(os.environ.get("WALLS", "100"))
@@ -124,11 +125,12 @@ class Rig:
         """Callbacks of our services that held their loop for more than the budget of promise K."""
         found = []
         for service in self.services:
-            with contextlib.suppress(httpx.HTTPError):  # one that this row has killed
-                async with httpx.AsyncClient() as client:
-                    status = (await client.get(f"{service.admin_url}/statusz")).json()
-                found += [f"{hold['callback']:.3f} s in {hold['function']}"
-                          for hold in status["loop_holds"]["last"]]  # fmt: skip
+            for url in getattr(service, "admin_urls", (service.admin_url,)):
+                with contextlib.suppress(httpx.HTTPError):  # one that this row has killed
+                    async with httpx.AsyncClient() as client:
+                        status = (await client.get(f"{url}/statusz")).json()
+                    found += [f"{hold['callback']:.3f} s in {hold['function']}"
+                              for hold in status["loop_holds"]["last"]]  # fmt: skip
         return found
 
     async def _first_flush(self) -> None:
@@ -142,12 +144,17 @@ class Rig:
 
     def instance(self) -> Instance:
         """The service, behind lines to its servers."""
-        made = Instance(self.keys, {
+        settings = {
             "NATS_URL": self.nats_url if self.cluster else
             f"nats://{self._nats_login}127.0.0.1:{self.nats_line.port}",
             "REDIS_URL": f"redis://127.0.0.1:{self.redis_line.port}/0",
             "HEARTBEAT_SECONDS": "1", "DIRECT": DIRECT, **self.settings,
-        })  # fmt: skip
+        }  # fmt: skip
+        if ROLES:
+            pair = Roles(self.keys, settings)
+            pair.add_environment(self._environment)
+            return cast("Instance", pair)
+        made = Instance(self.keys, settings)
         made.environment = {**(made.environment or {}), **self._environment}
         return made
 
