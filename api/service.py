@@ -53,6 +53,7 @@ from livestate.state.nodes.clock_offset import NodeClocks
 from livestate.state.nodes.registry import Nodes
 from livestate.state.nodes.trouble import Trouble, troubles
 from livestate.state.position import position_at, unpack
+from livestate.store.figures import KeptFigures
 from livestate.store.keys import Keys
 from livestate.store.loader import Loaded
 from livestate.store.projection import Projection
@@ -108,6 +109,14 @@ class Service:
             flush_seconds=settings.redis_flush_ms / 1000,
             cdr_position=lambda: self.cdrs.position,
             restore=lambda: self.restoring.once(),
+        )
+        self.kept_figures = KeptFigures(
+            self._redis,
+            self.kpis,
+            self.nodes,
+            keys=self._keys,
+            clock=steady_ms,
+            writes=lambda: not self.projection.standby,
         )
         self.edges = self._edge_feed() if settings.role == "engine" else None
         if self.edges is not None:
@@ -286,7 +295,11 @@ class Service:
         await self.verifier.revocations.refresh()
         with contextlib.suppress(RedisError, OSError):  # logouts from before the start
             await self.verifier.logouts.exchange()
+        with contextlib.suppress(RedisError, OSError, TimeoutError):  # its task tries again
+            async with asyncio.timeout(LAST_FLUSH_SECONDS):
+                await self.kept_figures.load()
         feeding = asyncio.create_task(self.consumer.run())
+        keeping = asyncio.create_task(self.kept_figures.run())
         self._reading = asyncio.create_task(self.cdrs.run())
         writing = asyncio.create_task(self._write())
         watching = asyncio.create_task(self.watch.run())
@@ -301,8 +314,12 @@ class Service:
                     yield
         finally:
             await cancel_and_wait(
-                feeding, self._reading, watching, sweeping, reading, looking, tracing, *publishing
+                *(feeding, self._reading, watching, sweeping, reading, looking, tracing, keeping),
+                *publishing,
             )
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                async with asyncio.timeout(1):
+                    await self.kept_figures.write()
             self.projection.stop()
             # If Redis hangs, neither the running flush nor the last one returns.
             await asyncio.wait([writing], timeout=LAST_FLUSH_SECONDS)

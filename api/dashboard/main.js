@@ -3,7 +3,7 @@
 // stream → LiveCalls → table, figures, status bar; the operator → filters, keys, preferences.
 
 import * as address from "./address.js";
-import { byId } from "./elements.js";
+import { byId, setText } from "./elements.js";
 import { Attention } from "./figures/attention.js";
 import { FigurePanel } from "./figures/panel.js";
 import { SlowClients } from "./figures/slow-clients.js";
@@ -17,19 +17,20 @@ import { listenToButtons, listenToKeys } from "./settings/actions.js";
 import { load, save } from "./settings/preferences.js";
 import { showSettings } from "./settings/settings.js";
 import { StatusBar } from "./status/status-bar.js";
-import { isAnomaly } from "./table/anomalies.js";
+import { anomalyOf } from "./table/anomalies.js";
 import { Drawer } from "./table/drawer.js";
 import * as files from "./table/export.js";
 import { FilterBar } from "./table/filter-bar.js";
 import { Filters } from "./table/filters.js";
 import { Pause } from "./table/pause.js";
-import { showSummary } from "./table/summary.js";
+import { Summary } from "./table/summary.js";
 import { Table } from "./table/table.js";
 
 const TICK_MS = 500;
 
 const preferences = load(localStorage);
 const filters = new Filters(location.search);
+filters.limits = preferences.limits;
 const live = new LiveCalls(filters.onServer(), {
   change: showChange, figures: showFigures, state: showConnection,
   login: (who) => session.recognise(who),
@@ -45,7 +46,7 @@ const table = new Table({
   now: live.now,
   schedule: (paint) => requestAnimationFrame(paint), // not called in a hidden tab
   admits: (key, record, time) => filters.admits(key, record, time),
-  isAnomaly: (record, time) => isAnomaly(record, time, preferences.limits),
+  anomalyOf: (record, time) => anomalyOf(record, time, preferences.limits),
   limits: () => preferences.limits,
   open: (key) => openDrawer(key),
   sort(column, up) {
@@ -54,12 +55,12 @@ const table = new Table({
   },
 });
 const pause = new Pause(table, live);
-const figures = new FigurePanel(live);
+const figures = new FigurePanel(live, () => filters.companies);
 const attention = new Attention({
   list: byId("tiles"), announcements: byId("announce"), icon: byId("icon"),
 });
 const slowClients = new SlowClients(byId("slow-clients"));
-const statusBar = new StatusBar(live, callTime);
+const statusBar = new StatusBar(live, pause);
 const drawer = new Drawer(byId("drawer"), {
   clock: () => live.serverTime(),
   options: () => ({ mask: preferences.mask, limits: preferences.limits }),
@@ -72,6 +73,7 @@ const panels = new Panels({
   company: () => new Map(filters.onServer()).get("company_id") ?? null,
   changed: () => writeAddress(),
 });
+const summary = new Summary(filters, showAnomalies);
 const session = new Session({
   forget, startOver, reload, verify: () => live.connection.probe(), changed: showLogin,
 });
@@ -93,15 +95,23 @@ function showFigures() {
 
 // What depends on the calls, the figures and the time together.
 function update() {
-  figures.update(callTime(), preferences.thresholds);
-  showSummary(table.listing, filters, live);
+  figures.update(live.callTime(), preferences.thresholds); // they go on while the table is paused
+  summary.show(table.listing, live);
+  showView();
+}
+
+// What the table is narrowed to, in words: a wall has no filter bar.
+function showView() {
+  const words = filters.words();
+  setText(byId("view"), words ? `Table: only ${words}` : "");
 }
 
 function showConnection() {
   const { state, who } = live.connection;
   statusBar.show();
   session.show(state === "signed out", who);
-  const trouble = ["live", "connecting"].includes(state) ? null : statusBar.word;
+  const calm = state === "connecting" || statusBar.word === "live";
+  const trouble = calm ? null : statusBar.word;
   attention.show(state === "live" ? figures.tiles.alarms() : [], trouble);
 }
 
@@ -141,8 +151,16 @@ function showLogin(who) {
 
 // -- from the operator ---------------------------------------------------------------------
 
+function showAnomalies(kind) {
+  filters.why = kind;
+  filterBar.menus.draw();
+  applyFilters();
+}
+
 function applyFilters() {
+  filters.ignored = []; // the address is written anew
   table.rebuild();
+  figures.draw();
   update();
   writeAddress();
   live.narrow(filters.onServer());
@@ -177,7 +195,7 @@ function openDrawer(key) {
 
 function download(kind) {
   files.download(kind, table.listing.matching(), preferences.mask, {
-    as_of: Math.round(live.serverTime()), truth: live.connection.state,
+    as_of: Math.round(callTime()), truth: statusBar.word,
   });
 }
 
@@ -210,7 +228,7 @@ setInterval(() => {
   update();
   if (pause.on) pause.draw();
   if (document.hidden) return;
-  if (ticks % 4 === 0 && !pause.on) table.listing.recheck(filters.longer > 0);
+  if (ticks % 4 === 0 && !pause.on) table.listing.recheck(filters.byTime);
   if (ticks % 8 === 0) filterBar.menus.offer(live.fold.calls.values());
   drawer.tick(live.fold.calls.get(drawer.key), live.now());
   table.drawSoon(); // ages grow, ended calls fade

@@ -218,7 +218,8 @@ class FeedMonitor:
             if since:
                 return Source(min(since), reason, shown)
         if not self._nodes.by_name:
-            return Source(self._started)  # no node was ever heard: an empty table is unknown
+            # No node was ever heard: an empty table is unknown.
+            return Source(self._started, "no_node")
         if not self._feed.connected:
             before = self._fanout.source.stale_since
             return Source(now if before is None else before)

@@ -10,10 +10,11 @@ from typing import Final, NamedTuple
 
 from livestate.state.nodes.trouble import Trouble
 
-# silent: no feed, or a node does not speak. lists: a node speaks, but its lists of dialogs are
+# no_node: no node was heard since the start. silent: no feed, or a node does not speak.
+# lists: a node speaks, but its lists of dialogs are
 # refused or incomplete, so it is unknown which of its calls are up. contested: two nodes have one
 # name. refused: nothing that a node sends can be used.
-STALE_REASONS: Final = ("silent", "lists", "contested", "refused")
+STALE_REASONS: Final = ("no_node", "silent", "lists", "contested", "refused")
 
 
 class Source(NamedTuple):

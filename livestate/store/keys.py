@@ -25,12 +25,15 @@ class Keys:
         "ended",
         "logouts",
         "meta",
+        "nodes",
+        "peaks",
         "prefix",
         "probe",
         "refreshing",
         "scopes",
         "sessions",
         "table",
+        "window",
         "writer",
     )  # fmt: skip
 
@@ -49,6 +52,10 @@ class Keys:
         self.table = (self.active, self.calls, self.ended, self.scopes, self.meta, self.writer)
         self.logouts = f"{tag}:logouts"  # STREAM: api/auth/logout.py
         self.sessions = f"{tag}:sessions"  # HASH: api/auth/session_store.py
+        # Of livestate/store/figures.py: a HASH, and two with a number behind.
+        self.nodes = f"{tag}:nodes"
+        self.peaks = f"{tag}:peaks:"
+        self.window = f"{tag}:window:"
         self.refreshing = f"{tag}:refreshing:"  # and a digest: the instance that refreshes it
         self.probe = f"{tag}:probe"  # never written: livestate/store/rights.py
         self._staged = f"{tag}:new:"

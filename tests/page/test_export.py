@@ -32,7 +32,8 @@ async def saved(page: Page, texts: list[str]) -> tuple[str, str]:
         """async (texts) => {
             const { csv, json } = await import("/static/table/export.js");
             const calls = () => texts.map((from, at) => [`k${at}`, { from, to: "112", v: at }]);
-            return [csv(calls(), false), json(calls(), false, { as_of: 1 })];
+            const about = { as_of: 1, truth: "live" };
+            return [csv(calls(), false, about), json(calls(), false, about)];
         }""",
         texts,
     )
@@ -87,7 +88,7 @@ async def test_a_time_that_no_calendar_has_costs_no_file(modules: Page) -> None:
             const { timeOfDay } = await import("/static/text/text.js");
             const calls = [["k1", { from: "111", setup_at: 2 ** 53 - 1, v: 1 }],
                            ["k2", { from: "222", setup_at: 0, v: 2 }]];
-            return [csv(calls, false), timeOfDay(2 ** 53 - 1)];
+            return [csv(calls, false, { as_of: 2 ** 53, truth: "live" }), timeOfDay(2 ** 53 - 1)];
         }"""
     )
     _, first, second = result[0].splitlines()

@@ -187,17 +187,17 @@ async def test_rows_are_in_order_however_they_came(modules: Page) -> None:
     found = await modules.evaluate(
         """async (vectors) => {
             const { COLUMNS } = await import("/static/table/columns.js");
-            const { isAnomaly, LIMITS } = await import("/static/table/anomalies.js");
+            const { anomalyOf, LIMITS } = await import("/static/table/anomalies.js");
             const { Order } = await import("/static/table/order.js");
             return vectors.map(({ by, up, anomaliesFirst, calls }) => {
                 const all = Object.entries(calls).map(([key, record]) =>
-                    [key, record, anomaliesFirst && isAnomaly(record, 0, LIMITS)]);
+                    [key, record, anomaliesFirst && anomalyOf(record, 0, LIMITS) ? 0 : 1]);
                 const keys = ({ rows }) => rows.map(({ key }) => key);
                 const whole = new Order(COLUMNS[by].rank, up);
                 whole.replace(all);
                 const grown = new Order(COLUMNS[by].rank, up);
                 for (const [key, record, odd] of all) {
-                    grown.place(key, { company_id: "0", setup_at: 7 }, !odd);
+                    grown.place(key, { company_id: "0", setup_at: 7 }, 1 - odd);
                     grown.place(`${key} goes`, record, odd);
                     if (grown.rows.length % 2) grown.rows;  // somebody looks
                     grown.place(key, record, odd);
@@ -271,7 +271,7 @@ async def test_the_rest_is_as_the_vectors_say(modules: Page) -> None:
         """async ([windows, thresholds, odd, text]) => {
             const { inSight } = await import("/static/table/viewport.js");
             const { THRESHOLDS, judge } = await import("/static/figures/thresholds.js");
-            const { LIMITS, isAnomaly, reasons } = await import("/static/table/anomalies.js");
+            const { LIMITS, anomalyOf, reasons } = await import("/static/table/anomalies.js");
             const texts = await import("/static/text/text.js");
             return [
                 windows.map(({ scrolled, seen, height, count }) =>
@@ -279,7 +279,7 @@ async def test_the_rest_is_as_the_vectors_say(modules: Page) -> None:
                 thresholds.map(({ figure, value, figures }) =>
                     judge(figure, value, figures, THRESHOLDS).level),
                 odd.map(({ call, now }) =>
-                    [reasons(call, now, LIMITS), isAnomaly(call, now, LIMITS)]),
+                    [reasons(call, now, LIMITS), anomalyOf(call, now, LIMITS) !== ""]),
                 text.map(([name, value]) => texts[name](value)),
             ];
         }""",

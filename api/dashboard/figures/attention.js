@@ -1,6 +1,7 @@
 // How the page reports alarms: title, icon, announcements for screen readers, and an optional tone.
 
 const ICONS = { "": "static/icon.svg", warning: "static/icon-warning.svg", alarm: "static/icon-alarm.svg" };
+const CALM = new Set([null, "paused"]); // the data is live: the page's icon shows no alarm
 const TONE_HZ = 660;
 const TONE_SECONDS = 0.25;
 
@@ -16,7 +17,7 @@ export class Attention {
 
   // `alarms`: [figure, level, text]; `trouble`: the connection's state, null while it is live.
   show(alarms, trouble) {
-    const worst = alarms.some(([, level]) => level === "alarm") || trouble !== null ? "alarm"
+    const worst = alarms.some(([, level]) => level === "alarm") || !CALM.has(trouble) ? "alarm"
       : alarms.length > 0 ? "warning" : "";
     const count = alarms.length > 0 ? `(${alarms.length}!) ` : "";
     const title = trouble === null ? `${count}Live calls` : `${count}${trouble} · Live calls`;

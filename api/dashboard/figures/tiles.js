@@ -1,8 +1,8 @@
 // The tiles: one figure each, its last quarter of an hour as a line, and its alarm. An alarm is a
-// colour, a sign and a word, so colours are not needed to read it.
+// colour, a sign (signs.css) and a word, so colours are not needed to read it.
 
 import { setText } from "../elements.js";
-import { gap, length, percent, whole } from "../text/text.js";
+import { gap, length, percent, tenths, whole } from "../text/text.js";
 import { judge, side } from "./thresholds.js";
 
 const seconds = (value) => gap(value * 1000);
@@ -12,7 +12,7 @@ export const TILES = {
   waiting: { title: "Trying, ringing", id: "count-ringing", format: whole },
   answered: { title: "Answered", id: "count-answered", format: whole },
   held: { title: "On hold", id: "count-held", format: whole },
-  cps: { title: "CPS", series: "cps", format: (value) => value.toFixed(1) },
+  cps: { title: "CPS", series: "cps", format: tenths },
   asr: { title: "ASR", series: "asr", format: percent },
   ner: { title: "NER", series: "ner", format: percent },
   acd_seconds: { title: "ACD", series: "acd_seconds", format: seconds },
@@ -20,7 +20,6 @@ export const TILES = {
   longest: { title: "Longest call", format: (value) => length(value * 1000) },
 };
 const WINDOW_SECONDS = 900; // over which figures are measured; less after a start of the service
-const SIGNS = { warning: "▲", alarm: "⛔" };
 const SVG = "http://www.w3.org/2000/svg";
 
 // The runs of points of a line in a box of 100 × 24, from the first value on. A null is a gap
@@ -53,7 +52,7 @@ export class Tiles {
       const { format } = TILES[name];
       setText(tile.value, value === null || value === undefined ? "–" : format(value));
       const { level, limit } = judge(name, value, figures, thresholds);
-      const alarm = level && `${SIGNS[level]} ${level} ${side(name) === "below" ? "<" : ">"} ${format(limit)}`;
+      const alarm = level && `${level} ${side(name) === "below" ? "<" : ">"} ${format(limit)}`;
       this.levels.set(name, { level, text: level && `${TILES[name].title} ${format(value)}` });
       if (tile.element.dataset.level !== level) tile.element.dataset.level = level;
       setText(tile.note, alarm || note(name, value, figures));
@@ -114,10 +113,10 @@ function make(name, { title, id, series }) {
 function note(name, value, figures) {
   const since = figures.window_seconds < WINDOW_SECONDS ? ` in ${length(figures.window_seconds * 1000)}` : "";
   const of = (count) => (count ? `of ${whole(count)} calls${since}` : "no calls yet");
-  if (figures.concurrent === undefined) return "";
+  if (figures.concurrent_peak === undefined) return "";
   // The count of calls may be a moment ahead of the `kpi` event.
   if (name === "concurrent") return `peak today ${whole(Math.max(value, figures.concurrent_peak))}`;
-  if (name === "cps") return `peak today ${figures.cps_peak}`;
+  if (name === "cps") return `peak today ${whole(figures.cps_peak)}`;
   if (name === "asr" || name === "ner") return of(figures.offered);
   if (name === "acd_seconds") return of(figures.completed);
   if (name === "pdd_p95_ms" && figures.pdd_p50_ms !== null) return `median ${gap(figures.pdd_p50_ms)}`;

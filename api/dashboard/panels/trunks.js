@@ -7,7 +7,6 @@ import { make, tableWith, trunkLink } from "./dom.js";
 import { name as nameOfCode, phrase, isFault } from "./responses.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const SIGNS = { alarm: "⛔", warning: "▲" };
 const MOST_CODES = 4; // of a row; the tooltip names all
 const or = (value, format) => (value === null ? "–" : format(value));
 
@@ -103,7 +102,6 @@ class Row {
   show(figures) {
     const { level, live, capacity, attempts } = figures;
     this.element.dataset.level = level;
-    setText(this.sign, level && `${SIGNS[level]} `);
     this.sign.title = level && t(`alarm.${level}`);
     const about = [figures.name, figures.country].filter(Boolean).map(plain).join(" · ");
     setText(this.about, about);

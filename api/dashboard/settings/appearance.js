@@ -2,6 +2,7 @@
 
 import { byId } from "../elements.js";
 import { NARROW, OFF_THE_WALL } from "../table/columns.js";
+import { setUtc } from "../text/text.js";
 
 const narrow = matchMedia("(max-width: 800px)");
 
@@ -18,7 +19,8 @@ export function onScreenChange(changed) {
 
 // `preferences`: see preferences.js. A login of one company (`ofCompany`) needs no company column.
 export function apply(preferences, ofCompany, { table, attention }) {
-  const { density, mask, sound, theme, topTalkers } = preferences;
+  const { density, mask, sound, theme, topTalkers, utc } = preferences;
+  setUtc(utc);
   document.documentElement.dataset.theme = theme;
   document.body.dataset.density = density;
   document.body.classList.toggle("no-top-talkers", !topTalkers);

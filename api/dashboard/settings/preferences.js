@@ -13,10 +13,13 @@ const DEFAULTS = {
   mask: false,
   anomaliesFirst: true,
   sound: false,
+  utc: false,
   topTalkers: true,
   limits: LIMITS,
   thresholds: THRESHOLDS,
 };
+
+const FORMER_RINGING = 60;
 
 const RENAMED = { oddFirst: DEFAULTS.anomaliesFirst, busiest: DEFAULTS.topTalkers };
 
@@ -33,6 +36,8 @@ export function load(storage) {
   preferences.columns = preferences.columns.filter((name) => Object.hasOwn(COLUMNS, name));
   if (preferences.columns.length === 0) preferences.columns = DEFAULTS.columns;
   preferences.limits = { ...DEFAULTS.limits, ...stored.limits };
+  // The former default, which every browser that ever saved a preference has stored.
+  if (preferences.limits.ringing === FORMER_RINGING) preferences.limits.ringing = LIMITS.ringing;
   preferences.thresholds = { ...DEFAULTS.thresholds, ...stored.thresholds };
   return preferences;
 }

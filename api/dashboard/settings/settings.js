@@ -6,7 +6,7 @@ import { TILES } from "../figures/tiles.js";
 import { THRESHOLDS, side } from "../figures/thresholds.js";
 
 const UNITS = { asr: "%", ner: "%", acd_seconds: "s", pdd_p95_ms: "ms", longest: "s" };
-const SWITCHES = ["mask", "anomaliesFirst", "sound"];
+const SWITCHES = ["mask", "anomaliesFirst", "sound", "utc"];
 const CHOICES = ["theme", "density"];
 
 // `preferences` is changed in place; `changed()` is called after each change.

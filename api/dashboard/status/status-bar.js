@@ -1,43 +1,52 @@
 // The status bar: whether the calls on the page are live, and if not, why and since when.
 
 import { byId, setText } from "../elements.js";
-import { length, timeOfDay } from "../text/text.js";
+import { length, timeOfDay, whole } from "../text/text.js";
 import { reloads } from "./obstacles.js";
 import { reason, remedy } from "./texts.js";
 
+const JUST_NOW_MS = 2_000; // age of data up to which no number is worth reading
+
 export class StatusBar {
-  constructor(liveCalls, callTime) {
+  constructor(liveCalls, pause) {
     this.liveCalls = liveCalls;
-    this.callTime = callTime; // of the table, which may be paused
+    this.pause = pause; // the table may stand still while the stream goes on
   }
 
   // The state as one word. While another view or a new snapshot is on its way, the old calls are
-  // still there: "catching up".
+  // still there: "catching up". A paused table is never "live".
   get word() {
     const { state } = this.liveCalls.connection;
     const loading = ["connecting", "resyncing"].includes(state);
-    return loading && this.liveCalls.receivedAt > 0 ? "catching up" : state;
+    const word = loading && this.liveCalls.receivedAt > 0 ? "catching up" : state;
+    if (!this.pause.on || state === "signed out") return word;
+    return state === "live" ? "paused" : `paused, ${word}`;
   }
 
   show() {
     const { connection, receivedAt } = this.liveCalls;
     const { state } = connection;
     const live = state === "live";
-    const status = state.replace(" ", "-");
+    const paused = this.pause.on && live;
+    const status = paused ? "paused" : state.replace(" ", "-");
     if (document.body.dataset.status !== status) document.body.dataset.status = status;
-    const known = !live && state !== "signed out" && receivedAt > 0;
+    const known = (!live || paused) && state !== "signed out" && receivedAt > 0;
     setText(byId("status-word"), this.word);
-    setText(byId("status-reason"), reason(connection));
+    setText(byId("status-reason"), reason(connection, this.liveCalls.fold.calls));
     setText(byId("status-age"), known ? this.ageText() : "");
-    setText(byId("status-remedy"), remedy(connection));
-    setText(byId("data-age"), live ? `data ${length(this.liveCalls.age())} old` : "");
+    setText(byId("status-remedy"), paused ? `${this.pause.waiting}; press p to resume.` : remedy(connection));
+    setText(byId("data-age"), live ? updated(this.liveCalls.age()) : "");
     byId("login").hidden = state !== "signed out";
     byId("reload").hidden = !reloads(connection.obstacle);
   }
 
   ageText() {
-    const then = this.callTime();
-    const ago = length(this.liveCalls.serverTime() - then);
-    return `Calls below are as they were at ${timeOfDay(then)}, ${ago} ago.`;
+    const now = this.liveCalls.serverTime();
+    const then = this.pause.since ?? this.liveCalls.callTime();
+    return `Calls below are as they were at ${timeOfDay(then, now)}, ${length(now - then)} ago.`;
   }
+}
+
+function updated(age) {
+  return age < JUST_NOW_MS ? "updated just now" : `updated ${whole(Math.floor(age / 1000))} s ago`;
 }

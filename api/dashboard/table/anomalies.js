@@ -1,13 +1,33 @@
-// Anomalies: what makes a call worth a look. Pure.
+// Anomalies: calls that somebody should look at, each with its reason. Pure.
+//
+// A call without a company is none by itself, nor is one that rings for a minute: among thousands
+// there are always some. 180 s is Timer C of RFC 3261 (§16.6): a proxy cancels a call that rings
+// longer, so one that goes on has probably lost its end.
 
 import { length } from "../text/text.js";
 
-export const LIMITS = { ringing: 60, talking: 7200 }; // defaults, seconds; the settings dialog changes them
+export const LIMITS = { ringing: 180, talking: 7200 }; // defaults, seconds; the settings dialog changes them
+
+// The kinds of anomalies, the most serious first: name → text for a group of `count` calls.
+export const KINDS = {
+  unconfirmed: () => "unconfirmed",
+  waiting: ({ ringing }) => `no answer after ${length(ringing * 1000)}`,
+  talking: ({ talking }) => `up for over ${length(talking * 1000)}`,
+};
 
 const BEFORE_ANSWER = new Set(["trying", "ringing", "early"]);
 
-// Why a call is an anomaly, as texts, the most serious first; empty for a normal call. `now`: ms
-// since the epoch, `limits`: see LIMITS.
+// The kind of a call's anomaly, the most serious one; "" for a normal call. It runs for all calls
+// every two seconds, so it makes no text. `now`: ms since the epoch, `limits`: see LIMITS.
+export function anomalyOf(record, now, limits) {
+  if (record.unconfirmed === true) return "unconfirmed";
+  if (BEFORE_ANSWER.has(record.state)) {
+    return now - (record.setup_at ?? now) > limits.ringing * 1000 ? "waiting" : "";
+  }
+  return now - (record.answered_at ?? now) > limits.talking * 1000 ? "talking" : "";
+}
+
+// Why a call is an anomaly, as texts, the most serious first; empty for a normal call.
 export function reasons(record, now, limits) {
   const found = [];
   if (record.unconfirmed === true) found.push("unconfirmed: its node has not reported it lately");
@@ -17,14 +37,5 @@ export function reasons(record, now, limits) {
   }
   const talking = now - (record.answered_at ?? now);
   if (talking > limits.talking * 1000) found.push(`up for ${length(talking)}: its end may be lost`);
-  if (record.company_id === undefined) found.push("belongs to no company");
   return found;
-}
-
-// Whether there is any reason: without the texts, because it runs for all calls every two seconds.
-export function isAnomaly(record, now, limits) {
-  return record.unconfirmed === true || record.company_id === undefined
-    || (BEFORE_ANSWER.has(record.state)
-      ? now - (record.setup_at ?? now) > limits.ringing * 1000
-      : now - (record.answered_at ?? now) > limits.talking * 1000);
 }

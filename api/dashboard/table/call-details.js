@@ -11,11 +11,6 @@ const FIELDS = [
 ];
 const URIS = new Set(["from_uri", "to_uri"]);
 
-export function endText({ outcome }) {
-  return outcome === undefined ? "ended, and no longer in memory"
-    : `✕ ended: ${plain(outcome).replaceAll("_", " ")}`;
-}
-
 // Each party is isolated: right-to-left letters must not swap caller and callee.
 export function partyElements(from, to) {
   const [caller, callee] = [from, to].map(
@@ -34,7 +29,7 @@ export function timelineItems({ timeline }, now, live) {
   const items = timeline.map(({ phase, at }, index) => {
     const previous = timeline[index - 1];
     const after = previous ? `+${gap(at - previous.at)}` : "";
-    return timelineItem(timeOfDay(at), plain(phase).replaceAll("_", " "), after);
+    return timelineItem(timeOfDay(at, now), plain(phase).replaceAll("_", " "), after);
   });
   if (live && timeline.length > 0) {
     const item = timelineItem("now", "", sinceLastStep({ timeline }, now, live));

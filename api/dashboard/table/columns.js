@@ -3,10 +3,11 @@
 // The table writes the text as a text node. Callers choose names and numbers, so `plain` makes
 // characters visible that would hide or reorder the text beside them.
 
+import { endText } from "./endings.js";
 import { STATES } from "./filters.js";
 import { gap, length, masked, plain } from "../text/text.js";
 
-const DIRECTIONS = { inbound: "← in", outbound: "→ out", internal: "↔ internal" };
+const DIRECTIONS = { inbound: "← in", outbound: "→ out", internal: "internal" };
 const STATE_RANK = Object.keys(STATES);
 
 const endTime = (end, now) => end?.ended_at ?? now;
@@ -24,9 +25,9 @@ export const COLUMNS = {
     title: "State", width: "minmax(18ch, 1.1fr)",
     rank: (record) => STATE_RANK.indexOf(record.state),
     text(record, _now, end) {
-      if (end) return `✕ ${plain(end.outcome).replaceAll("_", " ")}`;
-      const [sign, name] = STATES[record.state] ?? ["?", plain(record.state)];
-      return `${sign} ${name}${record.unconfirmed === true ? " · unconfirmed" : ""}`;
+      if (end) return endText(end, record);
+      const name = STATES[record.state] ?? plain(record.state);
+      return `${name}${record.unconfirmed === true ? " · unconfirmed" : ""}`;
     },
   },
   from: {

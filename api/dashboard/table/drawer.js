@@ -4,7 +4,8 @@ import { STREAM_PATH } from "../client/contract.js";
 import { setText } from "../elements.js";
 import { masked, plain } from "../text/text.js";
 import { reasons } from "./anomalies.js";
-import { endText, fieldItems, partyElements, sinceLastStep, timelineItems } from "./call-details.js";
+import { endText } from "./endings.js";
+import { fieldItems, partyElements, sinceLastStep, timelineItems } from "./call-details.js";
 import { COLUMNS } from "./columns.js";
 
 const FETCH_MS = 1_000; // at least, between two requests for a call that keeps changing
@@ -79,10 +80,10 @@ export class Drawer {
     if (this.part("title").textContent !== parties.join(" → ")) {
       this.part("title").replaceChildren(...partyElements(...parties));
     }
-    setText(this.part("state"), live ? COLUMNS.state.text(record, now) : endText(details));
+    setText(this.part("state"), live ? COLUMNS.state.text(record, now) : endedText(details));
     const why = live ? reasons(record, now, limits) : [];
     this.part("why").hidden = why.length === 0;
-    setText(this.part("why"), why.map((reason) => `⚠ ${reason}`).join("\n"));
+    setText(this.part("why"), why.join("\n"));
     setText(this.part("call-id"), plain(details.call_id ?? ""));
     this.link(details.link);
     const sinceLast = this.element.querySelector(".since-last");
@@ -112,6 +113,12 @@ export class Drawer {
       this.part("copied").textContent = "Selected: press Ctrl-C";
     }
   }
+}
+
+function endedText(details) {
+  if (details.outcome === undefined) return "ended, and no longer in memory";
+  const text = endText(details, details);
+  return text.startsWith("ended") ? text : `ended: ${text}`;
 }
 
 // The service's response for a call, without a timeline if it no longer knows the call; null if it

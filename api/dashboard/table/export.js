@@ -6,6 +6,8 @@ const FIELDS = [
   "state", "from", "to", "company_id", "trunk", "attempt", "direction", "node", "setup_at",
   "progress_at", "answered_at", "sip_code", "sip_reason", "unconfirmed", "call_id", "key",
 ];
+// Of the picture as a whole, in every line of a CSV: as of when it is, and whether it was live.
+const ABOUT = ["as_of", "truth"];
 const NUMBERS = new Set(["from", "to"]);
 const TIME = /_at$/;
 const URIS = ["from_uri", "to_uri"];
@@ -40,11 +42,14 @@ function cell(name, value, mask) {
   return /[",;|\t\r\n]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert;
 }
 
-// `calls` yields [key, record]; `mask` hides numbers.
-export function csv(calls, mask) {
-  const lines = [FIELDS.join(",")];
+// `calls` yields [key, record]; `mask` hides numbers; `about` is { as_of, truth }: the time of the
+// picture, ms since the epoch, and the word of the status bar.
+export function csv(calls, mask, { as_of, truth }) {
+  const lines = [[...FIELDS, ...ABOUT].join(",")];
+  const about = `${isoTime(as_of)},${cell("truth", truth, false)}`;
   for (const [key, record] of calls) {
-    lines.push(FIELDS.map((name) => cell(name, name === "key" ? key : record[name], mask)).join(","));
+    const cells = FIELDS.map((name) => cell(name, name === "key" ? key : record[name], mask));
+    lines.push(`${cells.join(",")},${about}`);
   }
   return `${BOM}${lines.join("\r\n")}\r\n`;
 }
@@ -64,11 +69,13 @@ export function json(calls, mask, about) {
 
 const saving = new Set(); // object URLs of files that the browser may still read
 
-// Save the calls as a file named after `about.as_of`. `kind`: csv or json.
+// Save the calls as a file named after `about`: its time, and its truth unless it was live. `kind`: csv
+// or json.
 export function download(kind, calls, mask, about) {
   const time = new Date(about.as_of).toISOString().slice(0, 19).replaceAll(":", "");
-  const text = kind === "csv" ? csv(calls, mask) : json(calls, mask, about);
-  save(`live-calls-${time}.${kind}`, kind === "csv" ? "text/csv" : "application/json", text);
+  const text = kind === "csv" ? csv(calls, mask, about) : json(calls, mask, about);
+  const truth = about.truth === "live" ? "" : `-${about.truth.replaceAll(/[^a-z]+/g, "-")}`;
+  save(`live-calls-${time}Z${truth}.${kind}`, kind === "csv" ? "text/csv" : "application/json", text);
 }
 
 function save(name, type, text) {

@@ -1,6 +1,7 @@
 // A menu for each field to filter by, and a chip for each chosen value that removes it.
 
 import { STATES } from "./filters.js";
+import { KINDS } from "./anomalies.js";
 import { length, plain } from "../text/text.js";
 
 const MENUS = {
@@ -60,7 +61,7 @@ export class FilterMenus {
       const now = [...menu.options].slice(1).map(({ value }) => value);
       if (now.join("\n") === wanted.join("\n")) continue;
       menu.replaceChildren(menu.options[0], ...wanted.map(
-        (value) => option(value, field === "state" ? STATES[value][1] : plain(value)),
+        (value) => option(value, field === "state" ? STATES[value] : plain(value)),
       ));
     }
   }
@@ -69,13 +70,17 @@ export class FilterMenus {
     const chips = [];
     for (const [field, values] of this.filters.values) {
       for (const value of values) {
-        const shown = field === "state" ? STATES[value][1] : plain(value);
+        const shown = field === "state" ? STATES[value] : plain(value);
         chips.push(this.chip(`${MENUS[field]}: ${shown}`, () => values.delete(value)));
       }
     }
     if (this.filters.longer) {
       const shown = `Longer than ${length(this.filters.longer * 1000)}`;
       chips.push(this.chip(shown, () => { this.filters.longer = 0; }));
+    }
+    if (this.filters.why) {
+      const shown = `Only: ${KINDS[this.filters.why](this.filters.limits)}`;
+      chips.push(this.chip(shown, () => { this.filters.why = ""; }));
     }
     this.box.replaceChildren(...this.menus.values(), ...chips);
   }
@@ -84,7 +89,7 @@ export class FilterMenus {
     const chip = document.createElement("button");
     chip.type = "button";
     chip.className = "chip";
-    chip.textContent = `${text} ✕`;
+    chip.textContent = text; // its sign: signs.css
     chip.setAttribute("aria-label", `Remove the filter ${text}`);
     chip.addEventListener("click", () => {
       remove();

@@ -1,17 +1,25 @@
 // Which calls to show: read from the page's address, and partly applied by the service. Pure.
+//
+// The service takes a number of values of a limited length. What is beyond that the page filters by
+// itself, and what it cannot filter by it names in `ignored`: a filter that is left out in silence
+// would show all calls under the address of a few.
 
-// Live states of the contract (client/contract.js) → sign and name, in sorting order.
+import { anomalyOf, KINDS, LIMITS } from "./anomalies.js";
+import { length, plain } from "../text/text.js";
+
+// Live states of the contract (client/contract.js) → name, in sorting order. signs.css has a sign for
+// each.
 export const STATES = {
-  trying: ["◌", "trying"],
-  ringing: ["◔", "ringing"],
-  early: ["◑", "early media"],
-  answered: ["●", "answered"],
-  held: ["❚❚", "on hold"],
+  trying: "trying", ringing: "ringing", early: "early media", answered: "answered", held: "on hold",
 };
-export const FIELDS = ["state", "company_id", "trunk", "direction", "node"];
+const NAMES = {
+  state: "state", company_id: "company", trunk: "trunk", direction: "direction", node: "node",
+};
+export const FIELDS = Object.keys(NAMES);
 const ON_SERVER = ["state", "company_id", "trunk"];
-const MAX_VALUES = 20; // of one field: the limit of the service
-const MAX_CHARS = 64; // of a value: the limit of the service
+const SERVER_VALUES = 20; // of one field: the limit of the service
+const SERVER_CHARS = 64; // of a value: the limit of the service
+const MAX_VALUES = 500; // of one field: the page's own limit
 
 const digits = (text) => text.replace(/[\s().\-/+]/g, "").replace(/^00/, "");
 
@@ -19,20 +27,31 @@ export class Filters {
   constructor(search = "") {
     const query = new URLSearchParams(search);
     this.values = new Map(FIELDS.map((field) => [field, new Set()]));
+    this.ignored = []; // what the address asks for and the page cannot do, as texts
     for (const field of FIELDS) {
       for (const value of query.getAll(field).flatMap((one) => one.split(","))) this.add(field, value);
     }
-    this.longer = Math.max(0, Number.parseInt(query.get("longer") ?? "0", 10) || 0); // seconds
+    const longer = query.get("longer") ?? "0";
+    this.longer = /^\d{1,9}$/.test(longer) ? Number(longer) : 0; // seconds
+    if (String(this.longer) !== longer) this.ignore("longer", longer, "is not a number of seconds");
+    const why = query.get("why") ?? "";
+    this.why = Object.hasOwn(KINDS, why) ? why : ""; // only calls with this anomaly
+    if (this.why !== why) this.ignore("why", why, "is no anomaly");
+    this.limits = LIMITS; // of anomalies; main.js sets those of the preferences
     this.search(query.get("q") ?? "");
   }
 
-  // The service would refuse a stream with an unknown state, so it is ignored.
   add(field, value) {
     const values = this.values.get(field);
-    const known = field !== "state" || Object.hasOwn(STATES, value);
-    if (value && value.length <= MAX_CHARS && known && values.size < MAX_VALUES) {
-      values.add(value);
-    }
+    if (!value || values.has(value)) return;
+    if (field === "state" && !Object.hasOwn(STATES, value)) this.ignore(field, value, "is no state");
+    else if (values.size >= MAX_VALUES) this.ignore(field, value, `is more than ${MAX_VALUES} values`);
+    else values.add(value);
+  }
+
+  ignore(field, value, why) {
+    const shown = plain(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+    if (this.ignored.length < 3) this.ignored.push(`${field}: “${shown}” ${why}.`);
   }
 
   search(text) {
@@ -44,12 +63,23 @@ export class Filters {
   clear() {
     for (const values of this.values.values()) values.clear();
     this.longer = 0;
+    this.why = "";
+    this.ignored = [];
     this.search("");
   }
 
   get any() {
-    return this.text !== "" || this.longer > 0
+    return this.text !== "" || this.longer > 0 || this.why !== "" || this.ignored.length > 0
       || [...this.values.values()].some((values) => values.size > 0);
+  }
+
+  // Whether the list of calls changes as time passes.
+  get byTime() {
+    return this.longer > 0 || this.why !== "";
+  }
+
+  get companies() {
+    return [...this.values.get("company_id")];
   }
 
   // The filters that the service applies, as [name, value] pairs. It takes one company at most, so
@@ -58,8 +88,9 @@ export class Filters {
     const pairs = [];
     for (const field of ON_SERVER) {
       const values = [...this.values.get(field)];
-      const fits = values.every((value) => !value.includes(","));
-      if (values.length === 0 || !fits || (field === "company_id" && values.length > 1)) continue;
+      const fits = values.every((value) => value.length <= SERVER_CHARS && !value.includes(","));
+      const most = field === "company_id" ? 1 : SERVER_VALUES;
+      if (values.length === 0 || values.length > most || !fits) continue;
       pairs.push([field, values.join(",")]);
     }
     return pairs;
@@ -72,8 +103,23 @@ export class Filters {
       for (const value of values) pairs.push([field, value]);
     }
     if (this.longer) pairs.push(["longer", String(this.longer)]);
+    if (this.why) pairs.push(["why", this.why]);
     if (this.text) pairs.push(["q", this.text]);
     return pairs;
+  }
+
+  // The filters in words, for a person.
+  words() {
+    const parts = [];
+    for (const [field, values] of this.values) {
+      const names = [...values].map((value) => (field === "state" ? STATES[value] : plain(value)));
+      const shown = names.length <= 3 ? names.join(" or ") : `${names.length} values`;
+      if (names.length > 0) parts.push(`${NAMES[field]} ${shown}`);
+    }
+    if (this.longer) parts.push(`longer than ${length(this.longer * 1000)}`);
+    if (this.why) parts.push(KINDS[this.why](this.limits));
+    if (this.text) parts.push(`“${plain(this.text)}”`);
+    return parts.join(", ");
   }
 
   // Whether a call is shown. `now`: ms since the epoch.
@@ -84,6 +130,7 @@ export class Filters {
     if (this.longer && now - (record.answered_at ?? record.setup_at ?? now) < this.longer * 1000) {
       return false;
     }
+    if (this.why && anomalyOf(record, now, this.limits) !== this.why) return false;
     return this.text === "" || this.contains(key, record);
   }
 

@@ -2,9 +2,6 @@
 
 import { COLUMNS } from "./columns.js";
 
-// Durations are sorted by their beginning: ascending begin is descending duration.
-const DURATIONS = new Set(["talk", "age"]);
-
 export class Heading {
   // `sort(column, up)` is called at a click on a heading.
   constructor(row, sort) {
@@ -23,8 +20,7 @@ export class Heading {
   label(sorted) {
     this.sorted = sorted;
     this.names.forEach((name, at) => {
-      const up = DURATIONS.has(name) ? !sorted.up : sorted.up;
-      const order = name !== sorted.column ? "none" : up ? "ascending" : "descending";
+      const order = name !== sorted.column ? "none" : sorted.up ? "ascending" : "descending";
       this.row.children[at].setAttribute("aria-sort", order);
     });
   }

@@ -1,21 +1,30 @@
 // The calls that the table lists: those that the filters admit, in order, plus ended calls that
 // still show their outcome for some seconds. No DOM.
+//
+// A few anomalies are lifted to the top, those of one reason together: when a node falls silent,
+// thousands of calls are unconfirmed at once, and the newest calls must still be in sight.
 
 import { COLUMNS } from "./columns.js";
 import { DEFAULT_SORT } from "../address.js";
+import { KINDS } from "./anomalies.js";
 import { Order } from "./order.js";
 
 export const FADE_MS = 4_000; // how long an ended call stays
+export const MAX_LIFTED = 5; // anomalies above all other rows
+
+const GROUPS = new Map(Object.keys(KINDS).map((kind, group) => [kind, group])); // of the lifted ones
+const LAST_GROUP = GROUPS.size;
 
 export class Listing {
   // The arguments are those of the table.
-  constructor({ clock, now, admits, isAnomaly }) {
-    Object.assign(this, { clock, now, admits, isAnomaly });
+  constructor({ clock, now, admits, anomalyOf }) {
+    Object.assign(this, { clock, now, admits, anomalyOf });
     this.anomaliesFirst = true;
     this.calls = new Map(); // key → record: all that the page has
     this.fading = new Map(); // key → { record, end, until }: ended calls, by the time they go
     this.order = new Order(COLUMNS[DEFAULT_SORT.column].rank, DEFAULT_SORT.up); // with fading calls
-    this.anomalies = new Set(); // keys
+    this.anomalies = new Map(); // key → kind
+    this.lifted = new Set(); // keys of those above all other rows
   }
 
   // `change` is what `Fold.apply` returned.
@@ -35,20 +44,23 @@ export class Listing {
   }
 
   place(key, record, time) {
-    if (!this.admits(key, record, time)) {
-      this.anomalies.delete(key);
-      this.order.remove(key);
-      return;
-    }
-    const anomaly = this.isAnomaly(record, time);
-    if (anomaly) this.anomalies.add(key);
+    const kind = this.admits(key, record, time) ? this.anomalyOf(record, time) : null;
+    if (kind) this.anomalies.set(key, kind);
     else this.anomalies.delete(key);
-    this.order.place(key, record, anomaly && this.anomaliesFirst);
+    if (!kind) this.lifted.delete(key);
+    else if (this.anomaliesFirst && this.lifted.size < MAX_LIFTED) this.lifted.add(key);
+    if (kind === null) this.order.remove(key);
+    else this.order.place(key, record, this.group(key, kind));
+  }
+
+  group(key, kind) {
+    return this.lifted.has(key) ? GROUPS.get(kind) : LAST_GROUP;
   }
 
   // A call that left without an end belongs to another company now: it goes at once.
   remove(key, record, end) {
     this.anomalies.delete(key);
+    this.lifted.delete(key);
     if (end === undefined || !this.order.has(key)) this.order.remove(key);
     else this.fading.set(key, { record, end, until: this.now() + FADE_MS });
   }
@@ -69,29 +81,57 @@ export class Listing {
     this.anomalies.clear();
     for (const [key, record] of this.calls) {
       if (!this.admits(key, record, time)) continue;
-      const anomaly = this.isAnomaly(record, time);
-      if (anomaly) this.anomalies.add(key);
-      wanted.push([key, record, anomaly && this.anomaliesFirst]);
+      const kind = this.anomalyOf(record, time);
+      if (kind) this.anomalies.set(key, kind);
+      wanted.push([key, record]);
     }
+    this.lifted.clear();
+    if (this.anomaliesFirst) for (const key of this.worst(MAX_LIFTED)) this.lifted.add(key);
+    for (const row of wanted) row.push(this.group(row[0], this.anomalies.get(row[0])));
     for (const [key, { record }] of this.fading) {
-      if (this.admits(key, record, time)) wanted.push([key, record, false]);
+      if (this.admits(key, record, time)) wanted.push([key, record, LAST_GROUP]);
     }
     this.order.replace(wanted);
   }
 
-  // As time passes, a call may become an anomaly, or long enough for a filter by duration.
-  recheck(filteredByDuration) {
-    if (filteredByDuration) {
+  // Keys of the oldest anomalies: one of each kind in turn, so that a kind with thousands leaves
+  // room for the others.
+  worst(most) {
+    const kinds = new Map(Object.keys(KINDS).map((kind) => [kind, []]));
+    for (const [key, kind] of this.anomalies) {
+      kinds.get(kind).push([this.calls.get(key)?.setup_at ?? 0, key]);
+    }
+    for (const calls of kinds.values()) calls.sort((a, b) => a[0] - b[0] || (a[1] < b[1] ? -1 : 1));
+    const found = [];
+    for (let turn = 0; turn < most; turn += 1) {
+      for (const calls of kinds.values()) {
+        if (turn < calls.length && found.length < most) found.push(calls[turn][1]);
+      }
+    }
+    return found;
+  }
+
+  // As time passes, a call may become an anomaly, or may pass a filter by time.
+  recheck(filteredByTime) {
+    const free = this.anomaliesFirst && this.lifted.size < Math.min(MAX_LIFTED, this.anomalies.size);
+    if (filteredByTime || free) {
       this.rebuild();
       return;
     }
     const time = this.clock();
     for (const { key } of this.order.rows) {
       const record = this.calls.get(key);
-      if (record !== undefined && this.isAnomaly(record, time) !== this.anomalies.has(key)) {
+      if (record !== undefined && this.anomalyOf(record, time) !== (this.anomalies.get(key) ?? "")) {
         this.place(key, record, time);
       }
     }
+  }
+
+  // How many calls have each kind of anomaly: kind → count, for kinds with a call.
+  counts() {
+    const found = new Map();
+    for (const kind of this.anomalies.values()) found.set(kind, (found.get(kind) ?? 0) + 1);
+    return found;
   }
 
   sort(column, up) {

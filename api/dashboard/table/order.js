@@ -1,4 +1,4 @@
-// The order of the rows: by any column, anomalies first. Pure.
+// The order of the rows: in groups, and by any column in a group. Pure.
 //
 // A change is only recorded; reading `rows` merges all recorded changes in one pass. A thousand
 // changes between two paints cost a sort of a thousand rows and a merge, not a sort of 50,000.
@@ -16,18 +16,18 @@ export class Order {
     this.removed = 0; // how many rows of both have been removed or replaced
   }
 
-  // `records` yields [key, record, first]; rows with `first` stand before all others.
+  // `records` yields [key, record, group]; rows of a lower group stand before those of a higher one.
   replace(records) {
     this.placed = new Map();
-    for (const [key, record, first] of records) this.placed.set(key, this.row(key, record, first));
+    for (const [key, record, group] of records) this.placed.set(key, this.row(key, record, group));
     this.merged = [...this.placed.values()].sort((a, b) => this.compare(a, b));
     this.added = [];
     this.removed = 0;
   }
 
   // Add or update a call. Its row moves only if what it is sorted by has changed.
-  place(key, record, first) {
-    const row = this.row(key, record, first);
+  place(key, record, group) {
+    const row = this.row(key, record, group);
     const known = this.placed.get(key);
     if (known !== undefined) {
       if (this.compare(known, row) === 0) return;
@@ -64,9 +64,9 @@ export class Order {
     return row === undefined ? -1 : this.find(this.rows, row);
   }
 
-  row(key, record, first) {
+  row(key, record, group) {
     const setup = record.setup_at ?? 0;
-    return { key, group: first ? 0 : 1, rank: this.rank(record), setup, removed: false };
+    return { key, group, rank: this.rank(record), setup, removed: false };
   }
 
   forget(row) {

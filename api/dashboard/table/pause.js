@@ -43,6 +43,10 @@ export class Pause {
   draw() {
     byId("pause").setAttribute("aria-pressed", String(this.on));
     document.body.classList.toggle("paused", this.on);
-    setText(byId("pause"), this.on ? `Resume: ${whole(this.changes)} changes waiting` : "Pause");
+    setText(byId("pause"), this.on ? `Resume: ${this.waiting}` : "Pause");
+  }
+
+  get waiting() {
+    return `${whole(this.changes)} ${this.changes === 1 ? "change" : "changes"} waiting`;
   }
 }

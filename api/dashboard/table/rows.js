@@ -4,9 +4,7 @@
 // that scrolls out of sight is kept for the next call, and only texts that differ are written.
 
 import { COLUMNS } from "./columns.js";
-
-// Outcomes that need no attention. A challenged call comes again with credentials.
-const NORMAL_OUTCOMES = new Set(["answered", "challenged"]);
+import { isFault } from "./endings.js";
 
 export class Rows {
   constructor(body) {
@@ -82,8 +80,7 @@ export class Rows {
     this.columns.forEach((name, at) => {
       const column = COLUMNS[name];
       if (same && !column.ticks) return;
-      let text = column.text(record, now, end, mask);
-      if (name === "state" && anomaly) text = `⚠ ${text}`;
+      const text = column.text(record, now, end, mask);
       if (row.texts[at] === text) return;
       row.texts[at] = text;
       row.cells[at].data = text; // a text node: callers choose these texts
@@ -100,7 +97,7 @@ function setIndex(row, index) {
 function style(row, { record, end, fade, why, selected }) {
   const state = end ? "ended" : record.state;
   const classes = [
-    "call", NORMAL_OUTCOMES.has(end?.outcome) && "normal-end", why.length > 0 && "anomaly",
+    "call", end && isFault(end, record) && "fault", why.length > 0 && "anomaly",
     record.unconfirmed === true && !end && "unconfirmed",
   ].filter(Boolean).join(" ");
   const title = why.join("; ");

@@ -15,12 +15,12 @@ const PAINT_MS = 250; // between two paints of changes
 
 export class Table {
   // `clock()` is the time up to which the calls are known, ms since the epoch; `now()` is passing
-  // time for the fade, ms. `admits(key, record, time)` is the filter, `isAnomaly(record, time)`
+  // time for the fade, ms. `admits(key, record, time)` is the filter, `anomalyOf(record, time)`
   // marks rows; `open(key)` is called for a clicked row, `sort(column, up)` for a clicked heading.
-  constructor({ table, scroller, head, body, ruler, clock, now, schedule, admits, isAnomaly,
+  constructor({ table, scroller, head, body, ruler, clock, now, schedule, admits, anomalyOf,
     limits, open, sort }) {
     Object.assign(this, { table, body, clock, now, schedule, limits });
-    this.listing = new Listing({ clock, now, admits, isAnomaly });
+    this.listing = new Listing({ clock, now, admits, anomalyOf });
     this.heading = new Heading(head, sort);
     this.rows = new Rows(body);
     this.mask = false;

@@ -1,4 +1,7 @@
-// Texts: durations, times of day, masked numbers, and texts from outside made safe to show. Pure.
+// Texts: durations, times of day, numbers, masked numbers, and texts from outside made safe to show.
+//
+// Numbers are written as the browser's language writes them. Times are of 24 hours with their zone,
+// and with the date (ISO 8601) if they are not of today: a call may have begun yesterday.
 
 const two = (number) => String(number).padStart(2, "0");
 
@@ -13,17 +16,44 @@ export function length(ms) {
 // A short duration, with tenths below a minute.
 export function gap(ms) {
   if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
-  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : length(ms);
+  return ms < 60_000 ? `${tenths(ms / 1000)} s` : length(ms);
 }
 
 // Made once: to create one costs a hundred times its use.
-const WHOLE = new Intl.NumberFormat("en");
-const TENTHS = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
-const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+const LANGUAGE = globalThis.navigator?.language;
+const WHOLE = new Intl.NumberFormat(LANGUAGE);
+const TENTHS = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 1 });
+const ONE_TENTH = new Intl.NumberFormat(LANGUAGE, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 export const whole = (number) => WHOLE.format(number);
 export const percent = (number) => `${TENTHS.format(number)} %`;
-export const timeOfDay = (ms) => (Math.abs(ms) <= 8.64e15 ? CLOCK.format(ms) : "\u2013"); // ECMA-262
+export const tenths = (number) => ONE_TENTH.format(number);
+
+// The formats of one zone: `timeZone` is undefined for the browser's own. Swedish writes a date as
+// ISO 8601 does.
+const formats = (timeZone) => ({
+  date: new Intl.DateTimeFormat("sv-SE", { timeZone, dateStyle: "short" }),
+  clock: new Intl.DateTimeFormat("en-GB", { timeZone, timeStyle: "medium" }),
+  zone: new Intl.DateTimeFormat("en-GB", { timeZone, timeZoneName: "short" }),
+});
+const LOCAL = formats(undefined);
+const UTC = formats("UTC");
+let shownZone = LOCAL;
+
+// Write all times in UTC, as the logs of most SIP nodes do, or in the browser's zone.
+export function setUtc(on) {
+  shownZone = on ? UTC : LOCAL;
+}
+
+// A time with its zone: "14:03:22 CET", or "2026-11-26 23:59:02 CET" if it is not of the day of `now`.
+// Both are ms since the epoch.
+export function timeOfDay(ms, now = Date.now()) {
+  if (!(Math.abs(ms) <= 8.64e15)) return "\u2013"; // ECMA-262: beyond what a Date can hold
+  const { date, clock, zone } = shownZone;
+  const zoneName = zone.formatToParts(ms).find(({ type }) => type === "timeZoneName").value;
+  const day = date.format(ms);
+  return `${day === date.format(now) ? "" : `${day} `}${clock.format(ms)} ${zoneName}`;
+}
 
 // Characters that are invisible, or that move the text beside them:
 // - controls (C0, C1), formats (bidi overrides and isolates, zero width, soft hyphen), separators of

@@ -15,9 +15,9 @@ export const CONNECTION_STATES = Object.freeze(["connecting", "starting", "live"
 /** @type {readonly GoodbyeReason[]} */
 export const GOODBYE_REASONS = Object.freeze(["drain", "rotation", "expired", "revoked", "overload", "starting", "stalled", "replaced"]);
 
-/** Why what is shown is stale. @typedef {"silent" | "lists" | "contested" | "refused"} StaleReason */
+/** Why what is shown is stale. @typedef {"no_node" | "silent" | "lists" | "contested" | "refused"} StaleReason */
 /** @type {readonly StaleReason[]} */
-export const STALE_REASONS = Object.freeze(["silent", "lists", "contested", "refused"]);
+export const STALE_REASONS = Object.freeze(["no_node", "silent", "lists", "contested", "refused"]);
 
 /**
  * One live call; times are ms since the Unix epoch.

@@ -11,7 +11,7 @@ CDR tells how it really ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from livestate.contract.states import FINAL_STATES
 from livestate.state.active_calls import Change
@@ -22,8 +22,10 @@ from livestate.state.kpi.scope_kpis import LiveCounts, ScopeKpis
 from livestate.state.kpi.trunk_report import TrunkInfo, TrunkReport
 from livestate.state.kpi.trunk_window import TrunkWindow
 from livestate.state.kpi.trunks import TrunkCounters
-from livestate.state.kpi.window import BUCKET_MS, BUCKETS, is_challenge
+from livestate.state.kpi.window import BUCKET_MS, BUCKETS, WINDOW_MS, is_challenge
 from livestate.state.position import is_from_sync
+
+LATE_MS: Final = 5_000  # by so much clocks of nodes may be off
 
 
 class Kpis:
@@ -99,6 +101,9 @@ class Kpis:
         was_live = before is not None and before.live
         is_live, lost = after.live, after.lost
         ends = not is_live and not lost and (before is None or was_live or before.lost)
+        # After a restart CDRs tell ends of long ago, which the window does not cover.
+        if ends and after.over_at < max(self._started, now - WINDOW_MS) - LATE_MS:
+            ends = False
         challenged = ends and is_challenge(after)
         for scope in self._scopes_of(after):
             bucket = scope.bucket(now)
@@ -126,6 +131,28 @@ class Kpis:
         if own is None:
             own = self._of[company] = ScopeKpis()
         return self._all, own
+
+    # -- kept across a restart: livestate/store/figures.py -------------------------------------
+
+    @property
+    def started(self) -> int:
+        """Since when the window counts (ms)."""
+        return self._started
+
+    def started_at(self, started: int) -> None:
+        """The window goes on from before our restart."""
+        self._started = min(self._started, started)
+
+    def scopes(self) -> Iterator[tuple[str | None, ScopeKpis]]:
+        """The counters of all calls (None) and of each company."""
+        yield None, self._all
+        yield from self._of.items()
+
+    def scope(self, company_id: str | None) -> ScopeKpis:
+        """The counters of all calls (None) or of one company, made at their first use."""
+        if company_id is None:
+            return self._all
+        return self._of.setdefault(company_id, ScopeKpis())
 
     # -- after a restart, or an exchange of the table ----------------------------------------
 

@@ -156,6 +156,12 @@ class ScopeKpis:
             buckets.append(Bucket(at))
         return buckets[-1]
 
+    def restore_bucket(self, bucket: Bucket) -> None:
+        """Put back a bucket from before a restart, unless one of its time is here."""
+        kept = {one.at: one for one in self.buckets}
+        kept.setdefault(bucket.at, bucket)
+        self.buckets = deque((kept[at] for at in sorted(kept)), maxlen=BUCKETS + 1)
+
     def count_setup(self, now: int) -> None:
         """A call began."""
         self._advance(now // 1000)

@@ -20,7 +20,9 @@ from tests.unit.ingest.monitor_rig import STARTED, Rig
 async def test_the_source_is_stale_since_the_first_of_its_worst_troubles() -> None:
     rig = Rig()
     await rig.tick(500)
-    assert rig.source == Source(STARTED), "no node was ever heard: an empty table is unknown"
+    assert rig.source == Source(STARTED, "no_node"), (
+        "no node was ever heard: an empty table is unknown"
+    )
     assert rig.updated_at == STARTED + 500
     rig.hear()
     await rig.tick(1_000)

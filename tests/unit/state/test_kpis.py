@@ -33,7 +33,8 @@ class Room:
 
     def say(self, phase: str, dialog: str, **fields: Any) -> None:
         self._seq += 1
-        fields = {"dialog": dialog, "call_id": dialog, "company_id": "101"} | fields
+        known = {"dialog": dialog, "call_id": dialog, "company_id": "101", "ts": self.now}
+        fields = known | fields
         change = self.table.apply(event(phase, self._seq, **fields), self.now)
         if change is not None:
             self.kpis.on_change(change)
