@@ -187,10 +187,10 @@ def test_a_long_list_gives_others_a_turn_and_takes_time_in_proportion() -> None:
 
     def taken(calls: int) -> float:
         (whole,) = sync(ENVELOPE, "a", [call(n, **{"from": "x" * 40}) for n in range(calls)])
-        began = time.perf_counter()
+        began = time.process_time()
         steps = list(encode_list(whole, MAX_MESSAGE_BYTES, print))
         assert steps.count(None) == calls // CALLS_A_STEP
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     small, large = min(taken(2_000) for _ in range(5)), min(taken(20_000) for _ in range(2))
     assert large < 40 * small
