@@ -9,7 +9,6 @@ is one for all phases.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import time
@@ -17,32 +16,26 @@ from collections.abc import Callable
 from typing import Final
 
 import orjson
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.errors import MaxPayloadError, SlowConsumerError
+from nats.errors import MaxPayloadError
 
 from livestate.contract.events import SUBJECT_PREFIX
 from livestate.ingest.backlog import Backlog, claimed_node
 from livestate.nats.connection import AWAY, Connection
+from livestate.nats.session import Session
 from livestate.state.call import Call
 
 log = logging.getLogger("livestate.consumer")
 
 SUBJECT: Final = SUBJECT_PREFIX + ">"
 LOST_SUBJECT: Final = SUBJECT_PREFIX + "lost"
-# nats-py drops what does not fit (SlowConsumerError). 200,000 messages are a stall of 5 s at 40,000
-# messages a second.
-PENDING_MESSAGES: Final = 200_000
-PENDING_BYTES: Final = 256 * 1024 * 1024
 REFUSED: Final = "permissions violation for subscription"  # text of nats-server
 SLICE_SECONDS: Final = 0.005  # of work on messages between two looks at the loop's other work
-# The backlog takes over after a message that took LONG_SECONDS, or when more than BEHIND_… waits
-# after a slice. The loop reads 128 to 256 KB of a socket in one round: the rest is not counted.
+# The backlog takes over after a message that took LONG_SECONDS, or when the last BEHIND_READS reads
+# (of 32 KB) after a slice all left more behind.
 LONG_SECONDS: Final = 0.002
-BEHIND_MESSAGES: Final = 500
-BEHIND_BYTES: Final = 128 * 1024
+BEHIND_READS: Final = 4
 
 
 class Consumer:
@@ -77,8 +70,8 @@ class Consumer:
             failed=self._on_error,
         )
         self._handle = handle
-        self._on_dropped = on_dropped
         self._on_reconnected = on_reconnected
+        self._session: Session | None = None
         self._subscriptions: list[Subscription] = []
         self._refused = False  # the server refused the subscription
         self._subscribed_before = False
@@ -98,24 +91,19 @@ class Consumer:
         finally:
             self.backlog.clear()
 
-    async def _begin(self, client: Client) -> None:
+    async def _begin(self, client: Session) -> None:
+        self._session = client
         await self._subscribe(client)
         if self._subscribed_before:
             self.reconnects += 1
             self._on_reconnected()
         self._subscribed_before = True
 
-    async def _subscribe(self, client: Client) -> bool:
+    async def _subscribe(self, client: Session) -> bool:
         """Subscribe; False if the server refuses it."""
         self._refused = False
         self._subscriptions = [
-            await client.subscribe(
-                subject,
-                cb=self._on_message,
-                pending_msgs_limit=PENDING_MESSAGES,
-                pending_bytes_limit=PENDING_BYTES,
-            )
-            for subject in self._subjects
+            await client.subscribe_directly(subject, self._on_message) for subject in self._subjects
         ]
         await client.flush()  # the server sends a refusal before its PONG
         return not self._refused
@@ -173,37 +161,32 @@ class Consumer:
         with contextlib.suppress(NatsError, OSError):
             await self.connection.client.publish(f"call.resync.{node}", b"")
 
-    async def _on_message(self, message: Msg) -> None:
-        # nats-py calls this for all waiting messages in a row: unless it yields, no other callback
-        # of the event loop runs.
+    def _on_message(self, subject: str, data: bytes) -> bool:
+        """Handle one message; whether the event loop shall have a turn before the next one."""
         began = time.perf_counter()
         if self.backlog.active:
-            self.backlog.add(message.subject, message.data)
+            self.backlog.add(subject, data)
         else:
-            self._handle(message.subject, message.data)
+            self._handle(subject, data)
         took = time.perf_counter() - began
         self._spent += took
-        if took > LONG_SECONDS or self._spent > SLICE_SECONDS:
-            if not self.backlog.active and (took > LONG_SECONDS or self._behind()):
-                self.backlog.begin()  # sorts what waits by node, folds it round-robin
-                return
-            self._spent = 0.0
-            await asyncio.sleep(0)
+        if took <= LONG_SECONDS and self._spent <= SLICE_SECONDS:
+            return False
+        if not self.backlog.active and (took > LONG_SECONDS or self._behind()):
+            self.backlog.begin()  # sorts what waits by node, folds it round-robin
+            return False
+        self._spent = 0.0
+        return True
 
     def _behind(self) -> bool:
-        return any(
-            one.pending_msgs > BEHIND_MESSAGES or one.pending_bytes > BEHIND_BYTES
-            for one in self._subscriptions
-        )
+        return self._session is not None and self._session.full_reads >= BEHIND_READS
 
     def _on_error(self, error: Exception) -> None:
         self.errors += 1
         text = str(error).lower()
         self._refused = self._refused or REFUSED in text
         self.unpublished += f'to "{LOST_SUBJECT}"' in text  # the server's refusal
-        if isinstance(error, SlowConsumerError):
-            self._on_dropped(1, None)
-        elif not isinstance(error, NatsError | OSError):
+        if not isinstance(error, NatsError | OSError):
             log.error("cannot handle a message: defect in livestate", exc_info=error)
         elif self.errors < 10 or self.errors % 100 == 0:
             log.warning("NATS reported an error: error=%s", error or type(error).__name__)

@@ -86,7 +86,7 @@ class Connection:
         credentials: str | None = None,
         inbox: str = "_INBOX",
         pending_bytes: int = PENDING_BYTES,
-        begin: Callable[[Client], Awaitable[None]] | None = None,
+        begin: Callable[[Session], Awaitable[None]] | None = None,
         failed: Callable[[Exception], None] | None = None,
     ) -> None:
         self.connects = 0

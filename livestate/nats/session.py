@@ -17,6 +17,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.errors import Error as NatsError
 from nats.errors import UnexpectedEOF
@@ -41,9 +43,15 @@ class Transport(TcpTransport):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.line = b""
+        self.full_reads = 0  # in a row: each left more behind
 
     def __bool__(self) -> bool:
         return True  # else nats-py replaces it by one of its own
+
+    async def read(self, buffer_size: int) -> bytes:
+        data: bytes = await super().read(buffer_size)
+        self.full_reads = self.full_reads + 1 if len(data) == buffer_size else 0
+        return data
 
     async def readline(self) -> bytes:
         self.line = b""
@@ -67,7 +75,8 @@ class Session(Client):
         self.over = asyncio.Event()
         self.reason: BaseException | str | None = None
         self._tcp = self._transport = Transport()
-        self._ps = Parser(self)
+        parser = self._ps = Parser(self)
+        self._handlers = parser.handlers
         self._own_inbox = b""
         self._on_failed = failed
 
@@ -104,6 +113,29 @@ class Session(Client):
             raise
         if not self.is_connected:  # an unexpected first answer: nats-py would stay "connecting"
             raise NatsError("unexpected answer to the first PING")
+
+    @property
+    def full_reads(self) -> int:
+        """How many times in a row 32 KB were read and more was waiting."""
+        return self._tcp.full_reads
+
+    async def subscribe_directly(
+        self, subject: str, handle: Callable[[str, bytes], bool]
+    ) -> Subscription:
+        """Subscribe; ``handle(subject, data)`` is called while a read is parsed, in the order of
+        the connection. It returns whether the event loop shall have a turn before the next message.
+        Meanwhile nothing else is read, so nothing piles up here: it waits in the socket."""
+
+        def handled(subject: str, data: bytes) -> bool:
+            try:
+                return handle(subject, data)
+            except Exception as error:  # noqa: BLE001  # it would end the read loop
+                self._on_failed(error)
+                return False
+
+        # Set before anything is sent: no message comes earlier.
+        self._handlers[self._sid + 1] = handled
+        return await self.subscribe(subject, cb=_never_called)
 
     def end(self, reason: str) -> None:
         """Close the connection at once; call ``leave()`` afterwards to clean up."""
@@ -183,6 +215,10 @@ class Session(Client):
             headers = plain(headers)
         await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]
 
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        self._handlers.pop(sid, None)
+        super()._remove_sub(sid, max_msgs)
+
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         try:
             return await super()._process_headers(headers)
@@ -196,3 +232,7 @@ class Session(Client):
             if self.reason is None:
                 self.reason = self.last_error
             self.over.set()
+
+
+async def _never_called(message: Msg) -> None:
+    """The parser has the handler; nats-py does not subscribe without one."""

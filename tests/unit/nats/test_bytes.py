@@ -18,7 +18,7 @@ from livestate.ingest.consumer import Consumer
 from livestate.nats.connection import close, connect
 from livestate.nats.jetstream import STREAM
 from livestate.nats.message_ids import ids_since
-from livestate.nats.parser import Parser
+from livestate.nats.parser import MOST_PLACES, Parser
 from tests.harness import until
 from tests.nats_world import running
 from tests.unit.nats.test_rights import Guarded
@@ -143,6 +143,76 @@ async def test_a_message_is_the_same_in_however_many_pieces_it_comes() -> None:
             (b"a.b", b"", b"x\r\n", None),
             (b"a.b", b"r.s", b"yz", b"NATS/1.0\r\n\r\n"), (b"a", b"r", b"", None),
         ]  # fmt: skip
+
+
+async def test_a_direct_subscription_gets_the_same_in_however_many_pieces() -> None:
+    stream = (
+        b"MSG a.b 1 3\r\nx\r\n\r\nMSG a.b 1 1\r\ny\r\nMSG a.b 2 1\r\nz\r\nMSG a.b 1 r 1\r\nu\r\n"
+        b"HMSG a.b 1 12 13\r\nNATS/1.0\r\n\r\nv\r\nMSG a\xff 1 1\r\nw\r\nMSG a\xff 1 0\r\n\r\n"
+    )
+    for size in range(1, len(stream) + 1):
+        got: list[tuple[str, bytes]] = []
+        taken = Taken()
+        parser = Parser(taken)
+
+        def handle(subject: str, data: bytes, got: list[tuple[str, bytes]] = got) -> bool:
+            got.append((subject, data))
+            return len(got) % 2 == 0
+
+        parser.handlers[1] = handle
+        for at in range(0, len(stream), size):
+            await parser.parse(stream[at : at + size])
+        assert got == [
+            ("a.b", b"x\r\n"), ("a.b", b"y"), ("a.b", b"u"), ("a.b", b"v"),
+            ("a\ufffd", b"w"), ("a\ufffd", b""),
+        ]  # fmt: skip
+        assert taken.messages == [(b"a.b", b"", b"z", None)]
+
+
+async def test_a_subject_that_came_before_excuses_no_bad_size() -> None:
+    for size in (b"-1", b"+1", b"1_0", b"x", b"", b"999999999", b"67108865"):
+        parser = Parser(Taken())
+        await parser.parse(b"MSG a 1 1\r\nx\r\n")
+        with pytest.raises(ProtocolError):
+            await parser.parse(b"MSG a 1 %b\r\n" % size)
+
+
+async def test_what_is_remembered_of_subjects_is_bounded() -> None:
+    taken = Taken()
+    parser = Parser(taken)
+    for number in range(3 * MOST_PLACES):
+        await parser.parse(b"MSG s.%d 1 1\r\nx\r\n" % number)
+    assert len(taken.messages) == 3 * MOST_PLACES
+    assert len(parser._places) == MOST_PLACES
+
+
+async def test_a_defect_at_one_message_costs_no_other(
+    guarded: Guarded, caplog: pytest.LogCaptureFixture
+) -> None:
+    handled: list[bytes] = []
+
+    def handle(subject: str, data: bytes) -> None:
+        if data == b"bad":
+            raise ValueError("a defect")
+        handled.append(data)
+
+    consumer = Consumer(
+        guarded.url_of("livestate"), handle, lambda lost, node: None, lambda: None,
+        inbox="_INBOX.livestate",
+    )  # fmt: skip
+    async with running(consumer.run()):
+        await until(lambda: consumer.connected, 5)
+        await say(
+            guarded,
+            b"".join(
+                b"PUB call.events.setup %d\r\n%b\r\n" % (len(one), one)
+                for one in (b"one", b"bad", b"two")
+            ),
+        )
+        await until(lambda: handled == [b"one", b"two"], 5)
+        assert consumer.errors == 1
+        assert consumer.connection.connects == 1
+    assert "defect in livestate" in caplog.text
 
 
 @pytest.mark.parametrize("said", [
