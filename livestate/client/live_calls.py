@@ -25,7 +25,8 @@ FIRST_EVENT_SECONDS: Final = 5.0  # a stream begins with what it has
 CONNECT_SECONDS: Final = 10.0
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 4.0
-REFUSED: Final = (400, 401, 403, 404, 406)  # trying again changes nothing
+REFUSED: Final = (400, 401, 403, 404, 406)  # by the service: trying again changes nothing
+PROBLEM: Final = "application/problem+json"  # of the service's errors; a proxy's have other types
 
 Token = str | Callable[[], Awaitable[str]] | None
 Pause = Callable[[float], Awaitable[None]]
@@ -59,7 +60,8 @@ class LiveCalls:
     ``url`` is that of the stream. ``token`` may be a coroutine function that gives a current one;
     it is called for every request. ``query`` has the filters of the service, as pairs.
     ``calls`` is to be believed while ``state`` is ``live``, and as of ``stale_since`` (ms) while it
-    is ``stale``. Iterating raises :class:`Refused`; every other failure is retried for ever.
+    is ``stale``. Iterating raises :class:`Refused`; every other failure is retried for ever, also a
+    refusal by a proxy.
     """
 
     def __init__(
@@ -144,13 +146,14 @@ class LiveCalls:
         async with asyncio.timeout(CONNECT_SECONDS):
             response = await self._client.send(request, stream=True)
         async with aclosing(response):
+            media_type = _media_type(response)
+            if media_type == PROBLEM and response.status_code in (401, 403):
+                for update in self._enter("signed out"):
+                    yield update
             if response.status_code != 200:
-                if response.status_code in (401, 403):
-                    for update in self._enter("signed out"):
-                        yield update
-                await self._refuse(response)
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                raise _Lost(f"the response is {response.headers.get('content-type', 'untyped')}")
+                await self._refuse(response, media_type)
+            if media_type != "text/event-stream":
+                raise _Lost(f"the response is {media_type or 'untyped'}")
             async with aclosing(self._events(response, parser)) as events:
                 async for event in events:
                     for update in self._receive(event):
@@ -202,7 +205,11 @@ class LiveCalls:
         self._pause_seconds = FIRST_PAUSE_SECONDS
         return self._enter("live" if live else "stale")
 
-    async def _refuse(self, response: httpx.Response) -> NoReturn:
+    async def _refuse(self, response: httpx.Response, media_type: str) -> NoReturn:
+        """Raises Refused where the service itself refuses for good. A proxy's own 403 or 404 passes
+        when its login is renewed or its route is back."""
+        if media_type != PROBLEM:
+            raise _Lost(f"a proxy answered {response.status_code} instead of the service")
         if response.status_code not in REFUSED:
             raise _Lost(f"the service answered {response.status_code}")
         try:
@@ -217,3 +224,7 @@ class LiveCalls:
             return []
         self.state = state
         return [Update("state", state)]
+
+
+def _media_type(response: httpx.Response) -> str:
+    return str(response.headers.get("content-type", "")).split(";")[0].strip().lower()
