@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import BrowserContext, Page, Route, async_playwright, expect
 
+from tests.harness import STREAM
 from tests.pages import FLAGS, Desk, a_test, browser, desk, in_one_loop, log_in, office, page, truth
 
 __all__ = ["browser", "desk", "office", "page"]
@@ -49,6 +50,31 @@ async def test_only_the_service_signs_out(
         await page.locator("#reload").click()
     await truth(page, "live")
     await expect(page.locator("#reload")).to_be_hidden()
+
+
+@pytest.mark.slow  # a restart takes less than the 10 s after which the page asks
+async def test_a_502_is_named_where_the_proxy_answers_the_stream_itself(
+    desk: Desk, page: Page
+) -> None:
+    """As nginx does in docs/proxies.md, because a 502 ends a native EventSource for good."""
+    await log_in(page, desk.service)
+    desk.node()
+    await truth(page, "live")
+
+    async def answer(route: Route) -> None:
+        if route.request.url.partition("?")[0].endswith(STREAM):
+            goodbye = 'retry: 1500\nevent: goodbye\ndata: {"reason":"drain"}\n\n'
+            await route.fulfill(headers={"Content-Type": "text/event-stream"}, body=goodbye)
+        else:
+            await route.fulfill(status=502, headers=HTML, body=PAGE)
+
+    await page.route(API, answer)
+    await page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    reason = page.locator("#status-reason")
+    await expect(reason).to_have_text("The proxy does not reach the service (502).", timeout=60_000)
+    await page.unroute(API)
+    await truth(page, "live")
+    await expect(reason).not_to_contain_text("502")
 
 
 @a_test

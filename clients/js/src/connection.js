@@ -150,7 +150,7 @@ export class Connection {
       return;
     }
     this.silentSince = null;
-    this.obstacle = null;
+    if (name !== "goodbye" || data.reason !== "drain") this.obstacle = null;
     if (name === "goodbye") {
       this.goodbye = data.reason;
       this.parting = true;
@@ -215,7 +215,10 @@ export class Connection {
       this.broken();
     }
     const held = this.silentSince !== null && now - this.silentSince > HELD_MS;
-    if ((this.state === "signed out" || held) && now - this.probedAt > PROBE_MS) this.probe();
+    // A proxy may answer the stream with a goodbye in place of a 502 (docs/proxies.md, nginx).
+    const away = this.state === "disconnected" && now - this.since > HELD_MS;
+    const unknown = this.state === "signed out" || held || away;
+    if (unknown && now - this.probedAt > PROBE_MS) this.probe();
   }
 
   // Ask whether the login is still good: an EventSource never tells the status it got.
