@@ -154,6 +154,21 @@ async def test_a_session_outlives_restarts_and_redis_and_provider_that_are_away(
             assert not stream.over.is_set()
 
 
+async def test_a_token_of_any_size_is_a_short_cookie(world: World, provider: MockProvider) -> None:
+    """A user of 2,000 groups: browsers keep no cookie over 4 KB."""
+    groups = [f"group-{number:034}" for number in range(2_000)]
+    await provider.user("ann", role="noc", groups=groups)
+    async with service_at(world, provider) as service, Browser(service) as browser:
+        await service.until_ready()
+        answer = await browser.log_in("ann")
+        assert answer.status_code == 303, answer.text
+        assert len(browser.cookies[COOKIE]) < 100
+        assert (await browser.who()).json()["role"] == "noc"
+        await service.restart()
+        await service.until_ready()
+        assert (await browser.who()).status_code == 200  # from Redis
+
+
 async def test_a_logout_ends_a_session_on_every_instance(
     world: World, provider: MockProvider
 ) -> None:
