@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest $(ONLY)
 WORKERS ?= 2
 
-.PHONY: help demo test test-slow check faults deaths faults-fast abuse e2e interop format docs figures bench bench-roles peers gate gate-proof \
+.PHONY: help demo test test-slow check faults deaths faults-fast abuse e2e interop interop-fast format docs figures bench bench-roles peers gate gate-proof \
 	mutants loadtest loadtest-proof bench-page firefox screenshots lock wheel clean deploy-check dist
 
 help: ## this list
@@ -48,6 +48,11 @@ interop: .venv/ready .venv/clients/ready .venv/proxies ## other people's clients
 	@scripts/system-packages chromium firefox-esr redis-server nodejs:node npm golang-go:go \
 		default-jdk-headless:javac nginx-light:nginx haproxy
 	@$(PYTEST) tests/interop
+
+interop-fast: .venv/ready .venv/clients/ready .venv/proxies ## the part of it that CI runs; 3 minutes (needs npm)
+	@scripts/system-packages chromium firefox-esr redis-server nodejs:node npm golang-go:go \
+		default-jdk-headless:javac nginx-light:nginx haproxy
+	@$(PYTEST) tests/interop -m fast -n $(WORKERS) --dist loadfile
 
 deploy-check: .venv/ready .venv/deploy ## deploy/ validated and run: image, manifests, alerts, dashboards; 10 minutes
 	@scripts/system-packages bubblewrap:bwrap prometheus redis-server kamailio nftables:nft \

@@ -10,6 +10,7 @@ import asyncio
 import http.cookies
 import os
 import sys
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Self
@@ -71,8 +72,11 @@ class CertifiedProvider(Server):
 
     name = "oidc-provider"
 
-    def __init__(self, node: str, modules: Path, public_url: str, token_seconds: int) -> None:
-        super().__init__(node)
+    def __init__(
+        self, node: str, modules: Path, public_url: str, token_seconds: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(node, environment=environment)
         self._script = modules / "provider.mjs"
         self._public_url = public_url
         self._token_seconds = token_seconds

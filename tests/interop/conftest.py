@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -34,11 +35,14 @@ def python() -> str:
 @pytest.fixture(scope="session")
 def modules(program: Callable[[str], str]) -> Path:
     """The directory with the installed packages of package.json."""
-    wanted = (HERE / "package.json").read_text()
+    package = HERE / "package.json"
     installed = HERE / "node_modules" / ".installed"  # what package.json was then
-    if not installed.exists() or installed.read_text() != wanted:
-        command = [program("npm"), "install", "--no-audit", "--no-fund", "--no-package-lock"]
-        if subprocess.run(command, cwd=HERE, capture_output=True, check=False).returncode:
-            absent("the packages of npm")
-        installed.write_text(wanted)
+    with package.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # pytest-xdist: one worker installs for all
+        wanted = file.read()
+        if not installed.exists() or installed.read_text() != wanted:
+            command = [program("npm"), "install", "--no-audit", "--no-fund", "--no-package-lock"]
+            if subprocess.run(command, cwd=HERE, capture_output=True, check=False).returncode:
+                absent("the packages of npm")
+            installed.write_text(wanted)
     return HERE

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 from playwright.async_api import Browser, Page, Route
 
@@ -31,6 +32,7 @@ class Follower:
     def __init__(self) -> None:
         self.fold = Fold()
         self.names: list[str] = []  # of its events since the last `forget`
+        self.changes: list[tuple[str, str]] = []  # each snapshot and diff of these, with its id
         self.parts = 0  # of diffs, and their bytes
         self.received = 0
         self.longest = 0
@@ -48,6 +50,7 @@ class Follower:
 
     def forget(self) -> None:
         self.names.clear()
+        self.changes.clear()
         self.times.clear()
         self.ends.clear()
         self.goodbyes.clear()
@@ -63,12 +66,14 @@ class Follower:
                 self.ends.append([name, id_, data])
             else:
                 self.longest = max(self.longest, len(data.encode()) + len("data: "))
-                self.seen(name, self.fold.fold(ServerEvent(name, data.encode(), id_)))
+                self.seen(name, self.fold.fold(ServerEvent(name, data.encode(), id_)), id_)
             self._news.notify_all()
 
-    def seen(self, name: str, data: dict[str, Any]) -> None:
-        """Note an event that came now."""
+    def seen(self, name: str, data: dict[str, Any], id_: str) -> None:
+        """Note an event that came now; ``id_``: the last one that the client knows."""
         self.names.append(name)
+        if name in ("snapshot", "diff"):
+            self.changes.append((name, id_))
         self.times.append(time.monotonic())
         if name == "goodbye":
             self.goodbyes.append(data["reason"])
@@ -121,24 +126,35 @@ class Follower:
         assert self.ends[0][0] == "#end", self.ends
 
     def __str__(self) -> str:
-        seen = (self.names[-5:], self.fold.last_id, len(self.fold.calls), self.opened, self.ends)
+        seen = (
+            self.names[-5:],
+            self.changes[-5:],
+            self.fold.last_id,
+            len(self.fold.calls),
+            self.opened,
+            self.ends,
+        )
         return " ".join(map(repr, seen))
 
 
 class Program(Follower):
     """A client that prints its events: ``program`` with ``arguments``, then URL and token."""
 
-    def __init__(self, program: str, *arguments: str, last: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, program: str, *arguments: str, last: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self._command = [program, *arguments]
         self._last = last
+        self._environment = environment  # None: that of this process
         self._process: asyncio.subprocess.Process
         self._reading: asyncio.Task[None]
 
     async def start(self, url: str, token: str) -> None:
         self._process = await asyncio.create_subprocess_exec(
             *self._command, url + STREAM, token, *self._last, cwd=HERE,
-            stdout=asyncio.subprocess.PIPE, limit=2**24,
+            stdout=asyncio.subprocess.PIPE, limit=2**24, env=self._environment,
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read())
 
@@ -185,8 +201,12 @@ class OurJavaScript(SelfReconnecting):
 class OurPython(Follower):
     """livestate.client, in this process."""
 
+    def __init__(self, client: httpx.AsyncClient | None = None) -> None:
+        super().__init__()
+        self._client = client  # None: its own
+
     async def start(self, url: str, token: str) -> None:
-        self._live = LiveCalls(url + STREAM, token)
+        self._live = LiveCalls(url + STREAM, token, client=self._client)
         self.fold = self._live.fold
         self._following = asyncio.create_task(self._follow())
 
@@ -201,7 +221,7 @@ class OurPython(Follower):
         async with self._live as live:
             async for update in live:
                 async with self._news:
-                    self.seen(update.name, update.data or {})
+                    self.seen(update.name, update.data or {}, live.fold.last_id)
                     self._news.notify_all()
 
 

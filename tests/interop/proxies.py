@@ -6,6 +6,7 @@ livestate. Nothing is added that changes what the proxy does with a request.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sysconfig
@@ -20,6 +21,9 @@ from livestate.devtools.child_process import Server
 DOC = Path(__file__).parents[2] / "docs" / "proxies.md"
 HOST = "noc.example"
 PREFIX = "/noc"
+SHIPPED = DOC.parents[1] / "deploy" / "Caddyfile"
+# Of the machine, not of the site: other Caddys run here, and port 80 may be taken.
+MACHINE = "\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n"
 USER, PASSWORD = "noc", "secret"  # of nginx with a password
 _FENCE = re.compile(r"^`([^`\n]+)`[^\n]*:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -34,10 +38,19 @@ def files(heading: str) -> dict[str, str]:
     return found
 
 
+def node_environment(certificates: Path) -> dict[str, str]:
+    """Of a program in Node.js that finds the proxies by name and trusts their certificate."""
+    return os.environ | {
+        "NODE_EXTRA_CA_CERTS": str(certificates / "noc.crt"),
+        "NODE_OPTIONS": f"--require {Path(__file__).parent / 'clients' / 'resolve.cjs'}",
+    }
+
+
 class Proxy(Server):
     """One proxy of the page before one livestate. ``below``: with the prefix."""
 
     headings: ClassVar[tuple[str, str]]  # at the root, below a path
+    title: ClassVar[str] = ""  # where several are of one program
     listens: ClassVar[str] = ":443"  # as the page writes it
 
     def __init__(self, upstream: int, certificates: Path, *, below: bool) -> None:
@@ -48,8 +61,14 @@ class Proxy(Server):
 
     @classmethod
     def found(cls) -> str | None:
-        """The program; wheels put theirs beside Python."""
-        return shutil.which(cls.name) or shutil.which(cls.name, path=sysconfig.get_path("scripts"))
+        """The program; wheels put theirs beside Python, Debian some outside a user's PATH."""
+        places = (None, sysconfig.get_path("scripts"), "/usr/local/sbin:/usr/sbin:/sbin")
+        return next(filter(None, (shutil.which(cls.name, path=place) for place in places)), None)
+
+    @property
+    def label(self) -> str:
+        """Its name in the table."""
+        return f"{self.title or self.name}{f' below {PREFIX}' if self.below else ''}"
 
     @property
     def url(self) -> str:
@@ -137,9 +156,32 @@ class OwnCaddy(Proxy):
 
     def _command(self) -> list[str]:
         file = self.write()["Caddyfile"]
-        # Of the machine, not of the site: other Caddys run here, and port 80 may be taken.
-        options = "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n}\n"
-        file.write_text(options + file.read_text())
+        file.write_text(f"{{\n{MACHINE}}}\n{file.read_text()}")
+        return ["run", "--adapter", "caddyfile", "--config", str(file)]
+
+
+class ShippedCaddy(OwnCaddy):
+    """deploy/Caddyfile, which is made for livestate alone."""
+
+    title = "caddy (deploy/Caddyfile)"
+
+    def _texts(self) -> dict[str, str]:
+        return {"/etc/caddy/Caddyfile": SHIPPED.read_text()}
+
+    def _command(self) -> list[str]:
+        self.environment = os.environ | {
+            "LIVESTATE_HOST": f"https://{HOST}:{self.port}",
+            "LIVESTATE_PATH": PREFIX if self.below else "",
+            "LIVESTATE_UPSTREAMS": f"127.0.0.1:{self.upstream}",
+        }
+        file = self.write()["Caddyfile"]
+        options, site = "\n{\n", "\n{$LIVESTATE_HOST:localhost} {\n"
+        text = file.read_text()
+        assert options in text
+        assert site in text
+        text = text.replace(options, f"{options}{MACHINE}", 1)
+        certificate, key = self.certificates / "noc.crt", self.certificates / "noc.key"
+        file.write_text(text.replace(site, f"{site}\ttls {certificate} {key}\n"))
         return ["run", "--adapter", "caddyfile", "--config", str(file)]
 
 
@@ -185,4 +227,4 @@ class Envoy(Proxy):
         return ["-c", str(file), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
 
 
-PROXIES: tuple[type[Proxy], ...] = (Nginx, HaProxy, OwnCaddy, Traefik, Envoy)
+PROXIES: tuple[type[Proxy], ...] = (Nginx, HaProxy, OwnCaddy, ShippedCaddy, Traefik, Envoy)

@@ -7,7 +7,10 @@ import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
+import jwt
 import pytest
 from playwright.async_api import async_playwright, expect
 
@@ -72,12 +75,42 @@ async def test_a_logout_at_the_provider_ends_the_session_here(pair: Pair) -> Non
         assert (await browser.who()).status_code == 401
 
 
+@pytest.mark.fast
 async def test_a_logout_here_ends_the_session_at_the_provider(pair: Pair) -> None:
     async with Browser(pair.service) as browser, Phone(pair.provider.url, "ann") as phone:
         await log_in(pair, browser, phone)
         answer = await browser.ask("DELETE", "/api/v1/session")
         back = await phone.follow(answer.json()["end_session"])
         assert back.startswith(f"{pair.service.url}/live-calls")
+
+
+async def test_a_front_channel_logout_ends_the_session_that_it_names(pair: Pair) -> None:
+    """The provider's page loads our address in a frame, without cookies."""
+    async with (
+        Browser(pair.service) as one, Browser(pair.service) as two,
+        Phone(pair.provider.url, "ann") as phone, httpx.AsyncClient() as frame,
+    ):  # fmt: skip
+        await log_in(pair, one, phone)
+        await log_in(pair, two, phone)  # the same session at the provider
+        left = (await one.ask("DELETE", "/api/v1/session")).json()["end_session"]
+        hint = parse_qs(urlsplit(left).query)["id_token_hint"][0]
+        sid = jwt.decode(hint, options={"verify_signature": False})["sid"]
+        async with await Stream.open(pair.service.url, None, headers=two.cookie) as stream:
+            await stream.until(lambda s: s.named("heartbeat"))
+
+            async def load(**query: str) -> int:
+                address = f"{pair.service.url}/login/frontchannel"
+                return (await frame.get(address, params=query)).status_code
+
+            assert await load(iss="https://other.example", sid=sid) == 400
+            assert await load(iss=pair.provider.url) == 400
+            assert await load(iss=pair.provider.url, sid="another") == 200
+            assert (await two.who()).status_code == 200
+            assert await load(iss=pair.provider.url, sid=sid) == 200
+            async with asyncio.timeout(30):
+                await stream.over.wait()
+            assert stream.dashboard.goodbye == "revoked"
+        assert (await two.who()).status_code == 401
 
 
 async def test_a_wall_logs_in_by_a_code_on_a_phone(pair: Pair) -> None:

@@ -39,6 +39,7 @@ from tests.pages import FLAGS
 
 HERE: Final = Path(__file__).parent
 HEARTBEAT_SECONDS: Final = 4.0
+ATTEMPTS: Final = 3
 CALLS: Final = 1_500
 TEXTS: Final = ("detail", "from_uri", "to_uri")
 TEXT: Final = "x" * 250  # in each of these: what changes in the absence is more than 1.1 MB
@@ -56,7 +57,9 @@ pytestmark = pytest.mark.timeout(600)  # the first one of a proxy waits for all 
 Outcomes = dict[str, BaseException | None]
 
 
-@pytest.fixture(scope="module", params=[DIRECT, "Caddy", "nginx"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(DIRECT, marks=pytest.mark.fast), "Caddy", "nginx"]
+)
 def proxy(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -208,16 +211,23 @@ class Scenario:
         }  # fmt: skip
         if not timed:
             return
-        await next(iter(timed.values())).beat()
-        waiting = [asyncio.ensure_future(one.gap()) for one in timed.values()]
-        await self.node.say("notice", "1", detail="!")
-        await self.node.client.flush()
-        gaps = await asyncio.gather(*waiting, return_exceptions=True)
-        for name, gap in zip(timed, gaps, strict=True):
-            if isinstance(gap, BaseException):
-                self.failed[name] = gap
-            elif gap < HEARTBEAT_SECONDS / 8:
-                self.failed[name] = AssertionError(f"a change came {gap} s before a heartbeat")
+        held = dict(timed)
+        for attempt in range(ATTEMPTS):  # a busy machine may be late once; a reader that waits is
+            await next(iter(held.values())).beat()
+            waiting = [asyncio.ensure_future(one.gap()) for one in held.values()]
+            await self.node.say("notice", "1", detail="!" * (attempt + 1))
+            await self.node.client.flush()
+            gaps = await asyncio.gather(*waiting, return_exceptions=True)
+            for name, gap in zip(tuple(held), gaps, strict=True):
+                if isinstance(gap, BaseException):
+                    self.failed[name] = gap
+                    del held[name]
+                elif gap >= HEARTBEAT_SECONDS / 8:
+                    del held[name]
+            if not held:
+                return
+        for name in held:
+            self.failed[name] = AssertionError("each change came together with a heartbeat")
 
     async def absence(self) -> None:
         """The network is away while most of the table changes."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Error, expect
 
 from api.cli.child_service import Instance
 from tests.conftest import World
@@ -95,3 +96,24 @@ async def test_streams_of_pages_that_left_end(
             await page.reload()
         await asyncio.sleep(6)
         assert await streams(service) <= 2
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [(Nginx, "3600"), (KeepingCaddy, "8")])
+async def test_the_stream_of_a_killed_browser_ends(
+    kind: type[Proxy], seconds: str, world: World, tls: Path, chromium: Browser, ran: Ran
+) -> None:
+    """A documented proxy hangs up; of another the setting bounds how long it lasts."""
+    ran("caddy that does not hang up" if kind is KeepingCaddy else "nginx", client="Chromium")
+    service = world.service(HEARTBEAT_SECONDS="1", STREAM_SECONDS=seconds)
+    proxy = kind(service.port, tls, below=False)
+    service.environment["LIVESTATE_PUBLIC_URL"] = proxy.url
+    async with service, proxy, await Node.connect(world.nats.url):
+        await service.until_ready()
+        await live(await log_in(proxy, service, chromium))
+        assert await streams(service) > 0
+        crashing = await chromium.new_browser_cdp_session()
+        with contextlib.suppress(Error):  # nothing is left to answer
+            await crashing.send("Browser.crash")
+        async with asyncio.timeout(60):
+            while await streams(service):
+                await asyncio.sleep(0.2)
