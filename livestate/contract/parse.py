@@ -44,6 +44,8 @@ from livestate.contract.validation import (
 )
 
 Parsed: TypeAlias = CallPhase | Heartbeat | Sync | Copies | Lost
+# The adapter's own ``validate_json`` hands on options that are never set: 0.3 µs an event.
+_event_of = EVENT.validator.validate_json
 
 
 def parse(subject: str, data: bytes) -> Parsed:
@@ -58,21 +60,22 @@ def parse(subject: str, data: bytes) -> Parsed:
     if phase is None:
         raise _unknown_phase(subject, data)
     try:
-        event: Parsed = EVENT.validate_json(data)
+        event: Parsed = _event_of(data)
     except ValidationError as error:
         event = _repaired(EVENT, data, error, listed=phase in LIST_PHASES)
     if event.phase != phase:
         raise Rejected("phase_mismatch", f"{event.phase} on {subject}")
-    if (event.phase == "sync" or event.phase == "copies") and event.part > event.parts:
-        raise Rejected("out_of_range", f"part {event.part} of {event.parts}")
+    if phase in LIST_PHASES:
+        if (event.phase == "sync" or event.phase == "copies") and event.part > event.parts:
+            raise Rejected("out_of_range", f"part {event.part} of {event.parts}")
+        return event
     # pydantic takes the last of two equal keys, another reader may take the first. To look for them
     # costs a second parse, so count first: every key has its colon, and as many colons as fields
     # that were set means that no key comes twice. More colons (in a text, or of unknown keys) or a
     # space before one only lead to the slower look.
-    if phase not in LIST_PHASES:
-        keys = len(event.model_fields_set)
-        if data.count(b":") != keys and (data.count(b'":') != keys or SPACED_COLON.search(data)):
-            refuse_repeated_keys(data)
+    keys = len(event.model_fields_set)
+    if data.count(b":") != keys and (data.count(b'":') != keys or SPACED_COLON.search(data)):
+        refuse_repeated_keys(data)
     return event
 
 
