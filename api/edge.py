@@ -73,7 +73,10 @@ class Edge:
             ),
         )
         self.panels = Panels(
-            trunks=Documents(partial(ask_engine, self.hub.connection, "trunks"), time.monotonic)
+            *(
+                Documents(partial(ask_engine, self.hub.connection, name), time.monotonic)
+                for name in ("trunks", "ended")
+            )
         )
         # For sessions of logins only: no call is read or written.
         keys = Keys(settings.redis_prefix)

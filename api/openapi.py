@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from api.http.headers import LOGIN_COOKIE as COOKIE
-from api.panels.schema import trunks_operation
+from api.panels import schema as panels
 from api.stream import sse
-from livestate.client.paths import CLIENTS_PATH, SNAPSHOT_PATH, STREAM_PATH, TRUNKS_PATH
+from livestate.client.paths import CLIENTS_PATH, ENDED_PATH, SNAPSHOT_PATH, STREAM_PATH, TRUNKS_PATH
 from livestate.contract.events import SUBJECT_PREFIX, Facts
 from livestate.contract.states import LIVE_STATES
 from livestate.state.access import MAX_FILTER_VALUES, ROLES
@@ -47,7 +47,8 @@ def document() -> Json:
             SNAPSHOT_PATH: {"get": _snapshot()},
             f"{STREAM_PATH}/{{key}}": {"get": _one_call()},
             CLIENTS_PATH: {"get": _slow_clients()},
-            TRUNKS_PATH: {"get": trunks_operation(_LOGIN, _filters()[-1], _answer, _refusals)},
+            TRUNKS_PATH: {"get": panels.trunks_get(_LOGIN, _filters(), _answer, _refusals)},
+            ENDED_PATH: {"get": panels.ended_get(_LOGIN, _filters(), _answer, _refusals)},
             "/api/v1/session": _session(),
             "/healthz": _admin("Whether the event loop turns.", "text/plain"),
             "/readyz": _admin("Whether this instance is ready for traffic.", "text/plain", 503),
@@ -145,7 +146,7 @@ def _one_call() -> Json:
         "state": {"enum": [*sorted(LIVE_STATES), "ended", "failed"]},
         "key": {"type": "string", "pattern": _KEY},
         "timeline": {"type": "array", "items": step},
-        "link": {"type": "string", "description": "To its SIP messages: `LIVESTATE_TRACE_URL`."},
+        **panels.LINKS,
     }
     return {
         "summary": "One call, live or ended a while ago, with its timeline.",

@@ -22,6 +22,8 @@ from redis.exceptions import RedisError
 from api.auth.verifier import kept_fresh
 from api.login_setup import make_verifier
 from api.panels.documents import Documents
+from api.panels.ended import EndedDocuments
+from api.panels.from_engine import for_edges
 from api.panels.routes import Panels
 from api.panels.trunk_file import TrunkFile
 from api.panels.trunks import TrunkDocuments
@@ -86,7 +88,10 @@ class Service:
         self.kpis = Kpis(steady_ms)
         self.trunk_file = TrunkFile(settings.trunks, self.kpis.trunk_window.keep)
         trunks = TrunkDocuments(self.kpis, self.trunk_file, now_ms)
-        self.panels = Panels(trunks=Documents(trunks.make, time.monotonic))
+        ended = EndedDocuments(self.table, now_ms, steady_ms)
+        self.panels = Panels(
+            Documents(trunks.make, time.monotonic), Documents(ended.make, time.monotonic)
+        )
         self.encoder = SseEncoder(now_ms, steady_ms, self.kpis.figures)
         self.hub = Hub(
             self.table,
@@ -120,7 +125,7 @@ class Service:
         )
         self.edges = self._edge_feed() if settings.role == "engine" else None
         if self.edges is not None:
-            self.edges.panels = {"trunks": trunks.make}
+            self.edges.panels = {"trunks": for_edges(trunks.make), "ended": for_edges(ended.make)}
         self.restoring = Restore(
             self._redis,
             self.table,

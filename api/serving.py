@@ -97,6 +97,7 @@ async def serve(
             now_ms,
             proxies,
             settings.trace_url,
+            settings.cdr_url,
         ),
         login=live.login,
         panels=live.panels,

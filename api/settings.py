@@ -224,6 +224,11 @@ class Settings(LoginSettings):
         "percent-encoded; times are in ms, with a minute to spare. Only roles that see all calls "
         "receive it.",
     )
+    cdr_url: TraceUrl | None = Field(
+        None,
+        description="URL of a call's CDR in another tool, for the link on the page; like "
+        "`LIVESTATE_TRACE_URL`.",
+    )
     trunks: str | None = Field(
         None,
         description="CSV file (UTF-8) of the trunks: `trunk,capacity,name,country` a line, all but "

@@ -16,14 +16,14 @@ export function isWallIn(search) {
   return new URLSearchParams(search).get("wall") === "1";
 }
 
-// `filters`: [name, value] pairs. The browser's history gets no entry.
+// `filters` and `panel`: [name, value] pairs. The browser's history gets no entry.
 export function write(filters, { column, up }, wall, panel) {
   const pairs = [...filters];
   if (column !== DEFAULT_SORT.column || up !== DEFAULT_SORT.up) {
     pairs.push(["sort", `${up ? "" : "-"}${column}`]);
   }
   if (wall) pairs.push(["wall", "1"]);
-  if (panel !== "calls") pairs.push(["panel", panel]);
+  pairs.push(...panel);
   const query = new URLSearchParams(pairs).toString();
   history.replaceState(null, "", query ? `?${query}` : location.pathname);
 }

@@ -9,7 +9,7 @@ import { FigurePanel } from "./figures/panel.js";
 import { SlowClients } from "./figures/slow-clients.js";
 import { exposeState } from "./inspection.js";
 import { LiveCalls } from "./live-calls.js";
-import { panelIn, Panels } from "./panels/panels.js";
+import { Panels } from "./panels/panels.js";
 import { warnOfPlainHttp } from "./session/responses.js";
 import { Session } from "./session/session.js";
 import * as appearance from "./settings/appearance.js";
@@ -70,8 +70,10 @@ const filterBar = new FilterBar(filters, applyFilters);
 const panels = new Panels({
   main: document.querySelector("main"),
   scroller: byId("scroller"),
-  company: () => new Map(filters.onServer()).get("company_id") ?? null,
+  filters: () => filters.onServer(),
   changed: () => writeAddress(),
+  mask: () => preferences.mask,
+  open: (key) => openDrawer(key),
 });
 const summary = new Summary(filters, showAnomalies);
 const session = new Session({
@@ -168,7 +170,7 @@ function applyFilters() {
 }
 
 function writeAddress() {
-  address.write(filters.pairs(), table.sorted, appearance.isWall(), panels.name);
+  address.write(filters.pairs(), table.sorted, appearance.isWall(), panels.pairs());
 }
 
 function applyPreferences() {
@@ -237,7 +239,7 @@ setInterval(() => {
 const sort = address.sortIn(location.search);
 if (sort !== null) table.sort(sort.column, sort.up);
 if (address.isWallIn(location.search)) toggleWall();
-panels.choose(panelIn(location.search));
+panels.restore(location.search);
 applyPreferences();
 filterBar.menus.offer([]);
 showConnection();

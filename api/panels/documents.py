@@ -20,10 +20,19 @@ MOST_A_SECOND: Final = 15.0
 LONGEST_SECONDS: Final = 300.0
 COUNTED_SECONDS: Final = 10.0
 GZIP_LEVEL: Final = 5
+MOST_KEPT: Final = 256
 
 
 class NotAvailable(LivestateError):
     """The document cannot be made now; the text says why and is safe to show."""
+
+
+class Wanted(NamedTuple):
+    """What a page asks for: a company (None: all calls), and filters of panels that have some."""
+
+    company_id: str | None
+    trunks: tuple[str, ...] = ()
+    code: str | None = None  # a SIP response, or an outcome
 
 
 class Document(NamedTuple):
@@ -54,36 +63,36 @@ class Pace:
 
 
 class Documents:
-    """The documents of one panel by company (None: all calls). ``make`` gives the JSON object of a
-    company; it may take long, but must not hold the loop."""
+    """The documents of one panel. ``make`` gives the JSON object of what is wanted; it may take
+    long, but must not hold the loop."""
 
     def __init__(
-        self, make: Callable[[str | None], Awaitable[bytes]], clock: Callable[[], float]
+        self, make: Callable[[Wanted], Awaitable[bytes]], clock: Callable[[], float]
     ) -> None:
         self.made = 0
         self.pace = Pace(clock)
         self._make = make
         self._clock = clock
-        self._kept: dict[str | None, tuple[float, asyncio.Task[Document]]] = {}
+        self._kept: dict[Wanted, tuple[float, asyncio.Task[Document]]] = {}
 
-    async def get(self, company_id: str | None) -> Document:
+    async def get(self, wanted: Wanted) -> Document:
         """The document of this moment, or of a few seconds ago. Raises what ``make`` raises."""
         self.pace.count()
         now = self._clock()
-        found = self._kept.get(company_id)
+        found = self._kept.get(wanted)
         if found is None or now - found[0] >= FRESH_SECONDS or _failed(found[1]):
             self._kept = {
-                company: one
-                for company, one in self._kept.items()
+                key: one
+                for key, one in tuple(self._kept.items())[-MOST_KEPT:]
                 if now - one[0] < FRESH_SECONDS or not one[1].done()
             }
-            found = self._kept[company_id] = now, asyncio.create_task(self._made(company_id))
+            found = self._kept[wanted] = now, asyncio.create_task(self._made(wanted))
         # A client that leaves cancels its own waiting only.
         return await asyncio.shield(found[1])
 
-    async def _made(self, company_id: str | None) -> Document:
+    async def _made(self, wanted: Wanted) -> Document:
         self.made += 1
-        body = await self._make(company_id)
+        body = await self._make(wanted)
         plain = b'{"next_seconds":%d,%b' % (self.pace.next_seconds, body[1:])
         # zlib leaves the interpreter to others meanwhile.
         return Document(plain, await asyncio.to_thread(gzip.compress, plain, GZIP_LEVEL, mtime=0))

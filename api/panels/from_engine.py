@@ -1,15 +1,16 @@
-"""Documents of an edge: it folds no call, so it asks its engine over NATS."""
+"""Documents of an edge: it folds no call, so it asks its engine over NATS; and how that answers."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import orjson
 from nats.aio.msg import Msg
 
-from api.panels.documents import NotAvailable
+from api.panels.documents import NotAvailable, Wanted
 from livestate.cluster import wire
 from livestate.nats.connection import AWAY, Connection
 from livestate.nats.session import Session
@@ -17,9 +18,9 @@ from livestate.nats.session import Session
 ASK_SECONDS: Final = 3.0
 
 
-async def ask_engine(connection: Connection, panel: str, company_id: str | None) -> bytes:
+async def ask_engine(connection: Connection, panel: str, wanted: Wanted) -> bytes:
     """The JSON object of a panel. Raises :class:`~api.panels.documents.NotAvailable`."""
-    request = wire.encode_panel(panel, company_id)
+    request = wire.encode_panel(panel, **wanted._asdict())
 
     async def ask(session: Session) -> Msg:
         return await session.request(wire.CALL, request, timeout=ASK_SECONDS)
@@ -36,3 +37,14 @@ async def ask_engine(connection: Connection, panel: str, company_id: str | None)
     except (OSError, EOFError, orjson.JSONDecodeError) as error:
         raise NotAvailable("The engine's answer cannot be read.") from error
     return document
+
+
+def for_edges(
+    make: Callable[[Wanted], Awaitable[bytes]],
+) -> Callable[[wire.PanelRequest], Awaitable[bytes]]:
+    """How an engine makes a document that an edge asks for."""
+
+    async def answer(asked: wire.PanelRequest) -> bytes:
+        return await make(Wanted(asked.company_id, asked.trunks, asked.code))
+
+    return answer

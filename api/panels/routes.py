@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from quart import Blueprint, Response, request
 
 from api.auth.verifier import Verifier
 from api.http.headers import quality
 from api.http.problem import problem
-from api.panels.documents import Documents, NotAvailable
-from livestate.client.paths import TRUNKS_PATH
-from livestate.state.access import scope_for
+from api.panels.documents import Documents, NotAvailable, Wanted
+from api.stream.admission import wanted as wanted_scope
+from livestate.client.paths import ENDED_PATH, TRUNKS_PATH
+from livestate.state.access import Scope, UnknownFilter
+
+_CODE: Final = re.compile(r"[a-z0-9_]{1,24}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,7 @@ class Panels:
     """What the routes serve."""
 
     trunks: Documents
+    ended: Documents
 
 
 def panel_routes(panels: Panels, verifier: Verifier) -> Blueprint:
@@ -26,16 +32,27 @@ def panel_routes(panels: Panels, verifier: Verifier) -> Blueprint:
 
     @routes.get(TRUNKS_PATH)
     async def trunks() -> Response:
-        return await _document(panels.trunks, verifier)
+        scope = _scope(verifier)
+        return await _document(panels.trunks, Wanted(scope.company_id))
+
+    @routes.get(ENDED_PATH)
+    async def ended() -> Response:
+        scope, code = _scope(verifier), request.args.get("code")
+        if code is not None and not _CODE.fullmatch(code):
+            raise UnknownFilter("code is a SIP response, such as 503, or an outcome, such as busy")
+        wanted = Wanted(scope.company_id, tuple(sorted(scope.trunks)), code)
+        return await _document(panels.ended, wanted)
 
     return routes
 
 
-async def _document(documents: Documents, verifier: Verifier) -> Response:
-    identity = verifier.verify(verifier.token_of(request))
-    scope = scope_for(identity, company_id=request.args.get("company_id"))
+def _scope(verifier: Verifier) -> Scope:
+    return wanted_scope(request, verifier.verify(verifier.token_of(request)))
+
+
+async def _document(documents: Documents, wanted: Wanted) -> Response:
     try:
-        document = await documents.get(scope.company_id)
+        document = await documents.get(wanted)
     except NotAvailable as error:
         return problem(503, str(error), {"Retry-After": "5"})
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from livestate.state.kpi.trunk_alarms import LEVELS
@@ -11,6 +10,10 @@ from livestate.state.kpi.trunk_report import MINUTES
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _RATIO: Final = {"type": ["number", "null"], "minimum": 0}
 _TEXT: Final = {"type": "string"}
+LINKS: Final = {
+    "link": _TEXT | {"description": "To its SIP messages: `LIVESTATE_TRACE_URL`."},
+    "cdr_link": _TEXT | {"description": "To its CDR: `LIVESTATE_CDR_URL`."},
+}
 _FIGURES: Final[dict[str, Any]] = {
     "seizures": _COUNT | {"description": "Attempts that began."},
     "attempts": _COUNT | {"description": "Attempts that are over; the figures below are of these."},
@@ -28,22 +31,60 @@ _FIGURES: Final[dict[str, Any]] = {
 }
 
 
-def trunks_operation(
-    security: Any,
-    company_id: Any,
-    answer: Callable[[str, str, dict[str, Any]], Any],
-    refusals: Callable[..., Any],
-) -> dict[str, Any]:
-    """The GET of that path, made with the parts of :mod:`api.openapi`."""
+def trunks_get(security: Any, filters: list[Any], answer: Any, refusals: Any) -> dict[str, Any]:
+    """The GET of the trunks, made with the parts of :mod:`api.openapi`."""
     return {
         "summary": "The trunks of the last 15 minutes, the worst first (docs/operator.md).",
         "security": security,
-        "parameters": [company_id],
+        "parameters": filters,
         "responses": {
             "200": answer("The trunks that may be seen.", "application/json", trunks()),
             **refusals(400, 401, 403, 503),
         },
     }
+
+
+def ended_get(security: Any, filters: list[Any], answer: Any, refusals: Any) -> dict[str, Any]:
+    """The GET of the calls that ended."""
+    code = {
+        "name": "code",
+        "in": "query",
+        "required": False,
+        "schema": {"type": "string", "pattern": "^[a-z0-9_]{1,24}$"},
+        "description": "Only calls with this SIP response or outcome.",
+    }
+    return {
+        "summary": "Calls that ended in the last five minutes, the latest first.",
+        "security": security,
+        "parameters": [*filters, code],
+        "responses": {
+            "200": answer("At most 500 of them.", "application/json", ended()),
+            **refusals(400, 401, 403, 503),
+        },
+    }
+
+
+def ended() -> dict[str, Any]:
+    """The document of :data:`~livestate.client.paths.ENDED_PATH`."""
+    call = {
+        "type": "object",
+        "required": ["key", "reason", "outcome", "ended_at"],
+        "properties": {
+            "key": _TEXT,
+            "reason": _TEXT | {"description": "The SIP response, else the outcome."},
+            "outcome": _TEXT,
+            "ended_at": {"type": "integer"},
+        },
+        "description": "Further fields are those of a call.",
+    }
+    return _object(
+        next_seconds={"type": "integer", "description": "When to ask again."},
+        as_of={"type": "integer"},
+        company_id={"type": ["string", "null"], "description": "Null: all calls."},
+        window_seconds=_COUNT,
+        total=_COUNT | {"description": "How many ended, with those that are not listed."},
+        calls={"type": "array", "items": call},
+    )
 
 
 def trunks() -> dict[str, Any]:

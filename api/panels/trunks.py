@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from api.panels.documents import Wanted
 from api.panels.trunk_file import TrunkFile
 from livestate.process.slices import SLICE_SECONDS
 from livestate.state.kpi.kpis import Kpis
@@ -22,8 +23,9 @@ class TrunkDocuments:
         self._file = file
         self._clock = clock
 
-    async def make(self, company_id: str | None) -> bytes:
+    async def make(self, wanted: Wanted) -> bytes:
         """The JSON object. The loop runs other callbacks every few milliseconds."""
+        company_id = wanted.company_id
         report = self._kpis.trunk_report(company_id, self._file.trunks)
         began = time.perf_counter()
         for _ in report.steps():

@@ -20,6 +20,7 @@ from api.stream.slow_clients import slow_clients
 from api.stream.snapshots import LARGE, Snapshots
 from livestate.client.paths import CLIENTS_PATH, SNAPSHOT_PATH, STREAM_PATH
 from livestate.state.access import Forbidden, scope_for
+from livestate.state.call import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class LiveCalls:
     clock: Callable[[], int]  # ms since the Unix epoch
     trusted_proxies: Networks = ()
     trace_url: str | None = None  # see api.stream.trace_link
+    cdr_url: str | None = None  # likewise
 
 
 def live_call_routes(live: LiveCalls) -> Blueprint:
@@ -85,10 +87,8 @@ def live_call_routes(live: LiveCalls) -> Blueprint:
         if call is None:
             return problem(404, "No such call, or not one of yours.")
         response = with_timeline(call)
-        if live.trace_url is not None and identity.sees_all:
-            link = trace_link.link(live.trace_url, call, live.clock())
-            if link is not None:
-                response["link"] = link
+        if identity.sees_all:
+            response |= _links(live, call)
         return Response(orjson.dumps(response), content_type="application/json")
 
     _add_clients(routes, live)
@@ -107,6 +107,17 @@ def _add_clients(routes: Blueprint, live: LiveCalls) -> None:
             content_type="application/json",
             headers={"Cache-Control": "no-store"},
         )
+
+
+def _links(live: LiveCalls, call: Call) -> dict[str, str]:
+    """Addresses in other tools, from the operator's templates."""
+    templates = {"link": live.trace_url, "cdr_link": live.cdr_url}
+    made = {
+        name: trace_link.link(template, call, live.clock())
+        for name, template in templates.items()
+        if template is not None
+    }
+    return {name: address for name, address in made.items() if address is not None}
 
 
 def _starting() -> Response:

@@ -8,3 +8,4 @@ STREAM_PATH: Final = "/api/v1/live/calls"  # one call is below it, by its key
 SNAPSHOT_PATH: Final = f"{STREAM_PATH}/snapshot"
 CLIENTS_PATH: Final = "/api/v1/live/clients"  # which are slow: for administrators
 TRUNKS_PATH: Final = "/api/v1/live/trunks"
+ENDED_PATH: Final = "/api/v1/live/ended"

@@ -192,7 +192,7 @@ class EdgeFeed:
         self._clock, self._steady = clock, steady
         self._encoding = asyncio.Semaphore(STATES_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
-        self.panels: Mapping[str, Callable[[str | None], Awaitable[bytes]]] = {}
+        self.panels: Mapping[str, Callable[[wire.PanelRequest], Awaitable[bytes]]] = {}
 
     def on_change(self, change: Change) -> None:
         """A call changed. Never waits."""
@@ -288,9 +288,9 @@ class EdgeFeed:
         self._answering.add(answering)
         answering.add_done_callback(self._answering.discard)
 
-    async def _send_panel(self, reply: str, panel: str, company_id: str | None) -> None:
+    async def _send_panel(self, reply: str, asked: wire.PanelRequest) -> None:
         async with self._encoding:
-            document = await self.panels[panel](company_id)
+            document = await self.panels[asked.panel](asked)
             try:
                 await self._reply(reply, await asyncio.to_thread(gzip.compress, document, 5))
             except AWAY as error:
@@ -326,9 +326,9 @@ class EdgeFeed:
     async def _on_call(self, message: Msg) -> None:
         try:
             panel = wire.decode_panel(message.data)
-            if panel is not None and panel[0] in self.panels:
+            if panel is not None and panel.panel in self.panels:
                 if message.reply and self.leadership.leads and self.ready():
-                    self._answer(self._send_panel(message.reply, *panel))
+                    self._answer(self._send_panel(message.reply, panel))
                 return
             key, company_id = wire.decode_call(message.data)
         except Unreadable as error:

@@ -170,17 +170,38 @@ def decode_call(payload: bytes) -> tuple[str, str | None]:
     return str(fields.get("key")), _company(fields.get("company_id"))
 
 
-def encode_panel(panel: str, company_id: str | None) -> bytes:
+class PanelRequest(NamedTuple):
+    """A panel's document of a company (None: all calls), narrowed to trunks and to a response."""
+
+    panel: str
+    company_id: str | None
+    trunks: tuple[str, ...]
+    code: str | None
+
+
+def encode_panel(
+    panel: str, company_id: str | None, trunks: Iterable[str] = (), code: str | None = None
+) -> bytes:
     """A request for a panel's document goes where those for calls go, and needs no other right."""
-    return orjson.dumps({"schema": SCHEMA, "panel": panel, "company_id": company_id})
+    request = {"panel": panel, "company_id": company_id, "trunks": list(trunks), "code": code}
+    return orjson.dumps({"schema": SCHEMA, **request})
 
 
-def decode_panel(payload: bytes) -> tuple[str, str | None] | None:
-    """The panel and the company; None where the request is for a call. Raises
-    :class:`Unreadable`."""
+def decode_panel(payload: bytes) -> PanelRequest | None:
+    """The request; None where it is for a call. Raises :class:`Unreadable`."""
     fields = _object(payload)
     panel = fields.get("panel")
-    return None if panel is None else (str(panel), _company(fields.get("company_id")))
+    if panel is None:
+        return None
+    trunks, code = fields.get("trunks") or [], fields.get("code")
+    if not isinstance(trunks, list):
+        raise Unreadable("trunks that are no list")
+    return PanelRequest(
+        str(panel),
+        _company(fields.get("company_id")),
+        tuple(map(str, trunks)),
+        None if code is None else str(code),
+    )
 
 
 def _company(name: object) -> str | None:

@@ -230,6 +230,10 @@ class View:
             if call is not None and self.holds(call):
                 yield key, call, at
 
+    def departed(self) -> tuple[tuple[int, str, int], ...]:
+        """(when, key, version) of the calls that left and are remembered, oldest first."""
+        return tuple(self._gone)
+
     def holds(self, call: Call) -> bool:
         return call.live and self.admits(call)
 

@@ -36,7 +36,8 @@ async def office(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk
     file.write_text(TRUNKS)
     async with servers.NatsServer() as queue, servers.Valkey() as store:
         addresses = {"NATS_URL": queue.url, "REDIS_URL": store.url, "READY_SECONDS": "1",
-                     "HEARTBEAT_SECONDS": "1", "TRUNKS": str(file)}  # fmt: skip
+                     "HEARTBEAT_SECONDS": "1", "TRUNKS": str(file),
+                     "CDR_URL": "https://cdr.example/find?id={call_id}"}  # fmt: skip
         async with Instance(tmp_path_factory.mktemp("keys"), addresses) as service:
             await service.until_ready()
             desk = Desk(service, await nats.connect(queue.url))
@@ -209,3 +210,47 @@ async def test_a_panel_that_is_closed_asks_for_nothing(desk: Desk, page: Page) -
     await page.get_by_role("tab", name="Why calls fail").click()  # it asks at once
     await expect(page.locator("#panel-about")).to_contain_text("Of all calls", timeout=WAIT)
     assert len(asked) == before + 1
+
+
+async def test_ended_calls_are_listed_with_their_outcome_and_lead_to_their_cdr(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    company = {"company_id": "808"}
+    await node.call("1.1", trunk="gw-a", from_="+391", to="+392", answered_at=now_ms(), **company)
+    await node.say("ended", "1.1", outcome="answered", ended_at=now_ms() + 42_000, **company)
+    await fail(node, "1.2", "gw-b", 503, **company)
+    await fail(node, "1.3", "gw-a", 486, **company)
+    await log_in(page, desk.service)
+    await page.goto(f"{desk.service.url}/live-calls?panel=ended&company_id=808")
+    calls = page.locator("#panel .ended tbody tr")
+    how = calls.locator(".outcome")
+    wanted = ["486 Busy Here", "503 Service Unavailable", "answered"]
+    await expect(how).to_have_text(wanted, timeout=WAIT)
+    kinds = [await calls.nth(n).get_attribute("data-kind") for n in range(3)]
+    assert kinds == ["people", "fault", "answered"]
+    await expect(calls.nth(2).locator("td")).to_contain_text(["answered", "+391", "+392"])
+    await calls.nth(1).get_by_role("button").click()
+    link = page.get_by_role("link", name="Open its CDR")
+    await expect(link).to_have_attribute("href", re.compile(r"^https://cdr\.example/find\?id=1\.2"))
+    await page.keyboard.press("Escape")
+    await page.goto(f"{desk.service.url}/live-calls?panel=ended&company_id=808&trunk=gw-a")
+    await expect(how).to_have_text(["486 Busy Here", "answered"], timeout=WAIT)
+
+
+async def test_a_response_leads_to_the_calls_that_it_ended(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    company = {"company_id": "909"}
+    await fail(node, "1.1", "gw", 503, **company)
+    await fail(node, "1.2", "gw", 486, **company)
+    await log_in(page, desk.service, "user", **company)
+    await page.goto(f"{desk.service.url}/live-calls?panel=failures")
+    await page.locator("#panel").get_by_role("link", name="503").click(timeout=WAIT)
+    how = page.locator("#panel .ended .outcome")
+    await expect(how).to_have_text(["503 Service Unavailable"], timeout=WAIT)
+    assert page.url.endswith("?panel=ended&code=503")
+    await page.get_by_role("button", name="Only 503").click()
+    await expect(how).to_have_count(2, timeout=WAIT)
+    assert page.url.endswith("?panel=ended")
+    await page.locator("#tab-calls").click()
+    assert page.url.endswith("/live-calls")

@@ -21,7 +21,16 @@ export function tableWith(label, titles) {
 export function linkToTrunk(trunk) {
   const query = new URLSearchParams(location.search);
   query.delete("panel");
+  query.delete("code");
   query.set("trunk", trunk);
+  return `?${query}`;
+}
+
+// The address of the calls that ended just now by a SIP response or outcome.
+export function linkToEnded(code) {
+  const query = new URLSearchParams(location.search);
+  query.set("panel", "ended");
+  query.set("code", code);
   return `?${query}`;
 }
 

@@ -3,12 +3,15 @@
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
 import { length, plain, timeOfDay } from "../text/text.js";
+import { Ended } from "./ended.js";
 import { Failures } from "./failures.js";
 import { Poll } from "./poll.js";
 import { Trunks } from "./trunks.js";
 
 const CALLS = "calls"; // the table
-const PANELS = { trunks: Trunks, failures: Failures };
+const PANELS = { trunks: Trunks, failures: Failures, ended: Ended };
+const DOCUMENTS = { trunks: "trunks", failures: "trunks", ended: "ended" };
+const CODE = /^[a-z0-9_]{1,24}$/;
 const NAMES = [CALLS, ...Object.keys(PANELS)];
 
 export const panelIn = (search) => {
@@ -18,12 +21,14 @@ export const panelIn = (search) => {
 
 export class Panels {
   // `main`: where tabs and panels go; `scroller`: the table, hidden while a panel is shown.
-  // `company()`: the one company that is filtered for, or null. `changed()`: another tab was chosen.
-  constructor({ main, scroller, company, changed }) {
-    Object.assign(this, { main, scroller, company, changed });
+  // `filters()`: those that the service applies, as [name, value] pairs. `changed()`: another tab
+  // was chosen. `mask()`: whether numbers are hidden. `open(key)`: show a call.
+  constructor({ main, scroller, filters, changed, mask, open }) {
+    Object.assign(this, { main, scroller, filters, changed });
     this.name = CALLS;
+    this.code = null; // the SIP response or outcome that ended calls are narrowed to
     this.data = null;
-    this.asked = null; // the company of `data`
+    this.asked = null; // the address of `data`
     this.tabs = new Map(NAMES.map((name) => [name, this.makeTab(name)]));
     const list = Object.assign(document.createElement("div"), { id: "tabs" });
     list.setAttribute("role", "tablist");
@@ -38,7 +43,9 @@ export class Panels {
     this.box.append(this.about, this.body);
     main.prepend(list);
     scroller.after(this.box);
-    this.panels = new Map(Object.entries(PANELS).map(([name, Panel]) => [name, new Panel()]));
+    this.panels = new Map(Object.entries(PANELS).map(([name, Panel]) => [name, new Panel({
+      mask, open, code: () => this.code, showAll: () => this.narrow(null),
+    })]));
     this.poll = new Poll({
       url: () => this.url(),
       show: (data) => this.show(data),
@@ -73,7 +80,27 @@ export class Panels {
     event.stopPropagation();
   }
 
+  // What the page's address says of panels, as [name, value] pairs.
+  pairs() {
+    if (this.name === CALLS) return [];
+    return [["panel", this.name], ...(this.code !== null ? [["code", this.code]] : [])];
+  }
+
+  // Show what the address says.
+  restore(search) {
+    const code = new URLSearchParams(search).get("code");
+    this.code = code !== null && CODE.test(code) ? code : null;
+    this.choose(panelIn(search));
+  }
+
+  narrow(code) {
+    this.code = code;
+    this.forget();
+    this.changed();
+  }
+
   choose(name) {
+    if (this.data !== null && DOCUMENTS[name] !== DOCUMENTS[this.name]) this.data = null;
     this.name = name;
     for (const [one, tab] of this.tabs) {
       tab.setAttribute("aria-selected", String(one === name));
@@ -93,9 +120,9 @@ export class Panels {
     this.poll.start();
   }
 
-  // The filters may name another company now.
+  // The filters may be others now.
   look() {
-    if (this.name !== CALLS && this.asked !== this.company()) this.forget();
+    if (this.name !== CALLS && this.asked !== this.address()) this.forget();
   }
 
   // Keep nothing of what was received, and ask again: another login may be here.
@@ -105,10 +132,19 @@ export class Panels {
     if (this.name !== CALLS) this.choose(this.name);
   }
 
+  // Trunks are shown whatever filters there are but of one company; ended calls also by trunk.
+  address() {
+    const ended = this.name === "ended";
+    const query = new URLSearchParams(this.filters().filter(
+      ([name]) => name === "company_id" || (ended && name === "trunk"),
+    ));
+    if (ended && this.code !== null) query.set("code", this.code);
+    return `api/v1/live/${DOCUMENTS[this.name]}?${query}`;
+  }
+
   url() {
-    this.asked = this.company();
-    const query = this.asked === null ? "" : `?${new URLSearchParams({ company_id: this.asked })}`;
-    return `api/v1/live/trunks${query}`;
+    this.asked = this.address();
+    return this.asked;
   }
 
   show(data) {

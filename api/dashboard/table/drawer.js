@@ -51,7 +51,8 @@ export class Drawer {
     for (const name of ["title", "state", "why", "call-id", "copied", "timeline", "details"]) {
       this.part(name).replaceChildren();
     }
-    this.link(undefined);
+    this.link("link", undefined);
+    this.link("cdr-link", undefined);
   }
 
   // Called twice a second. `record` is the call as the page has it, undefined after its end; `now`
@@ -85,7 +86,8 @@ export class Drawer {
     this.part("why").hidden = why.length === 0;
     setText(this.part("why"), why.join("\n"));
     setText(this.part("call-id"), plain(details.call_id ?? ""));
-    this.link(details.link);
+    this.link("link", details.link);
+    this.link("cdr-link", details.cdr_link);
     const sinceLast = this.element.querySelector(".since-last");
     if (sinceLast !== null) setText(sinceLast, sinceLastStep(details, now, live));
     const { painted } = this;
@@ -96,11 +98,11 @@ export class Drawer {
     this.part("details").replaceChildren(...fieldItems(details, shown));
   }
 
-  // The call's trace in another tool; see LIVESTATE_TRACE_URL.
-  link(url) {
-    this.part("link").hidden = url === undefined;
-    if (url !== undefined) this.part("link").href = url;
-    else this.part("link").removeAttribute("href");
+  // The call's trace or CDR in another tool; see LIVESTATE_TRACE_URL and LIVESTATE_CDR_URL.
+  link(name, url) {
+    this.part(name).hidden = url === undefined;
+    if (url !== undefined) this.part(name).href = url;
+    else this.part(name).removeAttribute("href");
   }
 
   async copy() {

@@ -16,9 +16,9 @@ import pytest
 import pytest_asyncio
 
 from api.cli.child_service import Instance
-from livestate.client.paths import TRUNKS_PATH
+from livestate.client.paths import ENDED_PATH, TRUNKS_PATH
 from livestate.devtools import servers
-from tests.harness import STREAM, Node, Stream, agrees, bearer, metrics, snapshot
+from tests.harness import STREAM, Node, Stream, agrees, bearer, metrics, now_ms, snapshot
 from tests.unit.nats.test_rights import Guarded, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -99,19 +99,30 @@ async def test_an_edge_has_kpis_snapshot_and_timeline(cluster: Cluster, company:
     assert strange.status_code == 404
 
 
-async def test_an_edge_has_the_trunks_of_its_engine(cluster: Cluster, company: str) -> None:
-    await cluster.node.call("6.1", company_id=company, trunk="gw-own")
-    await cluster.node.call("6.2", company_id="secret-other", trunk="gw-secret")
+async def test_an_edge_has_the_panels_of_its_engine(cluster: Cluster, company: str) -> None:
     token = cluster.a.token("user", company_id=company)
-    async with httpx.AsyncClient(headers=bearer(token)) as client, asyncio.timeout(20):
-        while True:  # the document may have been made before the call
-            found = await client.get(f"{cluster.a.url}{TRUNKS_PATH}")
-            if found.status_code == 200 and found.json()["trunks"]:
-                break
-            await asyncio.sleep(0.2)
-    assert [(one["trunk"], one["live"]) for one in found.json()["trunks"]] == [("gw-own", 1)]
-    assert found.headers["Content-Encoding"] == "gzip"
-    assert b"secret" not in found.content
+    async with httpx.AsyncClient(headers=bearer(token)) as client, asyncio.timeout(30):
+
+        async def panel(path: str, filled: str, **query: str) -> httpx.Response:
+            """A document may have been made before the call."""
+            while True:
+                found = await client.get(f"{cluster.a.url}{path}", params=query)
+                if found.status_code == 200 and found.json()[filled]:
+                    return found
+                await asyncio.sleep(0.2)
+
+        for dialog, whose in (("91.1", company), ("91.2", "secret-other")):
+            await cluster.node.call(dialog, company_id=whose, trunk=f"gw-{whose}")
+        trunks = await panel(TRUNKS_PATH, "trunks")
+        for dialog, whose in (("91.1", company), ("91.2", "secret-other")):
+            await cluster.node.say("ended", dialog, company_id=whose, ended_at=now_ms())
+        ended = await panel(ENDED_PATH, "calls", code="answered")
+    assert [(one["trunk"], one["live"]) for one in trunks.json()["trunks"]] == [
+        (f"gw-{company}", 1)
+    ]
+    assert trunks.headers["Content-Encoding"] == "gzip"
+    assert [one["call_id"] for one in ended.json()["calls"]] == ["91.1@n1"]
+    assert b"secret" not in trunks.content + ended.content
 
 
 async def test_a_tenant_gets_no_byte_of_others(cluster: Cluster, company: str) -> None:

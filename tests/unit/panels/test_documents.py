@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.panels.documents import FRESH_SECONDS, LONGEST_SECONDS, Documents, NotAvailable
+from api.panels.documents import FRESH_SECONDS, LONGEST_SECONDS, Documents, NotAvailable, Wanted
 from api.panels.trunk_file import TrunkFile
 from api.panels.trunks import TrunkDocuments
 from tests.unit.state.test_kpis import Room
@@ -26,19 +26,21 @@ class Clock:
 async def test_all_who_ask_together_share_one_document() -> None:
     clock, asked = Clock(), list[str | None]()
 
-    async def make(company: str | None) -> bytes:
-        asked.append(company)
+    async def make(wanted: Wanted) -> bytes:
+        asked.append(wanted.company_id)
         await asyncio.sleep(0)
-        return orjson.dumps({"company": company})
+        return orjson.dumps({"company": wanted.company_id})
 
     documents = Documents(make, clock)
-    many = await asyncio.gather(*(documents.get(None) for _ in range(50)), documents.get("101"))
+    many = await asyncio.gather(
+        *(documents.get(Wanted(None)) for _ in range(50)), documents.get(Wanted("101"))
+    )
     assert asked == [None, "101"]
     assert len({id(one) for one in many[:50]}) == 1
     assert orjson.loads(many[0].plain) == {"next_seconds": 4, "company": None}
     assert gzip.decompress(many[0].gzipped) == many[0].plain
     clock.now += FRESH_SECONDS
-    await documents.get(None)
+    await documents.get(Wanted(None))
     assert asked == [None, "101", None]
 
 
@@ -46,7 +48,7 @@ async def test_a_failure_is_not_kept_and_a_client_that_leaves_breaks_nothing() -
     answers: list[Any] = [NotAvailable("away"), b"{}"]
     begun, go_on = asyncio.Event(), asyncio.Event()
 
-    async def make(company: str | None) -> bytes:
+    async def make(wanted: Wanted) -> bytes:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -56,8 +58,8 @@ async def test_a_failure_is_not_kept_and_a_client_that_leaves_breaks_nothing() -
 
     documents = Documents(make, Clock())
     with pytest.raises(NotAvailable):
-        await documents.get(None)
-    leaving, staying = (asyncio.create_task(documents.get(None)) for _ in range(2))
+        await documents.get(Wanted(None))
+    leaving, staying = (asyncio.create_task(documents.get(Wanted(None))) for _ in range(2))
     await begun.wait()
     leaving.cancel()
     go_on.set()
@@ -67,12 +69,12 @@ async def test_a_failure_is_not_kept_and_a_client_that_leaves_breaks_nothing() -
 async def test_documents_of_many_companies_are_forgotten() -> None:
     clock = Clock()
 
-    async def make(company: str | None) -> bytes:
+    async def make(wanted: Wanted) -> bytes:
         return b'{"a":1}'
 
     documents = Documents(make, clock)
     for number in range(100):
-        await documents.get(str(number))
+        await documents.get(Wanted(str(number)))
         clock.now += 1
     assert len(documents._kept) <= FRESH_SECONDS + 1
 
@@ -82,7 +84,7 @@ async def test_many_readers_ask_more_slowly(readers: int, wanted: int) -> None:
     """Together at most 15 times a second, until each waits for five minutes."""
     clock = Clock()
 
-    async def make(company: str | None) -> bytes:
+    async def make(wanted: Wanted) -> bytes:
         return b'{"a":1}'
 
     documents = Documents(make, clock)
@@ -116,7 +118,7 @@ async def test_a_company_gets_the_same_bytes_whatever_others_do(tmp_path: Path) 
             if number % 3:
                 room.say("ended", f"a{number}", trunk="gw", outcome="answered",
                          ended_at=room.now + 1_000)  # fmt: skip
-        return await TrunkDocuments(room.kpis, file, lambda: 0).make("101")
+        return await TrunkDocuments(room.kpis, file, lambda: 0).make(Wanted("101"))
 
     alone = await document(others=False)
     assert await document(others=True) == alone
