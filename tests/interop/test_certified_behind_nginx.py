@@ -24,6 +24,7 @@ from tests.oidc import CertifiedProvider, Phone
 __all__ = ["chromium", "tls"]
 PROVIDER: Final = "oidc-provider (npm)"
 TOKEN_SECONDS: Final = 6
+pytestmark = pytest.mark.timeout(600)  # the first one waits for npm
 SECONDS: Final = 60_000  # ms, on a busy machine
 WORDS: Final = """() => {
   window.words = [];

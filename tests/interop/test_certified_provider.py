@@ -20,6 +20,8 @@ from tests.harness import Stream
 from tests.interop.table import Ran
 from tests.oidc import COOKIE, Browser, CertifiedProvider, Phone
 
+pytestmark = pytest.mark.timeout(600)  # the first one waits for npm
+
 
 class Pair(NamedTuple):
     service: Instance

@@ -27,6 +27,7 @@ DOCUMENTED = [pytest.param((kind, below), id=f"{kind.title or kind.name}{'-below
               for kind in PROXIES for below in (False, True)]  # fmt: skip
 
 
+pytestmark = pytest.mark.timeout(300)  # on a busy machine
 BELOW_NGINX = pytest.param((Nginx, True), id="nginx-below", marks=pytest.mark.fast)
 
 

@@ -28,6 +28,7 @@ __all__ = ["tls"]
 CLIENTS: Final = Path(__file__).parent / "clients"
 CALLS: Final = 20
 AWAY_SECONDS: Final = 3  # each client asks once at least: the service's retry is 2 s at most
+pytestmark = pytest.mark.timeout(600)  # the first one waits for npm
 DOCUMENTED = [
     pytest.param(
         kind, below, id=f"{kind.title or kind.name}{'-below' * below}",
