@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import httpx
 import orjson
 from nats.aio.client import Client
 
@@ -125,19 +126,32 @@ class Bench:
         with_clients: list[float] = []
         for _ in range(ROUNDS):
             await self.connect(self.edges, 2)  # a view is watched: its frames are published
-            without.append(await self.cpu([self.engine], 1_000))
+            without.append(await self._an_event())
             await self.connect(self.edges, clients)
-            with_clients.append(await self.cpu([self.engine], 1_000))
+            with_clients.append(await self._an_event())
         base, found = statistics.median(without), statistics.median(with_clients)
         share = found / base
         return Row(
             f"engine CPU at 1,000 events/s, 1 client on each edge → {clients:,} on two edges",
-            f"{base / self.seconds:.1%} of a core",
-            f"{found / self.seconds:.1%}",
+            f"{base:.0f} µs an event",
+            f"{found:.0f} µs",
             f"{share:.2f}",
-            "0.95 to 1.05",
-            0.95 <= share <= 1.05,
+            "≤ 1.05",
+            share <= 1.05,
         )
+
+    async def _an_event(self) -> float:
+        """CPU of the engine for an event that it folded, in µs, at 1,000 events/s. Where the cores
+        are taken, fewer arrive in the same time, and more share a frame."""
+        before = await self._folded()
+        spent = await self.cpu([self.engine], 1_000)
+        return spent / max(await self._folded() - before, 1) * 1e6
+
+    async def _folded(self) -> float:
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"{self.engine.admin_url}/metrics")).text
+        name = 'livestate_events_total{result="applied"} '
+        return next(float(line[len(name) :]) for line in text.split("\n") if line.startswith(name))
 
     async def latency(self) -> Row:
         """From publishing to the client, 100 clients at 200 events/s."""

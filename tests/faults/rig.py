@@ -150,11 +150,9 @@ class Rig:
             "REDIS_URL": f"redis://127.0.0.1:{self.redis_line.port}/0",
             "HEARTBEAT_SECONDS": "1", "DIRECT": DIRECT, **self.settings,
         }  # fmt: skip
-        if ROLES:
-            pair = Roles(self.keys, settings)
-            pair.add_environment(self._environment)
-            return cast("Instance", pair)
-        made = Instance(self.keys, settings)
+        made = (
+            cast("Instance", Roles(self.keys, settings)) if ROLES else Instance(self.keys, settings)
+        )
         made.environment = {**(made.environment or {}), **self._environment}
         return made
 
