@@ -149,5 +149,6 @@ def _trunk(cells: list[str]) -> tuple[str, TrunkInfo]:
         raise ValueError(f"the name is not a printable text of at most {MAX_CHARS} characters")
     if country and not (len(country) == 2 and country.isascii() and country.isalpha()):
         raise ValueError("the country is not a code of two letters (ISO 3166-1), such as IT")
-    return trunk, TrunkInfo(int(capacity) if capacity else None, name or None,
-                            country.upper() or None)  # fmt: skip
+    return trunk, TrunkInfo(
+        int(capacity) if capacity else None, name or None, country.upper() or None
+    )
