@@ -172,6 +172,11 @@ class EdgeMetrics(Collector):
         counts, report = hub.counters, hub.report()
         yield counter("livestate_edge_frames", "Frames and heartbeats of engines.", counts.frames)
         yield counter("livestate_edge_states", "States of views asked for.", counts.states)
+        yield counter(
+            "livestate_edge_continued",
+            "Times that a view went on with another engine by a diff.",
+            counts.continued,
+        )
         yield counter("livestate_edge_gaps", "Times that frames of a view were lost.", counts.gaps)
         yield counter(
             "livestate_edge_dropped", "Messages that this edge read too slowly.", counts.dropped

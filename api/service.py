@@ -13,13 +13,12 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator
-from functools import partial
 from importlib.metadata import version
-from typing import Any
 
 from redis.exceptions import RedisError
 
 from api.auth.verifier import kept_fresh
+from api.edge_feed_setup import make_edge_feed
 from api.login_setup import make_verifier
 from api.panels.documents import Documents
 from api.panels.ended import EndedDocuments
@@ -29,10 +28,8 @@ from api.panels.trunk_file import TrunkFile
 from api.panels.trunks import TrunkDocuments
 from api.settings import Settings
 from api.stream.encoder import SseEncoder
-from api.stream.one_call import LocalCalls, with_timeline
 from api.stream_setup import make_snapshots, make_streams
-from livestate.cluster.leadership import Leadership
-from livestate.cluster.publisher import EdgeFeed
+from livestate.cluster.succession import SKIPPED
 from livestate.contract.subjects import Subjects
 from livestate.fanout.context import CommitRate
 from livestate.fanout.hub import Hub
@@ -41,13 +38,11 @@ from livestate.ingest.consumer import Consumer
 from livestate.ingest.monitor import FeedMonitor
 from livestate.ingest.pipeline import Pipeline
 from livestate.ingest.traces import Traces, traced
-from livestate.nats.connection import Connection
 from livestate.process import memory
 from livestate.process.clock import now_ms, steady_ms
 from livestate.process.loop_probe import LoopProbe, log_hold
 from livestate.process.tasks import cancel_and_wait
 from livestate.redis.connection import connect
-from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls
 from livestate.state.kpi.kpis import Kpis
 from livestate.state.kpi.scope_kpis import live_counts
@@ -57,6 +52,7 @@ from livestate.state.nodes.trouble import Trouble, troubles
 from livestate.state.position import position_at, unpack
 from livestate.store.figures import KeptFigures
 from livestate.store.keys import Keys
+from livestate.store.lease import ENGINE_TERMS
 from livestate.store.loader import Loaded
 from livestate.store.projection import Projection
 from livestate.store.restore import Restore
@@ -74,6 +70,7 @@ class Service:
 
     def __init__(self, settings: Settings, loaded: Loaded | Away | None) -> None:
         self.settings = settings
+        engine = settings.role == "engine"
         away, loaded = (True, None) if isinstance(loaded, Away) else (False, loaded)
         secret = loaded.secret if loaded else secrets.token_bytes(16)
         self.table = ActiveCalls(
@@ -113,7 +110,9 @@ class Service:
             holder=f"{socket.gethostname()} {settings.bind} {os.getpid()}",
             flush_seconds=settings.redis_flush_ms / 1000,
             cdr_position=lambda: self.cdrs.position,
-            restore=lambda: self.restoring.once(),
+            restore=self._restore_stored,
+            terms=ENGINE_TERMS if engine else None,
+            continues=engine,
         )
         self.kept_figures = KeptFigures(
             self._redis,
@@ -123,7 +122,18 @@ class Service:
             clock=steady_ms,
             writes=lambda: not self.projection.standby,
         )
-        self.edges = self._edge_feed() if settings.role == "engine" else None
+        self.edges = (
+            make_edge_feed(
+                settings,
+                self.table,
+                self.encoder,
+                self.hub.context,
+                self.projection,
+                ready=lambda: self.not_ready() is None,
+            )
+            if engine
+            else None
+        )
         if self.edges is not None:
             self.edges.panels = {"trunks": for_edges(trunks.make), "ended": for_edges(ended.make)}
         self.restoring = Restore(
@@ -133,8 +143,9 @@ class Service:
             self.kpis,
             keys=self._keys,
             clock=steady_ms,
-            end_streams=lambda: self.streams.restart(),
+            end_streams=self._end_streams,
             read_cdrs_from=self._read_cdrs_from,
+            skipped=SKIPPED if engine else 0,
         )
         self.restoring.projection = self.projection
         self.restoring.waiting = away
@@ -206,33 +217,19 @@ class Service:
         self._been_ready = False
         if loaded is not None:
             self._restore(loaded)
-            self.projection.known.add(loaded.epoch)
+            self.projection.claim.known.add(loaded.epoch)
 
-    def _edge_feed(self) -> EdgeFeed:
-        settings, calls = self.settings, LocalCalls(self.table)
+    async def _restore_stored(self) -> None:
+        """Restore what Redis holds, before it is written over."""
+        await self.restoring.once()
+        if self.edges is not None:
+            self.edges.beat_soon()
 
-        def call(key: str, scope: Scope) -> dict[str, Any] | None:
-            found = calls.get(key, scope)
-            return None if found is None else with_timeline(found)
-
-        return EdgeFeed(
-            self.table,
-            self.encoder,
-            self.encoder.records,
-            self.hub.context,
-            partial(
-                Connection,
-                settings.nats_url,
-                "livestate engine",
-                credentials=settings.nats_creds,
-                inbox=settings.nats_inbox,
-            ),
-            leadership=Leadership(self.projection.lease),
-            ready=lambda: self.not_ready() is None,
-            call=call,
-            clock=now_ms,
-            steady=steady_ms,
-        )
+    async def _end_streams(self) -> None:
+        """The table becomes another one."""
+        await self.streams.restart()
+        if self.edges is not None:
+            self.edges.let_go()
 
     def _restore(self, loaded: Loaded) -> None:
         self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, steady_ms())
@@ -312,6 +309,7 @@ class Service:
         reading = asyncio.create_task(self.trunk_file.run())
         looking = asyncio.create_task(self.projection.health.run())
         publishing = [asyncio.create_task(self.edges.run())] if self.edges is not None else []
+        leasing = asyncio.create_task(self.projection.keep_lease())
         tracing = asyncio.create_task(self.traces.run() if self.traces else asyncio.sleep(0))
         try:
             async with kept_fresh(self.verifier, self.streams.recheck):
@@ -319,15 +317,19 @@ class Service:
                     yield
         finally:
             await cancel_and_wait(
-                *(feeding, self._reading, watching, sweeping, reading, looking, tracing, keeping),
-                *publishing,
+                *(feeding, self._reading, watching, sweeping, reading, looking, tracing, keeping)
             )
+            if self.edges is not None:
+                self.edges.commit()
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 async with asyncio.timeout(1):
                     await self.kept_figures.write()
             self.projection.stop()
             # If Redis hangs, neither the running flush nor the last one returns.
             await asyncio.wait([writing], timeout=LAST_FLUSH_SECONDS)
-            await cancel_and_wait(writing)
+            await cancel_and_wait(writing, leasing)
+            if self.edges is not None:
+                await self.edges.hand_over()
+            await cancel_and_wait(*publishing)
             with contextlib.suppress(RedisError, OSError):
                 await self._redis.aclose()

@@ -48,7 +48,8 @@ _COMPANY = "101"
     type=click.IntRange(0, 8),
     default=0,
     show_default=True,
-    help="Serve from so many edges beside one engine (docs/scale.md); 0 for one process.",
+    help="Serve from so many edges beside two engines, of which one is warm (docs/scale.md); 0 for "
+    "one process.",
 )
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--seconds", type=float, help="End after this time.")
@@ -91,9 +92,11 @@ async def _demo(
         await create_at(nats.url)
         redis = await _up(stack, any_redis())
         addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
-        services = []
+        services, engines = [], []
         if edges:
-            engine = await _up(stack, Instance(keys, addresses | {"ROLE": "engine"}))
+            for _ in range(2):  # the second one is warm
+                own = Instance(keys, addresses | {"ROLE": "engine"})
+                engines.append(await _up(stack, own))
             addresses |= {"ROLE": "edge"}
             for number in range(edges):
                 own = Instance(keys, addresses, port=free_port() if number else port)
@@ -101,7 +104,7 @@ async def _demo(
         else:
             services.append(await _up(stack, Instance(keys, addresses, port=port)))
         work = [publisher.run() for publisher in _calls(nats.url, cps, seed)]
-        work.append(_guard((nats, redis, *([engine] if edges else []), *services)))
+        work.append(_guard((nats, redis, *engines, *services)))
         tasks = [asyncio.create_task(one) for one in work]
         for service in services:
             _welcome(service, keys)

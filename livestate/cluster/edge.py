@@ -21,7 +21,6 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
 
 from livestate.cluster import wire
@@ -31,6 +30,7 @@ from livestate.cluster.heard_engine import HeardEngine
 from livestate.cluster.replica import call_with_timeline
 from livestate.cluster.replicas import Replicas
 from livestate.cluster.reports import EdgeReport
+from livestate.cluster.state_request import parts, unsubscribe
 from livestate.cluster.wire import Unreadable
 from livestate.fanout.context import CommitRate
 from livestate.fanout.hub import Hub
@@ -47,7 +47,6 @@ log = logging.getLogger("livestate.cluster")
 
 EVERY_SECONDS: Final = 0.25
 WATCH_SECONDS: Final = 2.0
-STATE_SECONDS: Final = 2.0  # between two parts of a state
 PREPARE_SECONDS: Final = 3.0
 ASK_AGAIN_SECONDS: Final = 0.2
 ASKED_AT_ONCE: Final = 8  # views
@@ -222,7 +221,7 @@ class EdgeHub(Hub):
         del self.replicas.by_company[company_id]
         subscription = self._subscriptions.pop(company_id, None)
         if subscription is not None:
-            self._leaving.add(leaving := asyncio.create_task(_unsubscribe(subscription)))
+            self._leaving.add(leaving := asyncio.create_task(unsubscribe(subscription)))
             leaving.add_done_callback(self._leaving.discard)
 
     async def _name_views(self) -> None:
@@ -324,25 +323,26 @@ class EdgeHub(Hub):
             whole.set()
 
     async def _take_state(self, company_id: str | None, follower: Follower) -> None:
-        client = self.connection.client
-        inbox = client.new_inbox()
-        subscription = await client.subscribe(inbox)
-        try:
-            follower.begin_state()
-            subject = wire.VIEW + wire.view_name(company_id)
-            await client.publish(subject, wire.encode_scope(company_id), reply=inbox)
-            while True:
-                message = await subscription.next_msg(timeout=STATE_SECONDS)
-                head, body = wire.decode(message.data)
+        replica = follower.replica
+        renamed = replica is not None and not self.engine.names(replica.view.tag, replica.scope)
+        held = follower.held() if renamed else None
+        follower.begin_state()
+        async with contextlib.aclosing(parts(self.connection.client, company_id, held)) as found:
+            async for head, body in found:
+                if self.engine.replaced(head):
+                    continue  # its engine does not know yet that another one has taken over
                 if not self.engine.sent(head, follower.scope):
                     raise Unreadable("a state of an engine that this edge does not follow")
                 self._pass_on(follower.take_state(head, body, self._steady()))
                 if not head.more:
-                    return
-        finally:
-            await _unsubscribe(subscription)
+                    break
+        if renamed and replica is not None and follower.replica is replica:
+            self.counters.continued += 1
+            self._rename(replica.view, *replica.filtered.values())
 
-
-async def _unsubscribe(subscription: Subscription) -> None:
-    with contextlib.suppress(NatsError, OSError):
-        await subscription.unsubscribe()
+    def _rename(self, *views: View) -> None:
+        """Clients must learn the name of the numbering that goes on, also where nothing changes."""
+        for view in views:
+            distributor = self.distributors.get(view)
+            for subscriber in distributor.subscribers if distributor is not None else ():
+                subscriber.tag_changed = True

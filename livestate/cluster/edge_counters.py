@@ -19,6 +19,7 @@ class EdgeCounters:
     states: int = 0  # that were asked for
     gaps: int = 0  # times that frames of a view were missing
     dropped: int = 0  # messages that the client of NATS dropped: we read too slowly
+    continued: int = 0  # times that a view went on with another engine, by a diff
     unreadable: int = 0
     diverged_before: int = 0  # of views that are followed no more
 

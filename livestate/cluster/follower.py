@@ -5,7 +5,12 @@ state then. Frames that come before the state are kept; when it is here, those t
 already are left out. From then on each frame must lead on from the version that was reached. Where
 one does not, or a heartbeat is of a later version, frames were lost: the state is asked for again,
 and only what changed in it is passed on. A heartbeat of the same version whose digest differs means
-that this edge is wrong; then all is built anew. Pure: messages come in, changes come out.
+that this edge is wrong; then all is built anew.
+
+Where another engine takes over, its state says up to which version of the numbering before it
+continues (:mod:`livestate.cluster.succession`). If that includes what is here, only what differs is
+passed on, and clients notice no more than a diff; else all is built anew. Pure: messages come in,
+changes come out.
 """
 
 from __future__ import annotations
@@ -15,10 +20,12 @@ from typing import Any, Final
 
 from livestate.cluster.replica import Replica
 from livestate.cluster.rows import read_diff, read_figures, read_state
-from livestate.cluster.wire import Head, Unreadable
+from livestate.cluster.wire import Head, Held, Unreadable
 from livestate.state.access import Scope
 from livestate.state.active_calls import Change
+from livestate.state.view import View
 
+MOST_HELD: Final = 5_000  # rows for an engine that takes over: about 150 KB
 MOST_KEPT: Final = 2_000  # frames that came before the state; beyond that it is asked for again
 
 
@@ -35,6 +42,7 @@ class Follower:
         self.newest = -1  # the highest version that the engine has named
         self._fence = -1
         self._wrong = False  # the replica has another digest than the engine
+        self._partly = False  # the replica has a part of a state or a frame: it is at no version
         self._next: Replica | None = None  # what the state that comes in now makes
         self._named: set[str] = set()  # the live calls of that state
         self._part = 0  # of that state, the next one
@@ -53,6 +61,12 @@ class Follower:
         """Nothing that comes may be believed to follow what is here: ask for the state."""
         self.lost = True
         self._kept.clear()
+
+    def held(self) -> Held | None:
+        """What an engine that takes over must know to continue from here; None if it cannot."""
+        if self.replica is None or self._wrong or self._partly:
+            return None
+        return self.replica.held(MOST_HELD)
 
     def begin_state(self) -> None:
         """The state is asked for; its parts come next."""
@@ -76,6 +90,7 @@ class Follower:
             return
         self._fence = head.fence
         self.newest = max(self.newest, head.version)
+        replica.continues(head.before)
         if head.kind == "heartbeat":
             self._compare(head, body, replica)
             return
@@ -89,6 +104,7 @@ class Follower:
             replica.raise_floor(head.floor)
             yield from replica.fold(read_diff(body, head.gone), head.version, now)
         except (Unreadable, KeyError) as error:
+            self._partly = True
             self.forget()
             raise Unreadable(f"{error}") from error
 
@@ -112,16 +128,20 @@ class Follower:
         """Take one part of the state, in order; the changes of those who see the view already, to
         be read to the end. :attr:`lost` is False after the last one. Raises
         :class:`~livestate.cluster.wire.Unreadable`."""
+        if head.fence < self._fence:
+            raise Unreadable("a state of an engine that another one has replaced")
         if head.part != self._part:
             raise Unreadable(f"part {head.part} of a state instead of {self._part}")
         self._part += 1
         rows = read_state(body)
         target = self._target(head)
         shown = target is self.replica
+        self._partly = self._partly or shown
         self._named.update(row.key for row in rows if row.record is not None)
         try:
             reached = rows[-1].version if rows and head.more else head.version
-            changes = target.fold(rows, max(reached, target.view.version), now)
+            to = max(reached, target.view.version)
+            changes = target.fold(rows, to, now, stepwise=False)
             if shown:
                 yield from changes
             else:
@@ -139,7 +159,7 @@ class Follower:
         target.raise_floor(head.floor)
         self._fence, self.replica, self._next = head.fence, target, None
         self.newest = head.version  # of another numbering, it may be lower than before
-        self._wrong = False
+        self._wrong = self._partly = False
         self.lost = False
         kept, self._kept = self._kept, []
         for each in kept:
@@ -151,8 +171,16 @@ class Follower:
         """The replica that the state goes into: the one that clients see if the numbering goes on,
         else a new one that they see when it is whole."""
         known = self.replica
-        if known is not None and not self._wrong and head.tag == known.view.tag:
-            return known
+        if known is not None and not self._wrong:
+            if head.tag == known.view.tag:
+                known.continues(head.before)
+                return known
+            if head.before is not None and self._continued(known.view, head.before):
+                known.continue_as(head.tag, head.before)
+                return known
         if self._next is None or self._next.view.tag != head.tag:
             self._next = Replica(self.scope, head.tag, head.before)
         return self._next
+
+    def _continued(self, view: View, before: tuple[str, int]) -> bool:
+        return not self._partly and before[0] == view.tag and view.version <= before[1]

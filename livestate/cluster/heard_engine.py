@@ -58,11 +58,17 @@ class HeardEngine:
     def silent(self, now: int) -> bool:
         return self.silent_ms(now) > SILENT_MS
 
+    def replaced(self, head: Head) -> bool:
+        """Whether a message is of an engine that another one has replaced."""
+        return head.fence < self._fence
+
+    def names(self, tag: str, scope: Scope) -> bool:
+        """Whether this is how the engine names the numbering of a view."""
+        return self.beat is None or tag == Views.tag_of(scope, self.beat.epoch)
+
     def sent(self, head: Head, scope: Scope) -> bool:
         """Whether a message about a view is of this engine."""
-        if self.beat is None:
-            return True
-        return head.fence >= self._fence and head.tag == Views.tag_of(scope, self.beat.epoch)
+        return not self.replaced(head) and self.names(head.tag, scope)
 
     def source(self, now: int, clock: int, shown: Source) -> Source:
         """Whether what the edge shows is fed. ``now`` is of the steady clock, ``clock`` of the

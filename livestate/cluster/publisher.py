@@ -1,17 +1,18 @@
 """The engine's side: frames of the views that edges watch, published once however many edges.
 
 One more sink of the pipeline. A view is watched from the first edge's request for its state until
-no edge has named it for :data:`UNWATCHED_SECONDS`. Nothing here waits: messages go into a
-:class:`Outbox`, and a task sends them. Where NATS takes them slower than they are made, or is away,
-the oldest are dropped; an edge notices the version that is missing and asks for the state again.
+no edge has named it for :data:`UNWATCHED_SECONDS`. Nothing here waits: messages go into an
+:class:`~livestate.cluster.outbox.Outbox`, and a task sends them. Where NATS takes them slower than
+they are made, or is away, the oldest are dropped; an edge notices the version that is missing and
+asks for the state again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from typing import Any, Final
 
@@ -21,9 +22,11 @@ from nats.aio.msg import Msg
 
 from livestate.cluster import wire
 from livestate.cluster.leadership import Leadership
+from livestate.cluster.outbox import Outbox
 from livestate.cluster.reports import Reports
 from livestate.cluster.rows import state_parts
-from livestate.cluster.wire import Beat, Head, Unreadable
+from livestate.cluster.succession import accept
+from livestate.cluster.wire import Beat, Head, Held, Unreadable
 from livestate.fanout.context import FanoutContext
 from livestate.fanout.frame import Frame
 from livestate.fanout.patch import Records
@@ -41,47 +44,8 @@ log = logging.getLogger("livestate.cluster")
 
 BEAT_SECONDS: Final = 0.5
 UNWATCHED_SECONDS: Final = 10.0  # edges name their views every 2 s
-OUTBOX_BYTES: Final = 64_000_000
+HANDOVER_SECONDS: Final = 0.5
 STATES_AT_ONCE: Final = 4  # that are encoded; others wait
-
-
-class Outbox:
-    """Messages on their way to NATS, in order; the oldest are dropped beyond a bound."""
-
-    def __init__(self, most_bytes: int = OUTBOX_BYTES) -> None:
-        self.dropped = 0
-        self.bytes = 0
-        self._most = most_bytes
-        self._messages: deque[tuple[str, bytes]] = deque()
-        self._filled = asyncio.Event()
-
-    def put(self, subject: str, payload: bytes) -> None:
-        """Never waits."""
-        self._messages.append((subject, payload))
-        self.bytes += len(payload)
-        while self.bytes > self._most:
-            self.bytes -= len(self._messages.popleft()[1])
-            self.dropped += 1
-        self._filled.set()
-
-    def drop_all(self) -> None:
-        self.dropped += len(self._messages)
-        self._messages.clear()
-        self.bytes = 0
-
-    async def send(self, connection: Connection) -> None:
-        """Send until cancelled. What cannot be sent is dropped: it would be out of date later."""
-        while True:
-            await self._filled.wait()
-            self._filled.clear()
-            try:
-                while self._messages:
-                    subject, payload = self._messages.popleft()
-                    self.bytes -= len(payload)
-                    await connection.client.publish(subject, payload)
-            except AWAY:
-                self.dropped += 1
-                self.drop_all()
 
 
 class ViewPublisher:
@@ -162,7 +126,8 @@ class EdgeFeed:
     """What an engine does for its edges.
 
     ``leadership`` says whether this engine publishes, ``ready`` whether what it knows may be shown;
-    ``call`` finds one call with its timeline, for JSON.
+    ``call`` finds one call with its timeline, for JSON. ``renumbered`` is called with calls that
+    have new versions and no new facts, ``handed_over`` where another engine gave the lease back.
     """
 
     def __init__(
@@ -176,6 +141,8 @@ class EdgeFeed:
         leadership: Leadership,
         ready: Callable[[], bool],
         call: Callable[[str, Scope], dict[str, Any] | None],
+        renumbered: Callable[[list[str]], None],
+        handed_over: Callable[[], None],
         clock: Callable[[], int],
         steady: Callable[[], int],
     ) -> None:
@@ -189,7 +156,9 @@ class EdgeFeed:
         self.watched: dict[View, ViewPublisher] = {}
         self.reports = Reports()
         self._table, self._records, self._call = table, records, call
+        self._renumbered, self._handed_over = renumbered, handed_over
         self._clock, self._steady = clock, steady
+        self._beat_due = asyncio.Event()
         self._encoding = asyncio.Semaphore(STATES_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
         self.panels: Mapping[str, Callable[[wire.PanelRequest], Awaitable[bytes]]] = {}
@@ -208,6 +177,7 @@ class EdgeFeed:
         await client.subscribe(wire.VIEW + "*", cb=self._on_view)
         await client.subscribe(wire.WATCH, cb=self._on_watch)
         await client.subscribe(wire.CALL, cb=self._on_call)
+        await client.subscribe(wire.HANDOVER, cb=self._on_handover)
 
     async def run(self) -> None:
         """Send, beat and let go of views that no edge watches, until cancelled."""
@@ -218,9 +188,39 @@ class EdgeFeed:
                 while True:
                     self._beat()
                     self._unwatch()
-                    await asyncio.sleep(BEAT_SECONDS)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._beat_due.wait(), BEAT_SECONDS)
+                    self._beat_due.clear()
         finally:
             await cancel_and_wait(sending, *self._answering)
+
+    def beat_soon(self) -> None:
+        """This engine has taken over: edges must hear that at once."""
+        self._beat_due.set()
+
+    def let_go(self) -> None:
+        """The table becomes another one: its views are not watched until an edge asks again."""
+        for view, publisher in self.watched.items():
+            publisher.producer.stop()
+            view.watched = False
+        self.watched.clear()
+
+    def commit(self) -> None:
+        """Send what has changed so far."""
+        for publisher in self.watched.values():
+            publisher.producer.commit()
+
+    async def hand_over(self) -> None:
+        """Send what is left, and that the lease is free: an engine that is warm takes over."""
+        self.outbox.put(wire.HANDOVER, b"{}")
+        with contextlib.suppress(TimeoutError, *AWAY):
+            async with asyncio.timeout(HANDOVER_SECONDS):
+                while self.outbox.bytes:
+                    await asyncio.sleep(0.01)
+                await self.connection.client.flush()
+
+    async def _on_handover(self, message: Msg) -> None:
+        self._handed_over()
 
     def _beat(self) -> None:
         if not (self.leadership.leads and self.connection.connected):
@@ -275,13 +275,13 @@ class EdgeFeed:
     async def _on_view(self, message: Msg) -> None:
         """The state of a view. A task of its own: it may be large, and others ask too."""
         try:
-            company_id = wire.decode_scope(message.data)
+            company_id, held = wire.decode_scope(message.data)
         except Unreadable as error:
             self._refuse(message, error)
             return
         if not message.reply or not self.leadership.leads or not self.ready():
             return  # the edge asks again
-        self._answer(self._send_state(message.reply, company_id))
+        self._answer(self._send_state(message.reply, company_id, held))
 
     def _answer(self, sending: Coroutine[None, None, None]) -> None:
         answering = asyncio.create_task(sending)
@@ -296,10 +296,12 @@ class EdgeFeed:
             except AWAY as error:
                 log.info("a panel could not be sent: reason=%s", error)
 
-    async def _send_state(self, reply: str, company_id: str | None) -> None:
+    async def _send_state(self, reply: str, company_id: str | None, held: Held | None) -> None:
         async with self._encoding:
             publisher = self._watch(company_id)
             producer = publisher.producer
+            if held is not None:
+                self._renumbered(accept(self._table, producer.view, held, self._steady()))
             producer.commit()
             head, rows = publisher.head("state", producer.view.version), producer.view.history()
             self.states += 1

@@ -17,9 +17,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from livestate.cluster.wire import Held
 from livestate.contract.states import FinalState, wire_name
+from livestate.fanout.patch import record
 from livestate.state.access import Scope
 from livestate.state.active_calls import Change
 from livestate.state.call import Call
@@ -87,16 +90,49 @@ class Replica:
         self.filtered: dict[Scope, View] = {}
         self._ended: deque[tuple[int, str]] = deque()  # (when, key), oldest first
 
+    # -- another engine ----------------------------------------------------------------------
+
+    def continue_as(self, tag: str, before: tuple[str, int]) -> None:
+        """Another engine goes on with these calls and versions under the name ``tag``."""
+        self.view.tag = tag
+        for scope, view in self.filtered.items():
+            view.tag = self._tag_of(tag, scope)
+        self.continues(before)
+
+    def continues(self, before: tuple[str, int] | None) -> None:
+        """Clients of the numbering ``before`` may go on here, up to its version."""
+        self.view.predecessor = before
+        for scope, view in self.filtered.items():
+            view.predecessor = before and (self._tag_of(before[0], scope), before[1])
+
+    def held(self, most: int) -> Held:
+        """The calls that changed last, ``most`` of them, for an engine that takes over."""
+        view = self.view
+        latest = islice(reversed(view.rows.items()), most + 1)
+        changed = [(key, at) for key, at in latest if at > view.floor]
+        since = changed.pop()[1] if len(changed) > most else view.floor
+        fields: dict[tuple[str, ...], int] = {}
+        rows = []
+        for key, at in changed:
+            call = self.calls.get(key)
+            live = call is not None and call.live
+            names = tuple(record(call)) if call is not None and live else ()
+            rows.append((key, at, fields.setdefault(names, len(fields)) if live else -1))
+        return Held(view.tag, view.version, since, rows, list(fields))
+
     # -- folding -----------------------------------------------------------------------------
 
-    def fold(self, rows: Iterable[Row], version: int, now: int) -> Iterator[Change]:
+    def fold(
+        self, rows: Iterable[Row], version: int, now: int, *, stepwise: bool = True
+    ) -> Iterator[Change]:
         """Fold what changed, in ascending versions, and then be at ``version``; the changes. Rows
         of versions that are here already are left out: a frame may begin before the state ends.
-        Raises KeyError for a patch of an unknown call."""
+        Not ``stepwise``: versions between may be missing here that another edge has shown. Raises
+        KeyError for a patch of an unknown call."""
         reached = self.view.version
         for row in rows:
             if row.version > reached:
-                change = self._fold_row(row, now)
+                change = self._fold_row(row, now, stepwise)
                 if change is not None:
                     yield change
         for view in (self.view, *self.filtered.values()):
@@ -106,7 +142,7 @@ class Replica:
         """The state at ``version`` has these live calls and no others: what left before the
         engine's oldest tombstone is known only by its absence."""
         for key in [key for key, call in self.calls.items() if call.live and key not in keys]:
-            change = self._fold_row(Row(key, version, None), now)
+            change = self._fold_row(Row(key, version, None), now, stepwise=False)
             if change is not None:
                 yield change
 
@@ -127,7 +163,7 @@ class Replica:
             if call is not None and not call.live:
                 del self.calls[key]
 
-    def _fold_row(self, row: Row, now: int) -> Change | None:
+    def _fold_row(self, row: Row, now: int, stepwise: bool) -> Change | None:
         """Fold one row in; None where no view shows a difference."""
         key, known = row.key, self.calls.get(row.key)
         before = known if known is not None and known.live else None
@@ -137,7 +173,8 @@ class Replica:
             after = live_call(key, row.record, before if row.patch else None)
             self.calls[key] = after
         elif before is None:
-            self._record(self.view, key, False, False, row.version, now)
+            for view in (self.view, *(() if stepwise else self.filtered.values())):
+                self._record(view, key, False, False, row.version, now)
             return None
         elif row.ended is not None:
             after = self.calls[key] = ended_call(before, row.ended)
@@ -150,7 +187,9 @@ class Replica:
         for view in self.filtered.values():
             was = before is not None and view.admits(before)
             shown = after.live and view.admits(after)
-            if was or shown:
+            # A filter may have shown the call meanwhile, at another edge, to a client that comes
+            # here next: then it must hear that the call left.
+            if was or shown or not stepwise:
                 self._record(view, key, was, shown, row.version, now)
                 views.append(view)
         return Change(before, after, tuple(views))
@@ -172,9 +211,9 @@ class Replica:
 
     def _narrow(self, scope: Scope) -> View:
         base = self.view
-        named = repr((base.tag, sorted(scope.states), sorted(scope.trunks)))
-        tag = blake2b(named.encode("utf-8", "replace"), digest_size=8).hexdigest()
-        view = View(scope, tag, self.calls, 0)
+        view = View(scope, self._tag_of(base.tag, scope), self.calls, 0)
+        if base.predecessor is not None:
+            view.predecessor = self._tag_of(base.predecessor[0], scope), base.predecessor[1]
         latest = len(base.rows) - RESUMED_ROWS
         view.floor = base.floor
         for number, (key, at) in enumerate(base.rows.items()):
@@ -190,3 +229,9 @@ class Replica:
         view.digest %= DIGEST_MODULUS
         view.version = base.version
         return view
+
+    @staticmethod
+    def _tag_of(base: str, scope: Scope) -> str:
+        """The name of a filter's numbering, from that of the view that it narrows."""
+        named = repr((base, sorted(scope.states), sorted(scope.trunks)))
+        return blake2b(named.encode("utf-8", "replace"), digest_size=8).hexdigest()

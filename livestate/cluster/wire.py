@@ -4,9 +4,11 @@
 |---|---|---|
 | ``livestate.engine`` | engine → edges | a :class:`Beat`, twice a second |
 | ``livestate.frames.<view>`` | engine → edges | a :class:`Frame` or a heartbeat of one view |
-| ``livestate.view.<view>`` | edge → engine, request | a company; the reply is the state |
+| ``livestate.view.<view>`` | edge → engine, request | a company, and what the edge holds of a
+numbering that ended; the reply is the state |
 | ``livestate.watch`` | edge → engine | which views the edge shows, and its report, every 2 s |
 | ``livestate.call`` | edge → engine, request | one call with its timeline, or a panel (gzip) |
+| ``livestate.handover`` | engine → engines | that it has given the lease back |
 
 Only unfiltered views travel; edges narrow them. ``<view>`` is ``all`` or a digest of the company's
 name, which may hold what a subject may not. Each payload begins with one line of JSON (the head)
@@ -20,7 +22,7 @@ fields may be added without that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -35,6 +37,7 @@ FRAMES: Final = "livestate.frames."
 VIEW: Final = "livestate.view."
 WATCH: Final = "livestate.watch"
 CALL: Final = "livestate.call"
+HANDOVER: Final = "livestate.handover"
 PART_BYTES: Final = 128 * 1024  # of a state; max_payload is 1 MB unless an operator changed it
 WATCHED_AT_ONCE: Final = 500  # companies in one message of ``livestate.watch``
 
@@ -65,6 +68,18 @@ class Head(NamedTuple):
     part: int = 0  # of a state, from 0
     more: bool = False  # of a state: further parts follow
     gone: Mapping[str, int] = _NONE  # of a diff: the calls that left, and at which versions
+
+
+class Held(NamedTuple):
+    """What an edge holds of a view whose numbering has ended: it is at ``version`` of ``tag``, and
+    ``rows`` are the (key, version, index) of all that changed after ``since``: the call's record
+    has the fields ``fields[index]``; the index of a call that left is -1."""
+
+    tag: str
+    version: int
+    since: int
+    rows: Sequence[tuple[str, int, int]]
+    fields: Sequence[Sequence[str]]
 
 
 class Beat(NamedTuple):
@@ -129,13 +144,27 @@ def decode_beat(payload: bytes) -> Beat:
         raise Unreadable(f"a beat without {error}") from error
 
 
-def encode_scope(company_id: str | None) -> bytes:
-    return orjson.dumps({"schema": SCHEMA, "company_id": company_id})
+def encode_scope(company_id: str | None, held: Held | None = None) -> bytes:
+    """A request for the state of a view."""
+    fields = {"schema": SCHEMA, "company_id": company_id}
+    return orjson.dumps(fields if held is None else fields | {"held": held._asdict()})
 
 
-def decode_scope(payload: bytes) -> str | None:
-    """The company of a request for a view. Raises :class:`Unreadable`."""
-    return _company(_object(payload).get("company_id"))
+def decode_scope(payload: bytes) -> tuple[str | None, Held | None]:
+    """The company of a request for a view, and what the edge holds. Raises :class:`Unreadable`."""
+    fields = _object(payload)
+    company_id, held = _company(fields.get("company_id")), fields.get("held")
+    if held is None:
+        return company_id, None
+    try:
+        rows = [(str(key), int(version), int(index)) for key, version, index in held["rows"]]
+        names = [[str(name) for name in one] for one in held["fields"]]
+        if not all(-1 <= index < len(names) for _, _, index in rows):
+            raise Unreadable("a request with rows of unknown fields")
+        version, since = int(held["version"]), int(held["since"])
+        return company_id, Held(str(held["tag"]), version, since, rows, names)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"a request with unusable rows: {error!r}") from error
 
 
 def encode_watched(

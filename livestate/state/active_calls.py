@@ -287,10 +287,12 @@ class ActiveCalls:
         scopes: dict[str, tuple[int, int]],
         predecessor: str,
         now: int,
+        skipped: int = 0,
     ) -> None:
         """Fill an empty table from what was stored: calls with their versions, and for each
         unfiltered scope (version, floor). Only a node's next list can tell which of its calls live:
-        they must not be shown before that, or must be marked (``unconfirm``)."""
+        they must not be shown before that, or must be marked (``unconfirm``). ``skipped`` is for
+        :meth:`livestate.state.view.View.restore`."""
         rows: dict[str, list[tuple[int, str, bool]]] = {}  # scope → version, key, whether it holds
         for call, versions in calls:
             key, live, own = call.key, call.live, call.company_id or ""
@@ -309,4 +311,4 @@ class ActiveCalls:
             view = self.view(Scope(company_id=company or None))
             version, view.floor = scopes.get(company, (0, 0))
             view.predecessor = (Views.tag_of(view.scope, predecessor), version)
-            view.restore(sorted(rows.get(company, ())), version, now)
+            view.restore(sorted(rows.get(company, ())), version, now, skipped)

@@ -131,12 +131,16 @@ class View:
         self.rows = dict(zip(keys, range(1, version + 1)))  # noqa: B905 - likewise
         self.digest = version * (version + 1) // 2 % DIGEST_MODULUS
 
-    def restore(self, stored: Iterable[tuple[int, str, bool]], version: int, now: int) -> None:
+    def restore(
+        self, stored: Iterable[tuple[int, str, bool]], version: int, now: int, skipped: int = 0
+    ) -> None:
         """Fill an empty view that was at ``version`` with (version, key, whether the call is in
         it), oldest first; a call of an :data:`UNKNOWN` version changes now.
 
         A row may be newer than ``version``, where a flush in parts was cut off. A client that
-        resumes from ``version`` gets that row, because its version is higher.
+        resumes from ``version`` gets that row, because its version is higher. ``skipped`` versions
+        are left out before the next change: the writer may have shown them, and stored none of
+        them (:mod:`livestate.cluster.succession`).
         """
         self.stored_floor = self.floor
         changed = []
@@ -153,10 +157,21 @@ class View:
                 continue  # it was trimmed after its call was last written
             self.rows[key] = at
             version = max(version, at)
-        self.version = version
+        self.version = version + skipped
+        if skipped:
+            self.first = self.version
         for key in changed:
             self.record_change(key, False, True, now)
         self.digest %= DIGEST_MODULUS
+
+    def mention(self, key: str, now: int) -> None:
+        """Give a key the next version though nothing changed here: some client may hold another
+        record of it, or one where this view has none."""
+        call = self._calls.get(key)
+        held = call is not None and key in self.rows and self.holds(call)
+        self.record_change(key, held, held, now)
+        if call is None or not self.scope.base.admits(call):
+            self.stored_floor = self.version  # Redis will not have this tombstone
 
     def reset_key(self, key: str) -> None:
         """The key is reused for a new call. A client behind the old call's tombstone would merge

@@ -13,7 +13,7 @@ was cloned while it ran).
 from __future__ import annotations
 
 import secrets
-from typing import Final
+from typing import Final, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -24,6 +24,20 @@ LEASE_MS: Final = 6_000  # three times the time between two flushes of a quiet w
 CLAIM_SECONDS: Final = 0.5
 
 
+class Terms(NamedTuple):
+    """``lease_ms``: how long a writer that died keeps others from writing. A standby claims it
+    every ``claim_seconds``. The writer renews it with every flush, and where ``renew_seconds`` is
+    not 0, also so often between."""
+
+    lease_ms: int = LEASE_MS
+    claim_seconds: float = CLAIM_SECONDS
+    renew_seconds: float = 0.0
+
+
+# Dashboards wait for the engine that takes over (docs/scale.md): it must notice within 2 s.
+ENGINE_TERMS: Final = Terms(1_500, 0.15, 0.3)
+
+
 class Lease:
     """This instance's claim to write. ``fence`` is 0 while it has none.
 
@@ -31,7 +45,7 @@ class Lease:
     it, for ``/statusz``: this instance, or the one that a standby waits for. ``found_epoch`` and
     ``found_secret`` (hex) are of the table that Redis held at the last claim."""
 
-    def __init__(self, redis: Redis, instance: str, keys: Keys) -> None:
+    def __init__(self, redis: Redis, instance: str, keys: Keys, lease_ms: int = LEASE_MS) -> None:
         self.holder = ""
         self.writer = ""
         self.found_epoch = ""
@@ -39,9 +53,11 @@ class Lease:
         self.fence = 0
         self._keys = keys
         self._instance = instance
+        self._lease_ms = lease_ms
         self._seen = 0  # the highest fence
         self._tried: list[str] = []  # names of this instance that Redis may hold after a lost reply
         self._claim = Script(redis, "livestate.store", "claim.lua")
+        self._renew = Script(redis, "livestate.store", "renew.lua")
         self._release = Script(redis, "livestate.store", "release.lua")
 
     async def claim(self) -> bool:
@@ -51,7 +67,8 @@ class Lease:
         name = f"{self._instance} {secrets.token_hex(8)}"
         self._tried = [*self._tried[-2:], name]
         ours, fence, writer, found, secret = await self._claim(
-            (self._keys.meta, self._keys.writer), (name, self._seen, LEASE_MS, *self._tried[:-1])
+            (self._keys.meta, self._keys.writer),
+            (name, self._seen, self._lease_ms, *self._tried[:-1]),
         )
         self._seen = fence
         self.writer = writer.decode("utf-8", "replace")
@@ -63,7 +80,14 @@ class Lease:
 
     def lose(self) -> None:
         """Note that the lease is gone: a newer writer was found, or the claim is given up."""
-        self.fence = 0
+        self.fence, self.holder = 0, ""
+
+    async def renew(self) -> bool:
+        """Extend the lease; False if another instance has it, or has claimed it meanwhile."""
+        holder, fence = self.holder, self.fence
+        keys = (self._keys.meta, self._keys.writer)
+        renewed = await self._renew(keys, (holder, fence, self._lease_ms))
+        return bool(renewed) or (holder, fence) != (self.holder, self.fence)
 
     async def release(self) -> None:
         """Give the lease back, so that a standby takes over at once."""

@@ -58,10 +58,13 @@ class Merged(NamedTuple):
     unconfirmed: frozenset[str]
 
 
-def merged(stored: Stored, memory: InMemory, epoch: str, most: int, now: int) -> Merged:
-    """Make one table of both, with the new ``epoch``, of at most ``most`` calls. ``now`` in ms."""
+def merged(
+    stored: Stored, memory: InMemory, epoch: str, most: int, now: int, skipped: int = 0
+) -> Merged:
+    """Make one table of both, with the new ``epoch``, of at most ``most`` calls. ``now`` in ms;
+    ``skipped`` is that of :meth:`livestate.state.view.View.restore`."""
     table = ActiveCalls(secret=stored.secret, epoch=epoch, most=most)
-    table.restore(stored.calls, stored.scopes, stored.epoch, now)
+    table.restore(stored.calls, stored.scopes, stored.epoch, now, skipped)
     for node, position in table.positions().items():
         began = memory.epochs.get(node, -1)
         if began > epoch_of(position):  # the node has restarted since the table was stored

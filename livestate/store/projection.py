@@ -19,22 +19,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from livestate.redis.connection import leave_former_primary
 from livestate.redis.script import Script
 from livestate.state.active_calls import ActiveCalls, Change
 from livestate.store.audit import Audit
+from livestate.store.claim import AWAY, Claim
 from livestate.store.flush_parts import Fields, script_arguments, script_calls
 from livestate.store.health import Health
 from livestate.store.keys import UNPREFIXED, Keys
 from livestate.store.last_written import Batch, Written, batch_of, floors_of, numbers_of
-from livestate.store.lease import CLAIM_SECONDS, LEASE_MS, Lease
+from livestate.store.lease import LEASE_MS, Terms
 from livestate.store.loader import COPIES
 from livestate.store.staging import repeated, stage, stage_scopes
 from livestate.store.stats import Stats
@@ -43,7 +43,6 @@ log = logging.getLogger("livestate.projection")
 
 CALLS_A_PART: Final = 2_000
 AUDIT_SECONDS: Final = 2.0  # also when nothing changes: renews the lease, notices a wiped Redis
-_AWAY: Final = (RedisError, OSError, asyncio.TimeoutError)
 
 
 class Projection:
@@ -51,8 +50,8 @@ class Projection:
 
     ``secret`` makes the keys of calls, ``clock`` is in ms, ``holder`` names this instance in the
     lease, ``keys`` are the names in Redis. ``cdr_position`` is read for each flush and stored with
-    it. ``restore`` is awaited when Redis holds a table that memory does not know, before that table
-    is written over.
+    it. ``terms`` are those of the lease; for ``restore`` and ``continues`` see
+    :class:`~livestate.store.claim.Claim`.
     """
 
     def __init__(
@@ -67,10 +66,13 @@ class Projection:
         flush_seconds: float = 0.1,
         cdr_position: Callable[[], str] = str,
         restore: Callable[[], Awaitable[None]] | None = None,
+        terms: Terms | None = None,
+        continues: bool = False,
     ) -> None:
         self.stats = Stats()
-        self.known = {""}  # epochs of tables whose calls are in memory; others are restored first
-        self.lease = Lease(redis, holder, keys)
+        self._terms = terms or Terms(LEASE_MS)
+        self.claim = Claim(redis, holder, keys, self._terms, restore or _nothing, continues)
+        self.lease = self.claim.lease
         self._redis = redis
         self._keys = keys
         self.health = Health(redis, keys)
@@ -79,7 +81,6 @@ class Projection:
         self._clock = clock
         self._flush_seconds = flush_seconds
         self._cdr_position = cdr_position
-        self._restore = restore or _nothing
         self._dirty: dict[str, None] = {}
         self._writing: dict[str, None] = {}  # was dirty, is being written
         self._written = Written()
@@ -107,11 +108,20 @@ class Projection:
             self._wake.set()
         self._dirty[change.after.key] = None
 
-    def forget(self, keys: list[str]) -> None:
-        """Delete ended calls that the table has trimmed."""
-        if keys and not self.standby:
+    def mark_dirty(self, keys: Iterable[str]) -> None:
+        """These calls have other versions than Redis may have."""
+        if not self.standby:
             self._dirty.update(dict.fromkeys(keys))
             self._wake.set()
+
+    def claim_soon(self) -> None:
+        """The writer has given the lease back."""
+        self._wake.set()
+
+    def forget(self, keys: list[str]) -> None:
+        """Delete ended calls that the table has trimmed."""
+        if keys:
+            self.mark_dirty(keys)
 
     async def run(self) -> None:
         """Flush until stopped, then once more, so that a restart loses nothing."""
@@ -119,14 +129,15 @@ class Projection:
         while not self._stopping.is_set():
             try:
                 with contextlib.suppress(asyncio.TimeoutError):
-                    patience = CLAIM_SECONDS if self.standby else AUDIT_SECONDS
+                    patience = self._terms.claim_seconds if self.standby else AUDIT_SECONDS
                     await asyncio.wait_for(self._wake.wait(), patience)
                 self._wake.clear()
                 await self.flush()
                 await self._audit_if_due()
                 self.health.worked()
                 backoff = 0.1
-            except _AWAY as error:
+            except AWAY as error:
+                self.claim.unreached = True
                 self.stats.failures += 1
                 trouble = self.health.failed(error)
                 if backoff == 0.1:
@@ -137,7 +148,7 @@ class Projection:
             pause = max(self._flush_seconds, 0.5 * self.stats.last_flush_seconds, backoff)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
-        with contextlib.suppress(*_AWAY):
+        with contextlib.suppress(*AWAY):
             async with asyncio.timeout(2):
                 await self.flush()
                 await self.lease.release()
@@ -176,33 +187,20 @@ class Projection:
             self.stats.flushes += 1
             self.stats.last_flush_seconds = asyncio.get_running_loop().time() - started
 
-    # A claim also reads which table Redis holds. Before that table is written over, memory must
-    # have its calls. The writer of a moment ago has them, and so has a standby that folds what the
-    # writer folds. A service that started while Redis was away may not: it restores the table
-    # first. A standby takes over the writer's secret as well, so that both use the same keys.
     async def _claim_lease(self) -> bool:
         """Whether this instance is the writer now. Raises what the Redis client raises."""
-        incumbent = not self.standby
         self._whole = True
         self.stats.round_trips += 1
-        ours = await self.lease.claim()
-        found = self.lease.found_epoch
-        if not ours:
-            self.known.add(found)  # the writer folds the same messages
-            if self.lease.found_secret not in ("", self.secret.hex()):
-                await self._restore()
-        elif not incumbent and found not in (*self.known, self._table.epoch):
-            try:
-                await self._restore()
-            except BaseException:
-                self.lease.lose()  # else the next attempt would write over the stored table
-                raise
-        return ours
+        return await self.claim.attempt(lambda: self._table.epoch, lambda: self.secret)
+
+    async def keep_lease(self) -> None:
+        """Renew the lease between flushes, until cancelled."""
+        await self.claim.keep(self._become_standby)
 
     def adopt(self, secret: bytes, epoch: str) -> None:
         """Note that the stored table of this epoch was restored and its secret is used now."""
         self.secret = secret
-        self.known.add(epoch)
+        self.claim.known.add(epoch)
 
     async def _audit_if_due(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -276,7 +274,7 @@ class Projection:
         for _ in range(2):
             arguments = [
                 *(self._table.epoch, self.lease.fence, self._flush + 1, self._clock(), cdr),
-                *(self.lease.holder, LEASE_MS),
+                *(self.lease.holder, self._terms.lease_ms),
                 *script_arguments(batch, changed),
             ]
             self.stats.round_trips += 1
@@ -333,7 +331,7 @@ class Projection:
             (*self._keys.table, *keys),
             (
                 *(self._table.epoch, self.lease.fence, 0, self._clock(), self.secret.hex(), cdr),
-                *(self.lease.holder, LEASE_MS),
+                *(self.lease.holder, self._terms.lease_ms),
             ),
         )
         if status != b"ok":

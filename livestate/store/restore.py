@@ -41,7 +41,8 @@ CATCH_UPS: Final = 10  # each has less to do than the one before
 class Restore:
     """``waiting`` is true until Redis has been read once. ``exchanging`` is true while the content
     of the table is replaced: streams must not begin then. ``end_streams`` is awaited before that,
-    ``read_cdrs_from`` afterwards with the stored position in ``cdr.raw``."""
+    ``read_cdrs_from`` afterwards with the stored position in ``cdr.raw``. ``skipped`` versions are
+    left out, see :meth:`livestate.state.view.View.restore`."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Restore:
         clock: Callable[[], int],
         end_streams: Callable[[], Awaitable[None]],
         read_cdrs_from: Callable[[str], Awaitable[None]],
+        skipped: int = 0,
     ) -> None:
         self.waiting = True
         self.exchanging = False
@@ -67,6 +69,7 @@ class Restore:
         self._clock = clock
         self._end_streams = end_streams
         self._read_cdrs_from = read_cdrs_from
+        self._skipped = skipped
 
     def _stopping(self) -> bool:
         return self.projection is not None and self.projection.stopping
@@ -79,6 +82,8 @@ class Restore:
                 await self.once()
             except (RedisError, OSError) as error:
                 self.trouble = masked(explain(error).what)
+                if self.projection is not None:
+                    self.projection.claim.unreached = True
                 if attempts % LOG_EVERY == 0:
                     log.warning(
                         "Redis is away, the start goes on without what it holds: error=%s",
@@ -116,7 +121,13 @@ class Restore:
         stored = merge.Stored(loaded.calls, loaded.scopes, loaded.epoch, loaded.secret)
         before = self._in_memory()
         both = await asyncio.to_thread(
-            merge.merged, stored, before, secrets.token_hex(8), memory.most, now
+            merge.merged,
+            stored,
+            before,
+            secrets.token_hex(8),
+            memory.most,
+            now,
+            self._skipped,
         )
         for _ in range(CATCH_UPS):
             latest = self._in_memory()

@@ -13,6 +13,7 @@ from livestate.state.active_calls import ActiveCalls, Change
 from livestate.state.call import Call
 from livestate.state.position import position_at, unpack
 from livestate.store.keys import UNPREFIXED
+from livestate.store.lease import Terms
 from livestate.store.loader import Loaded, load
 from livestate.store.projection import Projection
 from livestate.store.record import score
@@ -27,13 +28,14 @@ class World:
     """A table, random changes to it, and its projection."""
 
     def __init__(
-        self, url: str, epoch: str = "a" * 16, loaded: Loaded | None = None, holder: str = "here"
-    ) -> None:
+        self, url: str, epoch: str = "a" * 16, loaded: Loaded | None = None, holder: str = "here",
+        terms: Terms | None = None,
+    ) -> None:  # fmt: skip
         self.table = ActiveCalls(secret=loaded.secret if loaded else SECRET, epoch=epoch)
         self.redis = connect(url)
         self.projection = Projection(
             self.redis, self.table, secret=SECRET, clock=lambda: 7, holder=holder,
-            flush_seconds=0.01,
+            flush_seconds=0.01, terms=terms,
         )  # fmt: skip
         self.chance = Random(epoch)
         self.seq = 0

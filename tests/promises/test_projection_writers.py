@@ -7,7 +7,8 @@ import copy
 
 import pytest
 
-from livestate.store import projection as projection_module
+from livestate.process.tasks import cancel_and_wait
+from livestate.store.lease import Terms
 from tests.promises.projection import (
     META,
     WRITER,
@@ -88,19 +89,43 @@ async def test_a_machine_cloned_while_it_runs_stands_by_for_its_clone(make: Make
     await writer.agrees()
 
 
-async def test_a_killed_writer_is_followed_when_its_lease_ends(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(projection_module, "LEASE_MS", 300)
+async def test_a_killed_writer_is_followed_when_its_lease_ends(make: Make) -> None:
     killed, again = make(epoch="a" * 16), make(epoch="a" * 16)
     killed.churn(50)
     await killed.projection.flush()
     again.churn(30)
     await again.projection.flush()
     assert again.projection.standby
-    await asyncio.sleep(0.4)
+    await again.redis.pexpire(WRITER, 1)
+    while await again.redis.exists(WRITER):
+        await asyncio.sleep(0.01)
     await again.projection.flush()
     await again.agrees()
+
+
+async def test_a_writer_that_renews_keeps_a_short_lease_without_a_flush(make: Make) -> None:
+    terms = Terms(lease_ms=60_000, renew_seconds=0.02)
+    writer, other = make(terms=terms), make(terms=terms, epoch="b" * 16, holder="there")
+    await writer.projection.flush()
+    fence = writer.projection.lease.fence
+    await writer.redis.delete(WRITER)  # it has expired, and nobody has claimed it
+    keeping = asyncio.create_task(writer.projection.keep_lease())
+    try:
+        async with asyncio.timeout(20):
+            while not await writer.redis.exists(WRITER):
+                await asyncio.sleep(0.01)
+        await other.projection.flush()
+        assert other.projection.standby
+        assert writer.projection.lease.fence == fence
+        await writer.redis.delete(WRITER)
+        while other.projection.standby:  # unless the renewal comes first
+            await writer.redis.delete(WRITER)
+            await other.projection.flush()
+        async with asyncio.timeout(20):
+            while not writer.projection.standby:
+                await asyncio.sleep(0.01)
+    finally:
+        await cancel_and_wait(keeping)
 
 
 async def test_a_lease_without_expiry_is_replaced(make: Make) -> None:

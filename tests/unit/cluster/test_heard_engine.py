@@ -78,13 +78,25 @@ class Lease:
     holder, writer, fence = "", "", 0
 
 
+class Claim:
+    def __init__(self) -> None:
+        self.lease = Lease()
+        self.restoring, self.unanswered = False, False
+
+
 def test_an_engine_leads_while_redis_is_away_and_not_when_another_one_writes() -> None:
-    lease = Lease()
-    leadership = Leadership(lease)
+    claim = Claim()
+    lease, leadership = claim.lease, Leadership(claim)
+    assert not leadership.leads, "Redis has not been asked yet"
+    claim.unanswered = True
     assert leadership.leads, "Redis has never answered"
+    claim.unanswered = False
     lease.holder = lease.writer = "ours 1"
     lease.fence = 7
     assert (leadership.leads, leadership.fence) == (True, 7)
+    claim.restoring = True
+    assert not leadership.leads, "it does not know yet what the one before it showed"
+    claim.restoring = False
     lease.fence = 0  # a claim is on its way, or Redis is away
     assert (leadership.leads, leadership.fence) == (True, 7)
     lease.writer = "theirs 2"

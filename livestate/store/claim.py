@@ -1,0 +1,83 @@
+"""Claims the lease for the projection, and makes sure that memory has what Redis holds.
+
+A claim also reads which table Redis holds. Before that table is written over, memory must have its
+calls. The writer of a moment ago has them, and so has a standby that folds what the writer folds.
+A service that started while Redis was away may not: it restores the table first. A standby takes
+over the writer's secret as well, so that both use the same keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from livestate.store.keys import Keys
+from livestate.store.lease import Lease, Terms
+
+AWAY: Final = (RedisError, OSError, asyncio.TimeoutError)
+
+
+class Claim:
+    """This instance's way to the lease. ``restore`` is awaited when Redis holds a table that memory
+    does not know. With ``continues`` it is awaited whenever another writer is followed, also by a
+    standby that folds the same calls, so as to go on with that one's versions.
+
+    ``restoring`` is true while an instance that has the lease does that. ``known`` are epochs of
+    tables whose calls are in memory. ``unreached`` is set when a call of Redis has failed."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        holder: str,
+        keys: Keys,
+        terms: Terms,
+        restore: Callable[[], Awaitable[None]],
+        continues: bool,
+    ) -> None:
+        self.terms = terms
+        self.lease = Lease(redis, holder, keys, terms.lease_ms)
+        self.known = {""}
+        self.restoring = False
+        self.unreached = False
+        self._restore = restore
+        self._continues = continues
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether Redis has been called and has never answered."""
+        return self.unreached and not self.lease.writer
+
+    async def attempt(self, epoch: Callable[[], str], secret: Callable[[], bytes]) -> bool:
+        """Whether this instance is the writer now. ``epoch`` and ``secret`` are those of the table
+        in memory. Raises what the Redis client raises."""
+        lease, incumbent = self.lease, self.lease.fence > 0
+        ours = await lease.claim()
+        found = lease.found_epoch
+        if not ours:
+            self.known.add(found)  # the writer folds the same messages
+            if lease.found_secret not in ("", secret().hex()):
+                await self._restore()
+        elif not incumbent and (self._continues or found not in (*self.known, epoch())):
+            self.restoring = True
+            try:
+                await self._restore()
+            except BaseException:
+                lease.lose()  # else the next attempt would write over the stored table
+                raise
+            finally:
+                self.restoring = False
+        return ours
+
+    async def keep(self, lost: Callable[[], None]) -> None:
+        """Renew the lease between flushes, until cancelled; ``lost`` is called where another
+        instance has it."""
+        while self.terms.renew_seconds:
+            await asyncio.sleep(self.terms.renew_seconds)
+            with contextlib.suppress(*AWAY):
+                if self.lease.fence and not await self.lease.renew() and self.lease.fence:
+                    lost()
