@@ -44,11 +44,12 @@ async def call_until_cut(node: Node, nats: NatsServer) -> int:
         await node.client.flush()
         if await slow_consumers(nats):
             return number + AT_ONCE
-        assert time.monotonic() - began < 90
+        assert time.monotonic() - began < 200
     raise AssertionError("no slow consumer after all these calls")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 async def test_an_edge_that_is_too_slow_is_cut_off_and_asks_anew(tmp_path: Path) -> None:
     limits = tmp_path / "nats.conf"
     limits.write_text("max_pending: 1MB\nwrite_deadline: 1s\n")
