@@ -6,8 +6,8 @@ BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest $(ONLY)
 WORKERS ?= 2
 
-.PHONY: help demo test test-slow check faults deaths faults-fast abuse e2e interop interop-fast format docs figures bench bench-roles peers gate gate-proof \
-	mutants loadtest loadtest-proof bench-page firefox screenshots lock wheel clean deploy-check dist
+.PHONY: help demo test test-slow check faults deaths faults-fast abuse e2e interop interop-fast format docs figures bench bench-roles peers gate gate-proof builds \
+	mutants loadtest loadtest-proof bench-page firefox screenshots lock wheel test-compiled clean deploy-check dist
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -100,6 +100,11 @@ gate-proof: .venv/ready ## the gate passes A/A and fails 20 % more work, five ti
 	@scripts/system-packages valgrind
 	@$(BIN)/python -m bench.gate.self_test
 
+builds: .venv/ready ## the hot paths and the memory of a call, pure and compiled side by side
+	@scripts/system-packages valgrind
+	@scripts/compiler $(BIN)/python
+	@$(BIN)/python -m bench.builds
+
 mutants: .venv/ready ## small faults planted in the core: which ones no test notices; SAMPLE=200 SEED=1
 	@$(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),200) --seed $(or $(SEED),1)
 
@@ -121,9 +126,21 @@ LOCK = .venv/uv/bin/uv pip compile -q --universal --python-version 3.11 --genera
 dist: .venv/ready ## the wheel and the source archive
 	@rm -rf dist && $(BIN)/hatchling build -d dist
 
-wheel: .venv/ready ## the pure wheel, and one compiled for this machine (a minute)
-	@scripts/system-packages gcc libc6-dev:/usr/include/stdio.h
-	@$(BIN)/hatchling build -t wheel -d dist && LIVESTATE_COMPILE=1 $(BIN)/hatchling build -t wheel -d dist
+wheel: .venv/ready ## the pure wheel and one compiled for this Python, into dist/ (a minute)
+	@scripts/compiler $(BIN)/python
+	@rm -rf dist && $(BIN)/hatchling build -t wheel -d dist
+	@LIVESTATE_COMPILE=1 $(BIN)/hatchling build -t wheel -d dist
+
+# Of the unit tests those of the households with compiled modules.
+COMPILED_TESTS = $(addprefix tests/unit/,contract fanout ingest process state store) tests/promises
+
+test-compiled: .venv/ready ## a compiled wheel in an environment of its own, and the tests of what it holds
+	@scripts/compiler $(BIN)/python
+	@scripts/system-packages redis-server
+	@scripts/compiled-venv .venv .venv/compiled
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONSAFEPATH=1 LIVESTATE_TEST_BUILD=compiled \
+		.venv/compiled/bin/python -m pytest --import-mode=append \
+		-m "not slow" -n $(WORKERS) --dist loadfile $(COMPILED_TESTS)
 
 lock: ## resolve requirements.lock and the locks of deploy/ anew
 	@$(PYTHON) -m venv .venv/uv && .venv/uv/bin/pip install -q uv

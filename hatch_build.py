@@ -3,6 +3,7 @@
 hatchling calls it (``tool.hatch.build.targets.wheel.hooks.custom``). mypyc compiles the modules of
 :data:`COMPILED` from the source that is in the wheel too: Python imports the compiled one. It needs
 a C compiler and Python's headers, and the build fails without them (decision 91).
+``bench/builds.py`` compiles a copy of the tree in the same way, to measure both builds.
 """
 
 from __future__ import annotations
@@ -11,20 +12,29 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+# What runs for every event, but for what waits, reads a socket or is a pydantic model.
 COMPILED: Final = (
     *(
         f"livestate/state/{name}.py"
         for name in (
             "access", "active_calls", "call", "call_fields", "call_keys", "call_weight",
             "node_calls", "position", "reconcile", "retention", "transitions", "view", "views",
+            "kpi/gauges", "kpi/kpis", "kpi/report", "kpi/scope_kpis", "kpi/trunks", "kpi/window",
+            "nodes/clock_offset", "nodes/dialog_list", "nodes/epochs", "nodes/health",
+            "nodes/node", "nodes/registry", "nodes/rival_epochs", "nodes/sequence",
+            "nodes/trouble",
         )
     ),
+    "livestate/ingest/counters.py",
+    "livestate/ingest/pipeline.py",
+    "livestate/ingest/sinks.py",
     "livestate/store/record.py",
     "livestate/fanout/patch.py",
 )  # fmt: skip
@@ -58,12 +68,12 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
             raise RuntimeError("an editable install cannot be compiled: unset LIVESTATE_COMPILE")
         self._home = tempfile.mkdtemp(prefix="livestate-compile-")
         tree = Path(self._home)
-        shutil.copytree(Path(self.root) / "livestate", tree / "livestate")
-        done = subprocess.run([sys.executable, "-c", _COMPILE, *COMPILED], cwd=tree, check=False)
-        if done.returncode:
+        try:
+            shutil.copytree(Path(self.root) / "livestate", tree / "livestate")
+            made = compile_in(tree)
+        except BaseException:
             self.finalize(version, build_data, "")
-            raise RuntimeError("livestate was not compiled (is there a C compiler, and Python.h?)")
-        made = [*tree.glob("*.so"), *(tree / "livestate").rglob("*.so")]
+            raise
         build_data["force_include"].update({str(one): str(one.relative_to(tree)) for one in made})
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
@@ -72,6 +82,30 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
         """Remove the copy."""
         if _wanted():
             shutil.rmtree(self._home, ignore_errors=True)
+
+
+def compile_in(tree: Path) -> list[Path]:
+    """Compile a copy of the source tree in place; the files of machine code that were made.
+    Raises ``RuntimeError`` with what is missing on this machine, or if the compiler fails."""
+    missing = missing_tools()
+    if missing:
+        raise RuntimeError(f"livestate was not compiled: {missing}")
+    done = subprocess.run([sys.executable, "-c", _COMPILE, *COMPILED], cwd=tree, check=False)
+    if done.returncode:
+        raise RuntimeError("livestate was not compiled: mypyc or the C compiler failed, see above")
+    return [*tree.glob("*.so"), *(tree / "livestate").rglob("*.so")]
+
+
+def missing_tools() -> str:
+    """What this machine lacks to compile, in one sentence; "" if nothing. Found before mypyc works
+    for half a minute in vain."""
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if not header.exists():
+        return f"the headers of {sys.executable} are not installed (there is no {header})"
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        return f"there is no C compiler ({compiler} is not on PATH; CC names another one)"
+    return ""
 
 
 def _wanted() -> bool:

@@ -16,8 +16,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis as RedisClient
 
+import livestate.state.call
 from api.cli.child_service import Instance
 from livestate.devtools import child_process, servers
+from livestate.process import build
 from tests import redis_acl
 from tests.harness import Node
 
@@ -30,6 +32,14 @@ settings.register_profile(
     "promises", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("promises")
+
+
+def pytest_configure() -> None:
+    """``make test-compiled`` proves nothing if the tests find the source of this tree."""
+    wanted = os.environ.get("LIVESTATE_TEST_BUILD", build.kind())
+    if build.kind() != wanted:
+        where = livestate.state.call.__file__
+        pytest.exit(f"these tests are for the {wanted} build, but {where} is imported", 4)
 
 
 def absent(what: str) -> NoReturn:

@@ -31,9 +31,9 @@ Row = tuple[str, Call | None, int]  # key, call (None: it left the scope), versi
 def record(call: Call) -> dict[str, Any]:
     """A live call as a client sees it, without its version: known attributes only, no nulls."""
     fields: dict[str, Any] = {"state": call.state, "node": call.node, "call_id": call.call_id}
-    fields |= {
-        n: value for n, value in zip(_WIRE, call.attributes, strict=True) if value is not None
-    }
+    for name, value in zip(_WIRE, call.attributes):  # noqa: B905 - of equal length
+        if value is not None:
+            fields[name] = value
     if call.unconfirmed is not None:
         fields["unconfirmed"] = call.unconfirmed
     return fields
@@ -46,7 +46,7 @@ def changed(before: Call, after: Call) -> dict[str, Any]:
         fields["state"] = after.state
     if before.unconfirmed != after.unconfirmed:
         fields["unconfirmed"] = after.unconfirmed
-    for name, old, new in zip(_WIRE, before.attributes, after.attributes, strict=True):
+    for name, old, new in zip(_WIRE, before.attributes, after.attributes):  # noqa: B905
         if new is not None and new != old:
             fields[name] = new
     return fields

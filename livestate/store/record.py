@@ -63,7 +63,7 @@ def encode(call: Call, versions: dict[str, int]) -> bytes:
         stored["older"] = {name: unpack(position) for name, position in positions.items()}
     if unconfirmed is not None:
         stored["unconfirmed"] = unconfirmed
-    for name, value in zip(_WIRE, call.attributes, strict=True):
+    for name, value in zip(_WIRE, call.attributes):  # noqa: B905 - of equal length
         if value is not None:
             stored[name] = value
     return orjson.dumps(stored)

@@ -55,6 +55,28 @@ def test_the_source_archive_makes_the_same_wheel(made: Path, tmp_path: Path) -> 
         assert (source / name).is_file(), name
 
 
+@pytest.mark.parametrize("compiler", ["", "no-such-compiler"], ids=["PATH", "CC"])
+def test_a_compiled_wheel_without_a_compiler_fails(compiler: str, tmp_path: Path) -> None:
+    """It never becomes a pure wheel in silence: who asks for the compiled one needs its speed."""
+    environment = {"PATH": "/nowhere", "LIVESTATE_COMPILE": "1"} | (
+        {"CC": compiler} if compiler else {}
+    )
+    done = subprocess.run(
+        [BIN / "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, env=environment,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "livestate was not compiled: there is no C compiler" in done.stderr
+    assert not list(tmp_path.glob("*.whl"))
+
+
+def test_the_pure_wheel_needs_no_compiler(tmp_path: Path) -> None:
+    subprocess.run([BIN / "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT,
+                   env={"PATH": "/nowhere"}, check=True, timeout=60,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
+    assert [path.name.endswith("-py3-none-any.whl") for path in tmp_path.glob("*.whl")] == [True]
+
+
 def test_the_wheel_runs_outside_the_tree(made: Path, tmp_path: Path) -> None:
     """With this environment's dependencies, but neither its programs nor the tree."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def test_the_forge_runs_what_ci_runs() -> None:
     release = yaml.safe_load((WORKFLOWS / "release.yml").read_text())
     assert release["jobs"]["check"]["uses"] == "./.github/workflows/check.yml"
     assert release["jobs"]["build"]["needs"] == "check"
-    assert release["jobs"]["publish"]["needs"] == "build"
+    assert release["jobs"]["publish"]["needs"] == ["build", "wheels"]
+    assert release["jobs"]["wheels"]["uses"] == "./.github/workflows/wheels.yml"
 
 
 def test_every_target_that_a_workflow_makes_exists() -> None:
@@ -39,6 +41,23 @@ def test_every_target_that_a_workflow_makes_exists() -> None:
     ci = set(re.findall(r"^make ([\w-]+)", (ROOT / ".ci/run").read_text(), re.M))
     assert ci <= targets
     assert "deploy-check" in ci
+
+
+def test_a_release_has_compiled_wheels_of_every_python_that_is_supported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheels = project["tool"]["cibuildwheel"]
+    assert wheels["environment"] == {"LIVESTATE_COMPILE": "1"}
+    built = [re.fullmatch(r"cp3(\d+)-\*", one) for one in wheels["build"]]
+    minors = [int(one[1]) for one in built if one is not None]
+    oldest = project["project"]["requires-python"].removeprefix(">=3.")
+    assert minors == list(range(int(oldest), 15))
+    content = yaml.safe_load((WORKFLOWS / "wheels.yml").read_text())
+    machines = content["jobs"]["compiled"]["strategy"]["matrix"]["include"]
+    assert [one["machine"] for one in machines] == ["x86_64", "aarch64"]
+    assert "python -m cibuildwheel --output-dir dist" in commands("wheels.yml")
+    (upload,) = (step["with"] for step in content["jobs"]["compiled"]["steps"]
+                 if step.get("uses", "").startswith("actions/upload-artifact@"))  # fmt: skip
+    assert upload["path"] == "dist"
 
 
 def test_only_the_job_that_publishes_may_write() -> None:
