@@ -8,7 +8,6 @@ one trunk: an attempt that was routed again counts on each of its trunks.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -32,6 +31,7 @@ from livestate.state.kpi.trunk_window import (
 from livestate.state.kpi.window import BUCKET_MS, BUCKETS, WINDOW_MS
 
 MINUTES: Final = BUCKETS // 2  # points of a trunk's line
+_NONE: Final[Mapping[str, int]] = {}
 
 
 class TrunkInfo(NamedTuple):
@@ -134,16 +134,15 @@ class TrunkReport:
     def _figures(
         self, buckets: list[tuple[int, Trunks]], name: str
     ) -> tuple[dict[str, Any], Counts]:
-        counts: Counts = array("q", bytes(64))
-        codes: Counter[str] = Counter()
+        codes: dict[str, int] = {}
+        found = []
         for _, trunks in buckets:
             own = trunks.counts.get(name)
-            if own is None:
-                continue
-            for place, value in enumerate(own):
-                counts[place] += value
-            if name in trunks.codes:
-                codes.update(trunks.codes[name])
+            if own is not None:
+                found.append(own)
+                for code, times in trunks.codes.get(name, _NONE).items():
+                    codes[code] = codes.get(code, 0) + times
+        counts: Counts = array("q", map(sum, zip(*found, strict=True)) if found else bytes(64))
         attempts = counts[ATTEMPTS]
         return {
             "seizures": max(0, counts[SEIZURES]),
@@ -154,7 +153,7 @@ class TrunkReport:
             "ner": _ratio(100 * (attempts - counts[FAULTS]), attempts),
             "acd_seconds": _ratio(counts[TALK_MS], 1000 * counts[COMPLETED]),
             "pdd_ms": _ratio(counts[DELAY_MS], counts[DELAYS]),
-            "codes": dict(codes.most_common()),
+            "codes": dict(sorted(codes.items(), key=lambda one: -one[1])),
         }, counts
 
     def _by_minute(self, name: str) -> list[float | None]:
