@@ -22,6 +22,7 @@ import { Drawer } from "./table/drawer.js";
 import * as files from "./table/export.js";
 import { FilterBar } from "./table/filter-bar.js";
 import { Filters } from "./table/filters.js";
+import { Hold } from "./table/hold.js";
 import { Pause } from "./table/pause.js";
 import { Summary } from "./table/summary.js";
 import { Table } from "./table/table.js";
@@ -55,6 +56,14 @@ const table = new Table({
   },
 });
 const pause = new Pause(table, live);
+const hold = new Hold({
+  table,
+  body: byId("rows"),
+  button: byId("held"),
+  now: live.now,
+  changed: () => table.draw(),
+  pointerHolds: () => !appearance.isWall(),
+});
 const figures = new FigurePanel(live, () => filters.companies);
 const attention = new Attention({
   list: byId("tiles"), announcements: byId("announce"), icon: byId("icon"),
@@ -64,7 +73,7 @@ const statusBar = new StatusBar(live, pause);
 const drawer = new Drawer(byId("drawer"), {
   clock: () => live.serverTime(),
   options: () => ({ mask: preferences.mask, limits: preferences.limits }),
-  closed: () => byId("scroller").focus(),
+  closed: () => byId("table").focus({ preventScroll: true }),
 });
 const filterBar = new FilterBar(filters, applyFilters);
 const panels = new Panels({
@@ -105,7 +114,7 @@ function update() {
 // What the table is narrowed to, in words: a wall has no filter bar.
 function showView() {
   const words = filters.words();
-  setText(byId("view"), words ? `Table: only ${words}` : "");
+  setText(byId("view"), words && appearance.isWall() ? `Table: only ${words}` : "");
 }
 
 function showConnection() {
@@ -192,6 +201,8 @@ function toggleWall() {
 
 function openDrawer(key) {
   drawer.open(key);
+  hold.drawerOpen = true;
+  hold.update();
   drawer.tick(table.listing.record(key), live.now());
 }
 
@@ -206,7 +217,10 @@ const actions = {
   next: () => table.move(1),
   previous: () => table.move(-1),
   open: () => table.selected !== null && openDrawer(table.selected),
-  close: () => drawer.close(),
+  close() {
+    if (drawer.key === null && appearance.isWall()) toggleWall();
+    drawer.close();
+  },
   pause: () => pause.toggle(),
   wall: toggleWall,
   topTalkers: () => prefer({ topTalkers: !preferences.topTalkers }),
@@ -226,6 +240,8 @@ appearance.onScreenChange(applyPreferences);
 let ticks = 0;
 setInterval(() => {
   ticks += 1;
+  hold.drawerOpen = drawer.key !== null;
+  hold.update();
   showConnection();
   update();
   if (pause.on) pause.draw();

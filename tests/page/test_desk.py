@@ -115,7 +115,7 @@ async def test_a_paused_page_stands_still_and_says_how_much_waits(
     await page.keyboard.press("p")
     for number in range(4):
         await node.call(f"9{number}.9", "ringing", company_id="101")
-    await expect(page.locator("#pause")).to_contain_text("changes waiting")
+    await expect(page.locator("#status-remedy")).to_contain_text("changes waiting")
     await until(page, "livestate.state().calls === 7")
     await rows(page, 3)
     await page.keyboard.press("p")

@@ -65,7 +65,7 @@ async def test_a_file_of_a_paused_picture_says_so_and_as_of_when(
     await truth(page, "paused")
     await node.call("9.9")
     await until(page, "livestate.state().calls === 4")
-    await expect(page.locator("#pause")).to_contain_text("waiting")
+    await expect(page.locator("#status-remedy")).to_contain_text("waiting")
     before = now_ms()
     for kind in ("csv", "json"):
         async with page.expect_download() as download:
@@ -99,6 +99,8 @@ async def test_figures_say_whose_they_are(desk: Desk, node: Node, page: Page) ->
     await expect(total).to_have_text("2")
     await page.goto(f"{desk.service.url}/live-calls?company_id=101&company_id=102")
     await rows(page, 3)
+    await page.get_by_label("Filter by state").select_option("held")
+    await rows(page, 1)
     await expect(whose).to_have_text("Figures: sum of companies 101 + 102, calls that are up only")
     await expect(total).to_have_text("3")
     await expect(page.locator("#count-held")).to_have_text("1")
@@ -116,6 +118,9 @@ async def test_a_wall_shows_its_filter(desk: Desk, node: Node, page: Page) -> No
     view = page.locator("#view")
     await expect(view).to_be_visible()
     await expect(view).to_have_text("Table: only state on hold, trunk gw-b")
+    shares = "['#scroller', 'main'].map((one) => document.querySelector(one).clientHeight)"
+    scroller, whole = await page.evaluate(shares)
+    assert scroller == whole, "the table fills the wall, and is no higher"
 
 
 async def test_more_filter_values_than_the_service_takes_are_honoured(

@@ -22,7 +22,7 @@ const delayText = (ms) => (ms === undefined ? "" : gap(ms));
 // `optional`: hidden by default. `ticks`: the text changes with time alone.
 export const COLUMNS = {
   state: {
-    title: "State", width: "minmax(18ch, 1.1fr)",
+    title: "State", width: "minmax(15.5ch, 1.1fr)",
     rank: (record) => STATE_RANK.indexOf(record.state),
     text(record, _now, end) {
       if (end) return endText(end, record);
@@ -39,39 +39,39 @@ export const COLUMNS = {
     text: (record, _now, _end, mask) => shown(record.to, mask),
   },
   company: {
-    title: "Company", width: "minmax(9ch, 0.8fr)", rank: (record) => record.company_id,
+    title: "Company", width: "minmax(8ch, 0.8fr)", rank: (record) => record.company_id,
     text: (record) => plain(record.company_id ?? "none"),
   },
   trunk: {
-    title: "Trunk", width: "minmax(14ch, 1.2fr)", rank: (record) => record.trunk,
+    title: "Trunk", width: "minmax(15ch, 1.2fr)", rank: (record) => record.trunk,
     text: (record) =>
       plain(record.trunk ?? "–") + (record.attempt > 1 ? ` (try ${record.attempt})` : ""),
   },
   direction: {
-    title: "Direction", width: "10ch", rank: (record) => record.direction,
+    title: "Direction", width: "8ch", rank: (record) => record.direction,
     text: (record) => DIRECTIONS[record.direction] ?? "",
   },
   talk: {
-    title: "Duration", width: "9ch", number: true, ticks: true,
+    title: "Duration", width: "8ch", number: true, ticks: true,
     rank: (record) => earlierFirst(record.answered_at),
     text: (record, now, end) =>
       record.answered_at === undefined ? "" : length(endTime(end, now) - record.answered_at),
   },
   age: {
-    title: "Age", width: "9ch", number: true, ticks: true,
+    title: "Age", width: "7ch", number: true, ticks: true,
     rank: (record) => earlierFirst(record.setup_at),
     text: (record, now, end) => length(endTime(end, now) - (record.setup_at ?? now)),
   },
   answer: {
-    title: "To answer", width: "10ch", number: true, rank: answerDelay,
+    title: "To answer", width: "9ch", number: true, rank: answerDelay,
     text: (record) => delayText(answerDelay(record)),
   },
   pdd: {
-    title: "PDD", width: "8ch", number: true, rank: postDialDelay,
+    title: "PDD", width: "7ch", number: true, rank: postDialDelay,
     text: (record) => delayText(postDialDelay(record)),
   },
   code: {
-    title: "Code", width: "7ch", number: true, rank: (record) => record.sip_code,
+    title: "Code", width: "6ch", number: true, rank: (record) => record.sip_code,
     text: (record, _now, end) => String(end?.sip_code ?? record.sip_code ?? ""),
   },
   node: {
@@ -89,7 +89,7 @@ export const COLUMNS = {
 };
 
 // The columns on a telephone, with their widths.
-export const NARROW = { state: "13.5ch", from: "minmax(0, 1fr)", to: "minmax(0, 1fr)", talk: "6ch" };
+export const NARROW = { state: "13.5ch", from: "minmax(0, 1fr)", to: "minmax(0, 1fr)", talk: "8.5ch" };
 
 // Hidden in wall mode: its large letters leave no room for them.
 export const OFF_THE_WALL = ["direction", "node"];

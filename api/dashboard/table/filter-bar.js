@@ -11,7 +11,7 @@ export class FilterBar {
     this.filters = filters;
     this.search = byId("filter");
     this.search.value = filters.text;
-    this.menus = new FilterMenus(byId("chips"), filters, changed);
+    this.menus = new FilterMenus(byId("chips"), byId("filters"), filters, changed);
     this.timer = null;
     this.search.addEventListener("input", () => {
       clearTimeout(this.timer);

@@ -12,8 +12,8 @@ const MAX_CHOICES = 200;
 
 export class FilterMenus {
   // `changed()` is called after `filters` were changed here.
-  constructor(box, filters, changed) {
-    this.box = box;
+  constructor(box, chips, filters, changed) {
+    this.chips = chips;
     this.filters = filters;
     this.changed = changed;
     this.menus = new Map();
@@ -27,6 +27,7 @@ export class FilterMenus {
     for (const value of DURATIONS) {
       this.menus.get("longer").append(option(String(value), length(value * 1000)));
     }
+    box.replaceChildren(...this.menus.values());
     this.draw();
   }
 
@@ -82,7 +83,7 @@ export class FilterMenus {
       const shown = `Only: ${KINDS[this.filters.why](this.filters.limits)}`;
       chips.push(this.chip(shown, () => { this.filters.why = ""; }));
     }
-    this.box.replaceChildren(...this.menus.values(), ...chips);
+    this.chips.replaceChildren(...chips);
   }
 
   chip(text, remove) {

@@ -82,10 +82,11 @@ export class Filters {
     return [...this.values.get("company_id")];
   }
 
-  // The filters that the service applies, as [name, value] pairs. It takes one company at most, so
-  // the page itself filters by several.
+  // The filters that the service applies, as [name, value] pairs. It takes one company at most: by
+  // several the page itself filters all calls, and adds up their figures.
   onServer() {
     const pairs = [];
+    if (this.companies.length > 1) return pairs;
     for (const field of ON_SERVER) {
       const values = [...this.values.get(field)];
       const fits = values.every((value) => value.length <= SERVER_CHARS && !value.includes(","));

@@ -25,14 +25,63 @@ export class Listing {
     this.order = new Order(COLUMNS[DEFAULT_SORT.column].rank, DEFAULT_SORT.up); // with fading calls
     this.anomalies = new Map(); // key → kind
     this.lifted = new Set(); // keys of those above all other rows
+    this.frozen = null; // the rows while their order is held: see hold.js
+    this.places = new Map(); // key → its index in `frozen`
+    this.gone = new Map(); // key → { record, end }: calls that ended while the order is held
+    this.fresh = new Set(); // keys of calls that came meanwhile
   }
+
+  // -- the order held ----------------------------------------------------------------------
+
+  get held() {
+    return this.frozen !== null;
+  }
+
+  // Keep rows where they are: those last painted, which are what somebody sees. `Order` makes a new
+  // array for a new order, so this one stays as it is.
+  hold(painted = this.order.rows) {
+    const here = ({ key }) => this.record(key) !== undefined;
+    this.freeze(painted.every(here) ? painted : painted.filter(here));
+    for (const [key, { record, end }] of this.fading) this.gone.set(key, { record, end });
+    for (const { key } of this.order.rows) if (!this.places.has(key)) this.fresh.add(key);
+  }
+
+  freeze(rows) {
+    this.frozen = rows;
+    this.places = new Map(rows.map(({ key }, index) => [key, index]));
+  }
+
+  release() {
+    this.frozen = null;
+    for (const kept of [this.places, this.gone, this.fresh]) kept.clear();
+  }
+
+  // How many calls are not shown because the order is held.
+  get waiting() {
+    return this.fresh.size;
+  }
+
+  // The index of a call in `rows`, or −1.
+  index(key) {
+    return this.held ? this.places.get(key) ?? -1 : this.order.index(key);
+  }
+
+  // How an ended call that is still a row ended; undefined for a live one.
+  endOf(key) {
+    return (this.fading.get(key) ?? this.gone.get(key))?.end;
+  }
+
+  // -- the calls ---------------------------------------------------------------------------
 
   // `change` is what `Fold.apply` returned.
   show(calls, change) {
     this.calls = calls;
     if (change === "all") {
       this.fading.clear();
+      const { held } = this;
+      this.release(); // a snapshot, a pause or another login
       this.rebuild();
+      if (held) this.hold();
     } else {
       const time = this.clock();
       for (const [key, record] of change.removed) this.remove(key, record, change.ended[key]);
@@ -51,6 +100,10 @@ export class Listing {
     else if (this.anomaliesFirst && this.lifted.size < MAX_LIFTED) this.lifted.add(key);
     if (kind === null) this.order.remove(key);
     else this.order.place(key, record, this.group(key, kind));
+    if (!this.held) return;
+    this.gone.delete(key);
+    if (kind !== null && !this.places.has(key)) this.fresh.add(key);
+    else this.fresh.delete(key);
   }
 
   group(key, kind) {
@@ -61,6 +114,11 @@ export class Listing {
   remove(key, record, end) {
     this.anomalies.delete(key);
     this.lifted.delete(key);
+    this.fresh.delete(key);
+    if (this.held && this.places.has(key)) {
+      if (end !== undefined) this.gone.set(key, { record, end });
+      else this.freeze(this.frozen.filter((row) => row.key !== key));
+    }
     if (end === undefined || !this.order.has(key)) this.order.remove(key);
     else this.fading.set(key, { record, end, until: this.now() + FADE_MS });
   }
@@ -140,7 +198,7 @@ export class Listing {
   }
 
   get rows() {
-    return this.order.rows;
+    return this.frozen ?? this.order.rows;
   }
 
   get count() {
@@ -155,6 +213,6 @@ export class Listing {
   }
 
   record(key) {
-    return this.calls.get(key) ?? this.fading.get(key)?.record;
+    return this.calls.get(key) ?? this.fading.get(key)?.record ?? this.gone.get(key)?.record;
   }
 }

@@ -43,7 +43,7 @@ export class Pause {
   draw() {
     byId("pause").setAttribute("aria-pressed", String(this.on));
     document.body.classList.toggle("paused", this.on);
-    setText(byId("pause"), this.on ? `Resume: ${this.waiting}` : "Pause");
+    setText(byId("pause"), this.on ? "Resume" : "Pause");
   }
 
   get waiting() {

@@ -12,6 +12,12 @@ export class Rows {
     this.columns = []; // names
     this.used = new Map(); // key → { element, cells, texts, … }: the rows in the document
     this.spare = [];
+    this.made = 0;
+  }
+
+  // The id of a call's row in the document; undefined if it is out of sight.
+  idOf(key) {
+    return this.used.get(key)?.element.id;
   }
 
   // New columns need new rows.
@@ -61,9 +67,11 @@ export class Rows {
   make() {
     const element = document.createElement("tr");
     element.setAttribute("role", "row");
+    this.made += 1;
+    element.id = `row-${this.made}`;
     const cells = this.columns.map((name) => {
       const cell = document.createElement("td");
-      cell.setAttribute("role", "cell");
+      cell.setAttribute("role", "gridcell");
       cell.className = COLUMNS[name].number ? `${name} number` : name;
       element.append(cell);
       return cell.appendChild(new Text());

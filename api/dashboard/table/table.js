@@ -20,11 +20,13 @@ export class Table {
   constructor({ table, scroller, head, body, ruler, clock, now, schedule, admits, anomalyOf,
     limits, open, sort }) {
     Object.assign(this, { table, body, clock, now, schedule, limits });
+    this.element = table;
     this.listing = new Listing({ clock, now, admits, anomalyOf });
     this.heading = new Heading(head, sort);
     this.rows = new Rows(body);
     this.mask = false;
     this.sorted = DEFAULT_SORT;
+    this.painted = undefined; // the rows, in the order of the last paint
     this.selected = null; // key of the row chosen by keyboard or click
     this.drawing = false; // a paint is scheduled for the next frame
     this.drawingSoon = false; // a draw is scheduled by PAINT_MS
@@ -35,6 +37,14 @@ export class Table {
         this.draw();
       },
       resized: () => this.paint(),
+    });
+    table.addEventListener("keydown", (event) => this.listenToArrows(event));
+    body.addEventListener("pointerover", ({ target }) => {
+      const cell = target.closest("td");
+      if (cell === null) return;
+      const cut = cell.scrollWidth > cell.clientWidth;
+      if (cut) cell.title = cell.textContent;
+      else cell.removeAttribute("title");
     });
     body.addEventListener("click", (event) => {
       const key = event.target.closest(".call")?.dataset.key;
@@ -56,11 +66,13 @@ export class Table {
 
   // After a new filter or another preference.
   rebuild() {
+    this.listing.release(); // the operator asked for another list
     this.listing.rebuild();
     this.draw();
   }
 
   sort(column, up) {
+    this.listing.release();
     this.sorted = { column, up };
     this.listing.sort(column, up);
     this.heading.label(this.sorted);
@@ -78,6 +90,7 @@ export class Table {
   // Keep nothing of any call.
   forget() {
     this.selected = null;
+    this.painted = undefined;
     this.viewport.anchor = null;
     this.rows.forget();
     this.show(new Map(), "all");
@@ -94,12 +107,28 @@ export class Table {
   move(by) {
     const { rows } = this.listing;
     if (rows.length === 0 || !this.viewport.ready) return;
-    const at = this.selected === null ? -1 : this.listing.order.index(this.selected);
+    const at = this.selected === null ? -1 : this.listing.index(this.selected);
     const index = at < 0 ? 0 : Math.max(0, Math.min(rows.length - 1, at + by));
     this.selected = rows[index].key;
     this.viewport.reveal(index);
     this.viewport.hold(rows);
     this.draw();
+  }
+
+  // The keys of a grid (WAI-ARIA).
+  listenToArrows(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target !== this.table) return;
+    const page = Math.max(1, Math.floor(this.viewport.height / this.viewport.rowHeight) - 2);
+    const by = {
+      ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity,
+    }[event.key];
+    if (by === undefined) return;
+    event.preventDefault();
+    this.move(by);
+  }
+
+  get focused() {
+    return this.table.matches(":focus-visible"); // by keyboard; a click only aims once
   }
 
   // -- painting ----------------------------------------------------------------------------
@@ -129,10 +158,11 @@ export class Table {
     this.listing.removeFaded();
     const { rows } = this.listing;
     const total = viewport.headingHeight + rows.length * viewport.rowHeight;
-    const top = viewport.anchoredTop(this.listing.order, total);
+    const top = viewport.anchoredTop(this.listing, total);
     const [first, count] = inSight(top, viewport.height, viewport.rowHeight, rows.length);
     const time = this.clock();
     const visible = rows.slice(first, first + count).map(({ key }) => this.describe(key, time));
+    this.painted = rows;
     this.rows.show(first, visible, time, this.mask);
     if (this.first !== first || this.total !== total) {
       this.first = first;
@@ -140,6 +170,12 @@ export class Table {
       this.table.style.height = `${total}px`; // CSSOM: the policy allows no style attribute
       this.body.style.transform = `translateY(${first * viewport.rowHeight}px)`;
       this.table.setAttribute("aria-rowcount", String(rows.length + 1));
+    }
+    const active = this.rows.idOf(this.selected);
+    if (active !== this.active) {
+      this.active = active; // what a screen reader reads while the table has the focus
+      if (active === undefined) this.table.removeAttribute("aria-activedescendant");
+      else this.table.setAttribute("aria-activedescendant", active);
     }
     viewport.scrollTo(top);
     if (viewport.anchor) viewport.hold(rows);
@@ -149,9 +185,9 @@ export class Table {
   describe(key, time) {
     const fading = this.listing.fading.get(key);
     const record = this.listing.record(key);
-    const why = this.listing.anomalies.has(key) && !fading ? reasons(record, time, this.limits()) : [];
+    const why = this.listing.anomalies.has(key) ? reasons(record, time, this.limits()) : [];
     // In quarters: an animation would make a layer of every row and repaint it in each frame.
     const fade = fading ? Math.ceil((4 * (fading.until - this.now())) / FADE_MS) : "";
-    return { key, record, end: fading?.end, fade, why, selected: key === this.selected };
+    return { key, record, end: this.listing.endOf(key), fade, why, selected: key === this.selected };
   }
 }

@@ -52,8 +52,8 @@ export class Viewport {
   }
 
   // The position at which the anchor is where it was; `total` is the table's height, px.
-  anchoredTop(order, total) {
-    const index = this.anchor ? order.index(this.anchor.key) : -1;
+  anchoredTop(listing, total) {
+    const index = this.anchor ? listing.index(this.anchor.key) : -1;
     const wanted = index < 0 ? this.top : index * this.rowHeight + this.anchor.offset;
     return Math.max(0, Math.min(wanted, total - this.height));
   }
