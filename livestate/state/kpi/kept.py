@@ -14,12 +14,17 @@ from livestate.state.kpi.gauges import Gauge, gauge_of
 from livestate.state.kpi.scope_kpis import ScopeKpis
 from livestate.state.kpi.window import Bucket
 
+# Named here: a compiled class has no ``__slots__`` (decision 117).
+COUNTERS: Final = (
+    "setups", "offered", "answered", "effective", "lost", "completed", "talk_ms", "delay_ms",
+    "live", "attempts", "answered_attempts", "delays",
+)  # fmt: skip
 MOST: Final = 1 << 53  # JSON readers keep integers up to this exactly
 
 
 def values_of(bucket: Bucket) -> dict[str, Any]:
     """All counters of a bucket by name."""
-    return {name: getattr(bucket, name) for name in Bucket.__slots__}
+    return {name: getattr(bucket, name) for name in COUNTERS}
 
 
 def bucket_of(values: object, at: int) -> Bucket | None:
@@ -27,9 +32,7 @@ def bucket_of(values: object, at: int) -> Bucket | None:
     if not isinstance(values, dict):
         return None
     bucket = Bucket(at)
-    for name in Bucket.__slots__:
-        if name in ("at", "delays"):
-            continue
+    for name in COUNTERS[:-1]:
         value = _counter(values.get(name), getattr(bucket, name))
         if value is None:
             return None

@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from livestate.devtools import servers
-from livestate.state.kpi.window import BUCKET_MS, BUCKETS
+from livestate.state.kpi.kept import COUNTERS
+from livestate.state.kpi.window import BUCKET_MS, BUCKETS, Bucket
 from livestate.state.nodes.registry import Nodes
 from livestate.store.figures import MOST_PAUSE_MS, KeptFigures
 from livestate.store.keys import UNPREFIXED
@@ -70,6 +71,16 @@ async def test_peaks_and_the_window_survive_a_restart(redis: Redis) -> None:
     assert again.of()["companies"] == [("101", 0, 3)]
     assert [trunk[:4] for trunk in again.of()["trunks"]] == [("gw-a", 0, 3, 2)]
     assert again.of("101")["offered"] == 2
+
+
+def test_each_counter_of_a_bucket_is_kept() -> None:
+    assert {"at", *COUNTERS} == set(vars_of(Bucket(0)))
+
+
+def vars_of(bucket: Bucket) -> list[str]:
+    """Its attributes, also where it is compiled."""
+    return [name for name in dir(bucket) if not name.startswith("_")
+            and not callable(getattr(bucket, name))]  # fmt: skip
 
 
 async def test_after_a_long_pause_the_window_begins_anew(redis: Redis) -> None:
