@@ -16,7 +16,7 @@ demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ct
 	@$(BIN)/livestate demo
 
 test: .venv/ready ## the tests on real servers, without those that wait for long timers
-	@scripts/system-packages chromium redis-server curl strace systemd:systemd-analyze
+	@scripts/system-packages chromium redis-server curl strace nftables:nft systemd:systemd-analyze
 	@$(PYTEST) -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: .venv/ready ## the tests that wait for long timers, four at a time
@@ -36,7 +36,7 @@ faults-fast: .venv/ready ## the rows of it that take seconds
 	@$(PYTEST) tests/faults -m "not slow"
 
 abuse: .venv/ready ## what strangers, clients, nodes and Redis may try, with 50,000 calls up; 6 minutes
-	@scripts/system-packages redis-server curl
+	@scripts/system-packages redis-server curl nftables:nft
 	@EXAMPLES=all $(PYTEST) tests/abuse
 
 e2e: .venv/ready ## SIP phones, a real Kamailio, the bridge, and all behind it to the page; 8 minutes

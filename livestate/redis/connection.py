@@ -107,7 +107,7 @@ def _reason(error: Exception) -> str:
 
 class _Packer:
     """Packs commands in C. redis-py 8.1 does that on its blocking connections only; in Python it
-    took a third of a flush."""
+    took a tenth of a flush."""
 
     _packer: Final = HiredisRespSerializer()
 

@@ -35,21 +35,26 @@ async def test_the_real_capture_ends_as_its_truth_says(world: World) -> None:
     await create_at(world.nats.url)
     service = world.service()
     ends: dict[str, str] = {}
+    expected = expected_ends(truth)
     async with service, await Stream.open(service.url, service.token()) as stream:
         await stream.until(lambda s: s.named("heartbeat"))
         replay = Replay(frames, now_ms(), speed=20)
         await all_quiet(Publisher(world.nats.url, replay, clock=now_ms), stream)
+        await stream.until(lambda s: len(ended_keys(s)) >= len(expected), 30)
         await agrees(service, stream, service.token())
         # A call that came and went between two frames has an end on the stream and nothing else.
         for event in stream.named("diff"):
             for key, over in event.get("ended", {}).items():
                 ends[(await one_call(service, key))["call_id"]] = over["outcome"]
         counted = await metrics(service)
-    expected = expected_ends(truth)
     assert ends == expected
     assert counted["livestate_active_calls"] == 0
     assert counted["livestate_calls_refused_by_proxy_total"] == 2
     promise_c(counted)
+
+
+def ended_keys(stream: Stream) -> set[str]:
+    return {key for diff in stream.named("diff") for key in diff.get("ended", {})}
 
 
 async def one_call(service: Instance, key: str) -> dict[str, Any]:
@@ -110,8 +115,8 @@ async def test_a_killed_service_comes_back_where_it_was(world: World) -> None:
             await node.call(f"{number}.{number}", company_id=str(number % 3))
         token = service.token("user", company_id="1")
         async with await Stream.open(service.url, token) as before:
-            await before.until(lambda s: len(s.dashboard.calls) == 7)
-            await until_flushed(world, 20)
+            await before.until(lambda s: [*s.states.values()] == ["answered"] * 7)
+            await until_flushed(world, service, 20)
             await service.kill()
             await before.over.wait()
         asked = asyncio.create_task(answer_lists(node))
@@ -141,7 +146,9 @@ async def test_restored_calls_are_listed_or_marked_before_they_show(
         await node.list()
         await node.call("1.1")
         await node.call("2.2")
-        await until_flushed(world, 2)
+        async with await Stream.open(service.url, service.token()) as stream:
+            await stream.until(lambda s: [*s.states.values()] == ["answered"] * 2)
+        await until_flushed(world, service, 2)
         await service.kill()
         service.environment = {**(service.environment or {}), "LIVESTATE_READY_SECONDS": "3"}
         await service.start()
@@ -167,11 +174,13 @@ async def answer_lists(node: Node) -> None:
     await asyncio.Event().wait()
 
 
-async def until_flushed(world: World, calls: int) -> None:
-    async with asyncio.timeout(5), RedisClient.from_url(world.redis.url) as redis:
+async def until_flushed(world: World, service: Instance, calls: int) -> None:
+    """Until Redis has so many live calls, and the last change of each that the service knows."""
+    async with asyncio.timeout(30), RedisClient.from_url(world.redis.url) as redis:
         while await redis.zcard("active_calls") != calls:
             await asyncio.sleep(0.02)
-        await asyncio.sleep(0.3)  # and the last of their changes
+        while (await metrics(service))["livestate_redis_dirty_calls"]:
+            await asyncio.sleep(0.02)
 
 
 async def test_streams_do_not_notice_that_redis_dies_and_comes_back_empty(world: World) -> None:
@@ -188,7 +197,7 @@ async def test_streams_do_not_notice_that_redis_dies_and_comes_back_empty(world:
             await world.redis.restart(empty=True)
             await node.call("3.3")
             await stream.until(lambda s: len(s.dashboard.calls) == 3, 3)
-            await until_flushed(world, 3)
+            await until_flushed(world, service, 3)
             assert len([e for e in stream.events if e.name == "snapshot"]) == 1
 
 

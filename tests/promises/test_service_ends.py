@@ -80,7 +80,7 @@ async def test_the_service_starts_without_nats_and_redis_and_finds_them_later(
                 while not (await snapshot(service, service.token()))["calls"]:
                     await node.say("hold", "1.1")
                     await asyncio.sleep(0.1)
-            await until_flushed(world, 1)
+            await until_flushed(world, service, 1)
 
 
 async def test_a_redis_that_hangs_delays_no_stop(world: World) -> None:
