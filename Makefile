@@ -116,7 +116,7 @@ bench-page: .venv/ready ## 10,000 calls on the page: main thread and pictures a 
 	@scripts/system-packages chromium
 	@$(BIN)/python -m bench.page
 
-screenshots: .venv/ready ## pictures of the page, for somebody to look at
+screenshots: .venv/ready ## pictures of the page, to look at
 	@scripts/system-packages chromium
 	@$(BIN)/python -m bench.screenshots
 
