@@ -21,7 +21,7 @@ _RECORD: Final = """() => {
     for (const row of document.querySelectorAll("#rows .call")) {
       const text = (name) => row.querySelector("." + name)?.textContent ?? "";
       const steps = (seen[text("from")] ??= []);
-      const step = { state: text("state").replace(/^\\S+ /, ""),
+      const step = { state: text("state"),
                      over: row.dataset.state === "ended", to: text("to"),
                      company: text("company"), trunk: text("trunk"),
                      direction: text("direction") };
@@ -83,7 +83,8 @@ class Screen:
             one = seen[number] = Seen()
             for step in steps:
                 if step["over"]:
-                    one.outcome = step["state"].replace(" ", "_")
+                    ended = step["state"].startswith("ended")  # and how long it was answered
+                    one.outcome = "answered" if ended else step["state"].replace(" ", "_")
                 else:
                     one.step(WORDS.get(step["state"], step["state"]), step["trunk"])
                     one.facts = step
