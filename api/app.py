@@ -35,7 +35,7 @@ BODY_SECONDS: Final = 5  # for a request's body; Quart would wait for a minute
 def create_app(
     live: LiveCalls, *, login: OidcLogin | None = None, panels: Panels | None = None
 ) -> Quart:
-    """``login``: the identity provider. Without one, browsers log in by a token."""
+    """``login``: the identity provider. Without one, browsers log in by a link with a token."""
     site = live.verifier.site
     app = Quart(__name__, static_folder=None)
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0
@@ -51,7 +51,10 @@ def create_app(
     app.register_blueprint(live_call_routes(live))
     if panels is not None:
         app.register_blueprint(panel_routes(panels, live.verifier))
-    app.register_blueprint(page_routes(site, token_login=login is None))
+    keys = live.verifier.keys
+    app.register_blueprint(
+        page_routes(site, token_login=login is None, is_demo=lambda: keys.has_demo_key)
+    )
     _add_request_hooks(app, live.verifier)
     _add_error_handlers(app, live.streams)
     _add_response_headers(app, site)

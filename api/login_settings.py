@@ -56,7 +56,7 @@ class LoginSettings(BaseSettings):
     oidc_issuer: Annotated[str, url("https", "http")] | None = Field(
         None,
         description="OpenID Connect provider at which browsers log in, exactly as it names itself "
-        "(docs/login.md). Unset, users paste a token.",
+        "(docs/login.md). Unset, browsers log in by links with a token.",
     )
     oidc_client_id: str | None = Field(None, description="Client id of livestate at the provider.")
     oidc_client_secret: str | None = Field(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from quart import Blueprint, Response, request, send_from_directory
 
 from api.assets import ASSETS, DASHBOARD
@@ -9,8 +11,9 @@ from api.http.problem import problem
 from api.http.site import Site
 
 
-def page_routes(site: Site, *, token_login: bool) -> Blueprint:
-    """With ``token_login``, ``/login`` is the page that takes a token."""
+def page_routes(site: Site, *, token_login: bool, is_demo: Callable[[], bool]) -> Blueprint:
+    """With ``token_login``, ``/login`` is the page that takes a token from a link. It has a form to
+    paste one into while ``is_demo()``: people do not have tokens, a demo prints one."""
     routes = Blueprint("pages", __name__)
 
     @routes.get("/live-calls")
@@ -21,10 +24,10 @@ def page_routes(site: Site, *, token_login: bool) -> Blueprint:
         # Browsers set this header (Fetch Metadata). A link of another site must not log anybody in
         # without a click; a request without the header is treated like one.
         own = request.headers.get("Sec-Fetch-Site") in ("same-origin", "none")
+        marks = (b'data-opened="here" ' if own else b"") + (b"data-demo " if is_demo() else b"")
         page = _html("login.html")
-        if own:
-            body = (DASHBOARD / "login.html").read_bytes()
-            page.set_data(body.replace(b"<html ", b'<html data-opened="here" ', 1))
+        body = (DASHBOARD / "login.html").read_bytes()
+        page.set_data(body.replace(b"<html ", b"<html " + marks, 1))
         page.headers["Vary"] = "Sec-Fetch-Site"
         return page
 

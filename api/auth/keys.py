@@ -60,6 +60,11 @@ class KeySet:
     def remote(self) -> bool:
         return self.source is not None and urlsplit(self.source).scheme in ("http", "https")
 
+    @property
+    def has_demo_key(self) -> bool:
+        """Whether logins are signed with the demo key: a trial on one machine."""
+        return any(demo_key.is_demo(key) for key in self.keys)
+
     async def refresh(self) -> None:
         """Read the source once. Raises OSError or ValueError."""
         if self.source is None:

@@ -95,6 +95,10 @@ byId("form").addEventListener("submit", (event) => {
 });
 
 const token = location.hash.slice(1);
+// The service sets it for the demo, whose tokens are printed in a terminal.
+const isDemo = "demo" in document.documentElement.dataset;
+byId("form").hidden = !isDemo;
+byId("no-form").hidden = isDemo || token !== "";
 if (token) {
   history.replaceState(null, "", location.pathname); // the token must not stay in the history
   report(() => follow(token));

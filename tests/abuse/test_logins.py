@@ -187,3 +187,13 @@ async def test_a_login_that_is_no_longer_good_ends_its_streams(
         all_keys(guarded)
         for stream in (*streams.values(), other):
             await stream.close()
+
+
+async def test_only_a_demo_has_a_form_to_paste_a_token_into(
+    service: Instance, guarded: Guarded
+) -> None:
+    """The form of the page is hidden until its script finds the mark of a demo."""
+    for server, is_demo in ((service, True), (guarded, False)):
+        page = (await ask(server.port, get("/login"))).body
+        assert b'<form id="form" hidden>' in page
+        assert (b"data-demo" in page) is is_demo
