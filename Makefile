@@ -89,7 +89,7 @@ bench-roles: .venv/ready ## an engine with edges beside a single process, as rat
 	@$(BIN)/python -m bench.roles $(BENCH)
 
 peers: .venv/ready ## livestate beside what one would pick instead, in one run, into docs/benchmarks.md
-	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:nginx || true  # missing: said so
+	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:/usr/lib/nginx/modules/ngx_nchan_module.so || true  # missing: said so
 	@$(BIN)/python -m bench.peers --write
 
 gate: .venv/ready ## what this commit costs against its merge-base; BASE=<commit> for another one
