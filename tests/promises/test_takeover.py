@@ -7,8 +7,6 @@ it and the edges were at, and no digest has ever been needed to find that out.
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict, deque
 from typing import Any, cast
 
 import pytest
@@ -16,149 +14,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, multiple, rule, run_state_machine_as_test
 
-from api.stream.encoder import SseEncoder
 from livestate.cluster import replica, rows, wire
-from livestate.cluster.follower import Follower
-from livestate.cluster.heard_engine import HeardEngine
-from livestate.cluster.publisher import ViewPublisher
-from livestate.cluster.replicas import Replicas
-from livestate.cluster.succession import SKIPPED, accept
-from livestate.cluster.wire import Beat, Held, Unreadable
+from livestate.cluster.succession import SKIPPED
+from livestate.cluster.wire import Unreadable
 from livestate.fanout import patch, producer, snapshots
-from livestate.fanout.context import CommitRate, FanoutContext
 from livestate.fanout.hub import Hub
-from livestate.fanout.subscriber import Subscriber
 from livestate.process import slices
 from livestate.state.access import Scope
-from livestate.state.active_calls import ActiveCalls, Change
-from livestate.state.view import View
+from livestate.state.active_calls import Change
 from livestate.store import merge
 from tests.examples import examples
+from tests.promises.engines_and_edges import Edge, Engine
 from tests.promises.test_view import SCOPES, Client, Day
-
-
-class Engine:
-    """One engine: its table, and the parts of :class:`~livestate.cluster.publisher.EdgeFeed` that
-    are not NATS. ``leadership`` is itself."""
-
-    leads = True
-
-    def __init__(self, day: TakeoverDay, table: ActiveCalls, fence: int) -> None:
-        self.day, self.table, self.fence = day, table, fence
-        self.encoder = SseEncoder(lambda: day.now)
-        self.context: FanoutContext = day.own_hub.context
-        self.frames = 0
-        self.watched: dict[View, ViewPublisher] = {}
-        self.leadership = self.outbox = self
-
-    def put(self, subject: str, payload: bytes) -> None:
-        for edge in self.day.edges:
-            edge.inbox[subject].append(payload)
-
-    def beat(self) -> Beat:
-        return Beat(self.fence, self.table.epoch, True, 0, None, "", [])
-
-    def note(self, change: Change | None) -> None:
-        if change is None:
-            return
-        for view in change.views:
-            if view in self.watched:
-                self.watched[view].producer.on_change(change)
-        if not change.after.live:
-            self.encoder.forget(change.after.key)
-
-    def watch(self, company_id: str | None) -> ViewPublisher:
-        view = self.table.view(Scope(company_id))
-        if view not in self.watched:
-            view.watched = True
-            self.watched[view] = ViewPublisher(cast("Any", self), view)
-        return self.watched[view]
-
-    def state(self, request: bytes) -> list[bytes]:
-        company_id, held = wire.decode_scope(request)
-        publisher = self.watch(company_id)
-        if held is not None:
-            accept(self.table, publisher.producer.view, held, self.day.now)
-        publisher.producer.commit()
-        head = publisher.head("state", publisher.producer.view.version)
-        made = list(rows.state_parts(publisher.producer.view.history(), self.encoder.records))
-        last = len(made) - 1
-        return [
-            wire.encode(head._replace(part=number, more=number < last), part)
-            for number, part in enumerate(made)
-        ]
-
-    def stop(self) -> None:
-        for publisher in self.watched.values():
-            publisher.producer.stop()
-
-
-class Edge:
-    """One edge: what :class:`~livestate.cluster.edge.EdgeHub` does, without NATS."""
-
-    def __init__(self, day: TakeoverDay) -> None:
-        self.day = day
-        self.inbox: dict[str, deque[bytes]] = defaultdict(deque)
-        self.heard = HeardEngine(day.now)
-        self.replicas = Replicas()
-        self.hub = Hub(
-            self.replicas,
-            SseEncoder(lambda: day.now),
-            rate=CommitRate(),
-            heartbeat_seconds=5.0,
-            loop=cast("asyncio.AbstractEventLoop", day.loop),
-            clock=day.loop.time,
-        )
-        self.hub.release = lambda view: None  # type: ignore[method-assign]
-
-    def hear(self) -> None:
-        if self.heard.hear(self.day.engine.beat(), self.day.now):
-            for follower in self.replicas.by_company.values():
-                follower.forget()
-
-    def read(self, company_id: str | None) -> None:
-        queue = self.inbox[wire.FRAMES + wire.view_name(company_id)]
-        follower = self.replicas.by_company.get(company_id)
-        while queue:
-            head, body = wire.decode(queue.popleft())
-            if follower is not None and self.heard.sent(head, follower.scope):
-                for change in follower.take(head, body, self.day.now):
-                    self.hub.on_change(change)
-
-    def ask(self, engine: Engine, company_id: str | None, parts: int | None = None) -> None:
-        """Ask ``engine`` for the state; only the first ``parts`` of it arrive."""
-        follower = self.replicas.by_company[company_id]
-        known, held = follower.replica, cast("Held | None", None)
-        if known is not None and not self.heard.names(known.view.tag, known.scope):
-            held = follower.held()
-        follower.begin_state()
-        for payload in engine.state(wire.encode_scope(company_id, held))[:parts]:
-            head, body = wire.decode(payload)
-            if not self.heard.sent(head, follower.scope):
-                return
-            for change in follower.take_state(head, body, self.day.now):
-                self.hub.on_change(change)
-        if known is not None and follower.replica is not known:
-            self.day.rebuilt += 1
-            for view in (known.view, *known.filtered.values()):
-                distributor = self.hub.distributors.get(view)
-                for subscriber in tuple(distributor.subscribers) if distributor else ():
-                    subscriber.end("rotation")
-
-    def follow(self, company_id: str | None) -> Follower:
-        self.hear()
-        follower = self.replicas.by_company.get(company_id)
-        if follower is None:
-            self.day.engine.watch(company_id)
-            follower = self.replicas.by_company[company_id] = Follower(Scope(company_id))
-        while follower.lost:
-            self.ask(self.day.engine, company_id)
-            self.read(company_id)
-        return follower
-
-    def subscribe(self, scope: Scope, position: tuple[str, int] | None) -> Subscriber:
-        self.follow(scope.company_id)
-        return self.hub.subscribe(scope, position)
 
 
 class TakeoverDay(Day):
