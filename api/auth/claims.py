@@ -36,7 +36,7 @@ class Unauthenticated(LivestateError):
 
 def check_header(header: Mapping[str, Any]) -> None:
     """Check a token's header, before a key is searched. Raises :class:`Unauthenticated`."""
-    # RFC 7515 §4.1.11: what is critical and not understood is refused; we understand nothing.
+    # RFC 7515 §4.1.11: a token with critical headers is refused: none of them is supported here.
     # Keys that a token brings along (jwk, jku, x5u, x5c) are simply never looked at: some providers
     # name the address of their keys in every token.
     if "crit" in header:
@@ -94,8 +94,8 @@ def _access_token(claims: Mapping[str, Any]) -> None:
 
 
 def _nameable(claims: Mapping[str, Any], name: str) -> None:
-    """``sub`` and ``jti`` stand one a line in the list of revocations: what cannot stand there
-    could never be revoked."""
+    """The list of revocations has one ``sub`` or ``jti`` a line. A value that does not fit on a
+    line could never be revoked, so it is refused."""
     value = claims.get(name)
     if value is not None and not (
         isinstance(value, str) and value and value.isprintable() and value == value.strip()

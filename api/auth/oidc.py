@@ -36,8 +36,8 @@ BACKCHANNEL_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 LOGOUT_TOKEN_SECONDS: Final = 300  # how old one may be
 
 
-# RFC 6749 §5.2, OpenID Connect Core §3.1.2.6: what says that this person may not (any more). Other
-# errors say that something is wrong with the client or the provider.
+# RFC 6749 §5.2, OpenID Connect Core §3.1.2.6: errors by which the provider refuses this user. Other
+# errors mean that the client or the provider is at fault.
 class Provider:
     """One provider. ``metadata`` is None until it was discovered; ``trouble`` says why."""
 

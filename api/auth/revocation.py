@@ -36,7 +36,7 @@ class Revocations:
         self.trouble: str | None = None
         self.names = _NOTHING
         self._path = Path(path) if path else None
-        self._last: frozenset[str] | None = None  # what the look before found
+        self._last: frozenset[str] | None = None  # the list as it was read last
         self._settled: Mark | None = None  # the file that two looks agreed on
 
     async def refresh(self) -> None:

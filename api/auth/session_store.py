@@ -81,7 +81,7 @@ class Record:
     refreshed_at: float
     provider_session: str | None = None  # `sid`, what a logout at the provider names
     refresh_token: str | None = None
-    id_token: str | None = None  # what a logout here hands to the provider
+    id_token: str | None = None  # sent to the provider at a logout (id_token_hint)
 
 
 class SessionStore:
