@@ -67,7 +67,7 @@ export class LiveCalls extends ClientCalls {
   // Ask for the calls of other filters. Those of the old filters stay until the snapshot is here.
   narrow(query) {
     if (JSON.stringify(query) === JSON.stringify(this.connection.query)) return;
-    // Figures are of one company or of all: those shown until now would be of somebody else.
+    // Figures are of one company or of all: those shown until now would be of another scope.
     const companies = [query, this.connection.query].map((pairs) => (
       pairs.find(([name]) => name === "company_id")?.[1]));
     if (companies[0] !== companies[1]) this.figures = {};

@@ -1,9 +1,9 @@
-"""The documents of the panels: made once per company while somebody looks, however many look.
+"""The documents of the panels: made once per company while a panel is open, for all readers.
 
 A page polls a panel's document only while the panel is open. Each document is kept for
 :data:`FRESH_SECONDS`, with its gzip; requests in that time share it. ``next_seconds`` tells the
 page when to ask again: it grows with the number of readers, so that all of them together ask at
-most :data:`MOST_A_SECOND` times a second, about 2 % of a core.
+most :data:`MOST_A_SECOND` times a second.
 """
 
 from __future__ import annotations

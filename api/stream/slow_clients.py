@@ -2,7 +2,7 @@
 
 A client is behind while a write to it has not left this process, or while its kernel has
 acknowledged nothing of what is on its way. Both are ordinary for milliseconds. A slow client
-delays nobody (:mod:`livestate.fanout.subscriber`); this says who sees old calls.
+delays no other client (:mod:`livestate.fanout.subscriber`); this says who sees old calls.
 """
 
 from __future__ import annotations

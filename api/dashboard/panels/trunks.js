@@ -69,7 +69,7 @@ export class Trunks {
       const open = this.notes.querySelector("details")?.open ?? false;
       lines.push(make("details", { className: "bad", open }, summary, make("ul", {}, ...bad)));
     }
-    // An unchanged note stays: somebody may be reading it, or have the focus in it.
+    // An unchanged note stays: a user may be reading it, or have the focus in it.
     const next = make("div", {}, ...lines);
     if (next.textContent !== this.notes.textContent) this.notes.replaceChildren(...lines);
   }

@@ -1,4 +1,4 @@
-// Anomalies: calls that somebody should look at, each with its reason. Pure.
+// Anomalies: calls that an operator should look at, each with its reason. Pure.
 //
 // A call without a company is none by itself, nor is one that rings for a minute: among thousands
 // there are always some. 180 s is Timer C of RFC 3261 (§16.6): a proxy cancels a call that rings

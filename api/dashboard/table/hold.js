@@ -1,4 +1,4 @@
-// Holds the order of the rows while somebody aims at one: under the pointer, while a row has the
+// Holds the order of the rows while a user aims at one: under the pointer, while a row has the
 // focus of the keyboard, and while the drawer is open. Rows go on to change in place; new calls
 // wait, and a button says how many.
 

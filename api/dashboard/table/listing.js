@@ -37,7 +37,7 @@ export class Listing {
     return this.frozen !== null;
   }
 
-  // Keep rows where they are: those last painted, which are what somebody sees. `Order` makes a new
+  // Keep rows where they are: those last painted, which are what the user sees. `Order` makes a new
   // array for a new order, so this one stays as it is.
   hold(painted = this.order.rows) {
     const here = ({ key }) => this.record(key) !== undefined;
