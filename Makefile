@@ -60,12 +60,13 @@ deploy-check: .venv/ready .venv/deploy ## deploy/ validated and run: image, mani
 		buildah debootstrap $$(command -v kubectl >/dev/null || echo kubernetes-client:kubectl)
 	@$(PYTEST) -n $(WORKERS) --dist loadfile tests/deploy
 
-check: .venv/ready ## format, lint, types, arrows of the house, generated docs
+check: .venv/ready ## format, lint, types, arrows of the house, generated docs, what tests hold of the sources
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m docs.generate --check
+	@$(PYTEST) -q tests/unit/test_docs.py tests/unit/test_source_rules.py tests/abuse/test_map.py
 
 format: .venv/ready ## what the formatter can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
