@@ -184,6 +184,7 @@ function writeAddress() {
 
 function applyPreferences() {
   appearance.apply(preferences, session.who?.company_id !== undefined, { table, attention });
+  panels.redraw();
   update();
 }
 

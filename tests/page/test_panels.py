@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import nats
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from api.cli.child_service import Instance
 from livestate.devtools import servers
@@ -254,3 +254,29 @@ async def test_a_response_leads_to_the_calls_that_it_ended(
     assert page.url.endswith("?panel=ended")
     await page.locator("#tab-calls").click()
     assert page.url.endswith("/live-calls")
+
+
+async def test_a_panel_and_the_drawer_follow_the_chosen_zone_at_once(
+    desk: Desk, node: Node, browser: Browser
+) -> None:
+    company = {"company_id": "919"}
+    await fail(node, "1.1", "gw", 503, **company)
+    context = await browser.new_context(timezone_id="Asia/Kolkata", locale="it-IT")
+    page = await context.new_page()
+    await log_in(page, desk.service, "user", **company)
+    await page.goto(f"{desk.service.url}/live-calls?panel=ended")
+    ended = page.locator("#panel .ended tbody th")
+    await expect(ended).to_contain_text("GMT+5:30", timeout=WAIT)
+    await ended.get_by_role("button").click()
+    step = page.locator('#drawer [data-part="timeline"]')
+    await expect(step).to_contain_text("GMT+5:30", timeout=WAIT)
+    await page.route("**/api/v1/live/ended*", lambda route: route.abort())
+    about = page.locator("#panel-about")
+    await expect(about).to_contain_text("Not updated since", timeout=WAIT)
+    await page.locator("#show-settings").click()
+    await page.locator("#set-utc").check()
+    await page.locator("#settings [data-close]").click()
+    for place in (ended, step, about):
+        await expect(place).to_contain_text("UTC")
+        await expect(place).not_to_contain_text("GMT")
+    await context.close()

@@ -45,7 +45,7 @@ export class Ended {
     const body = this.table.tBodies[0];
     // Under the pointer or the focus no row moves.
     const busy = body.matches(":hover") || body.contains(document.activeElement);
-    const next = JSON.stringify([this.mask(), calls]);
+    const next = JSON.stringify([this.mask(), calls, calls.map((call) => timeOfDay(call.ended_at))]);
     if (next === this.shown || (busy && this.shown !== "")) return;
     this.shown = next;
     body.replaceChildren(...calls.map((call) => row(call, this.mask())));

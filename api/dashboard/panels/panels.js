@@ -2,7 +2,7 @@
 
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
-import { length, plain, timeOfDay } from "../text/text.js";
+import { length, plain, timeOfDay, whole } from "../text/text.js";
 import { Ended } from "./ended.js";
 import { Failures } from "./failures.js";
 import { Poll } from "./poll.js";
@@ -28,6 +28,7 @@ export class Panels {
     this.name = CALLS;
     this.code = null; // the SIP response or outcome that ended calls are narrowed to
     this.data = null;
+    this.failed = null; // why `data` is old, in words
     this.asked = null; // the address of `data`
     this.tabs = new Map(NAMES.map((name) => [name, this.makeTab(name)]));
     const list = Object.assign(document.createElement("div"), { id: "tabs" });
@@ -101,6 +102,7 @@ export class Panels {
 
   choose(name) {
     if (this.data !== null && DOCUMENTS[name] !== DOCUMENTS[this.name]) this.data = null;
+    if (this.data === null) this.failed = null;
     this.name = name;
     for (const [one, tab] of this.tabs) {
       tab.setAttribute("aria-selected", String(one === name));
@@ -149,28 +151,43 @@ export class Panels {
 
   show(data) {
     this.data = data;
+    this.failed = null;
     this.box.classList.remove("old");
     this.draw();
   }
 
   fail(reason) {
-    const said = reason ?? t("panels.no_answer");
+    this.failed = reason ?? t("panels.no_answer");
     this.box.classList.add("old");
-    setText(this.about, this.data === null
-      ? t("panels.failed_first", { reason: said })
-      : t("panels.failed", { time: timeOfDay(this.data.as_of), reason: said }));
+    this.explain();
+  }
+
+  // Preferences may be others now: the zone of times, or whether numbers are hidden.
+  redraw() {
+    if (this.name !== CALLS && this.data !== null) this.draw();
   }
 
   draw() {
-    const { data } = this;
+    this.explain();
+    this.panels.get(this.name).draw(this.data);
+  }
+
+  // Whose figures these are, and of when.
+  explain() {
+    const { data, failed } = this;
+    if (failed !== null) {
+      setText(this.about, data === null
+        ? t("panels.failed_first", { reason: failed })
+        : t("panels.failed", { time: timeOfDay(data.as_of), reason: failed }));
+      return;
+    }
     const whose = data.company_id === null
       ? t("panels.of_all") : t("panels.of_company", { company: plain(data.company_id) });
     setText(this.about, t("panels.about", {
       whose,
       window: length(data.window_seconds * 1000),
       time: timeOfDay(data.as_of),
-      next: data.next_seconds,
+      next: whole(data.next_seconds),
     }));
-    this.panels.get(this.name).draw(data);
   }
 }

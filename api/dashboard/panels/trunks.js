@@ -65,7 +65,7 @@ export class Trunks {
     }
     if (file?.bad) {
       const bad = file.bad_lines.map((one) => make("li", { textContent: t("trunks.bad_line", one) }));
-      const summary = make("summary", { textContent: t("trunks.bad_lines", { count: file.bad }) });
+      const summary = make("summary", { textContent: t("trunks.bad_lines", { count: whole(file.bad) }) });
       const open = this.notes.querySelector("details")?.open ?? false;
       lines.push(make("details", { className: "bad", open }, summary, make("ul", {}, ...bad)));
     }

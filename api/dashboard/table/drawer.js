@@ -2,7 +2,7 @@
 
 import { STREAM_PATH } from "../client/contract.js";
 import { setText } from "../elements.js";
-import { masked, plain } from "../text/text.js";
+import { isUtc, masked, plain } from "../text/text.js";
 import { reasons } from "./anomalies.js";
 import { endText } from "./endings.js";
 import { fieldItems, partyElements, sinceLastStep, timelineItems } from "./call-details.js";
@@ -47,7 +47,7 @@ export class Drawer {
     this.close();
     this.details = null;
     this.version = null;
-    this.painted = null; // the details, and whether masked, as they are in the document
+    this.painted = null; // the details, how they are masked, and the zone, as they are in the document
     for (const name of ["title", "state", "why", "call-id", "copied", "timeline", "details"]) {
       this.part(name).replaceChildren();
     }
@@ -91,9 +91,10 @@ export class Drawer {
     const sinceLast = this.element.querySelector(".since-last");
     if (sinceLast !== null) setText(sinceLast, sinceLastStep(details, now, live));
     const { painted } = this;
-    if (painted?.details === details && painted.mask === mask
+    const utc = isUtc();
+    if (painted?.details === details && painted.mask === mask && painted.utc === utc
       && (sinceLast !== null) === live) return;
-    this.painted = { details, mask };
+    this.painted = { details, mask, utc };
     this.part("timeline").replaceChildren(...timelineItems(details, now, live));
     this.part("details").replaceChildren(...fieldItems(details, shown));
   }
