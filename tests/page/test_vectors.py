@@ -166,6 +166,29 @@ async def test_the_page_admits_what_its_filters_say(modules: Page) -> None:
         assert bool(one["asks"]) == vector.get("server", False), vector["name"]
 
 
+@in_one_loop
+async def test_the_search_box_reads_its_syntax(modules: Page) -> None:
+    given = vectors("search")
+    found = await modules.evaluate(
+        """async ({ calls, now, searches }) => {
+            const { read } = await import("/static/table/search.js");
+            const { STATES } = await import("/static/table/filters.js");
+            const { t } = await import("/static/text/catalogue.js");
+            return searches.map(({ search }) => {
+                const { admits, errors } = read(search, STATES);
+                return { admits: Object.keys(calls).filter((key) => admits(key, calls[key], now)),
+                         errors: errors.map(([key]) => key),
+                         texts: errors.every(([key]) => t(key) !== key) };
+            });
+        }""",
+        given,
+    )  # fmt: skip
+    for vector, one in zip(given["searches"], found, strict=True):
+        assert one["admits"] == vector["admits"], vector["name"]
+        assert one["errors"] == vector.get("errors", []), vector["name"]
+        assert one["texts"], vector["name"]
+
+
 @pytest.mark.parametrize(
     "vector", [one for one in vectors("filters") if "server" in one], ids=lambda one: one["name"]
 )

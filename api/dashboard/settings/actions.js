@@ -27,7 +27,8 @@ export function listenToKeys(actions) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const entry = KEYS[event.key];
-    if (entry === undefined || document.querySelector("dialog[open]")) return;
+    // The browser itself closes a dialog or a popover by Escape.
+    if (entry === undefined || document.querySelector("dialog[open], :popover-open")) return;
     const field = event.target.closest?.("input, select, textarea, button, a") ?? null;
     const typing = field !== null && !["BUTTON", "A"].includes(field.tagName);
     if (event.key === "Escape" && typing) field.blur();

@@ -2,6 +2,7 @@
 
 import { byId } from "../elements.js";
 import { FilterMenus } from "./filter-menus.js";
+import { SearchHelp } from "./search-help.js";
 
 const SEARCH_MS = 120; // after the last letter typed
 
@@ -11,12 +12,16 @@ export class FilterBar {
     this.filters = filters;
     this.search = byId("filter");
     this.search.value = filters.text;
+    this.search.setAttribute("aria-describedby", "ignored"); // which terms are not applied
+    this.help = new SearchHelp(this.search);
     this.menus = new FilterMenus(byId("chips"), byId("filters"), filters, changed);
     this.timer = null;
+    this.mark();
     this.search.addEventListener("input", () => {
       clearTimeout(this.timer);
       this.timer = setTimeout(() => {
         filters.search(this.search.value);
+        this.mark();
         changed();
       }, SEARCH_MS);
     });
@@ -30,6 +35,12 @@ export class FilterBar {
     clearTimeout(this.timer);
     this.filters.clear();
     this.search.value = "";
+    this.mark();
     this.menus.draw();
+  }
+
+  // A search that is not applied as it stands; the line above the box says which terms.
+  mark() {
+    this.search.setAttribute("aria-invalid", String(this.filters.terms.errors.length > 0));
   }
 }

@@ -5,7 +5,9 @@
 // would show all calls under the address of a few.
 
 import { anomalyOf, KINDS, LIMITS } from "./anomalies.js";
+import { t } from "../text/catalogue.js";
 import { length, plain } from "../text/text.js";
+import { read } from "./search.js";
 
 // Live states of the contract (client/contract.js) → name, in sorting order. signs.css has a sign for
 // each.
@@ -21,7 +23,7 @@ const SERVER_VALUES = 20; // of one field: the limit of the service
 const SERVER_CHARS = 64; // of a value: the limit of the service
 const MAX_VALUES = 500; // of one field: the page's own limit
 
-const digits = (text) => text.replace(/[\s().\-/+]/g, "").replace(/^00/, "");
+const shortened = (text) => plain(text.length > 40 ? `${text.slice(0, 40)}…` : text);
 
 export class Filters {
   constructor(search = "") {
@@ -50,14 +52,22 @@ export class Filters {
   }
 
   ignore(field, value, why) {
-    const shown = plain(value.length > 40 ? `${value.slice(0, 40)}…` : value);
-    if (this.ignored.length < 3) this.ignored.push(`${field}: “${shown}” ${why}.`);
+    if (this.ignored.length < 3) this.ignored.push(`${field}: “${shortened(value)}” ${why}.`);
   }
 
   search(text) {
-    this.text = text.trim().toLowerCase();
-    const number = digits(this.text);
-    this.number = /^\d{2,}$/.test(number) ? number : ""; // in any notation
+    this.text = text.trim();
+    this.terms = read(this.text, STATES);
+  }
+
+  // The terms of the search that are not applied as they stand, as texts; three at most.
+  misread() {
+    const states = Object.values(STATES).join(", ");
+    return this.terms.errors.slice(0, 3).map(([key, values]) => t(key, Object.fromEntries(
+      Object.entries({ ...values, states }).map(([name, value]) => [
+        name, name === "states" || name === "fields" ? value : shortened(String(value)),
+      ]),
+    )));
   }
 
   clear() {
@@ -75,7 +85,7 @@ export class Filters {
 
   // Whether the list of calls changes as time passes.
   get byTime() {
-    return this.longer > 0 || this.why !== "";
+    return this.longer > 0 || this.why !== "" || this.terms.byTime;
   }
 
   get companies() {
@@ -132,17 +142,6 @@ export class Filters {
       return false;
     }
     if (this.why && anomalyOf(record, now, this.limits) !== this.why) return false;
-    return this.text === "" || this.contains(key, record);
-  }
-
-  contains(key, record) {
-    const wanted = this.text;
-    for (const text of [record.from, record.to, record.call_id, record.company_id, record.trunk,
-      record.node, record.state, key]) {
-      if (text !== undefined && text.toLowerCase().includes(wanted)) return true;
-    }
-    return this.number !== "" && [record.from, record.to].some(
-      (text) => text !== undefined && digits(text).includes(this.number),
-    );
+    return this.text === "" || this.terms.admits(key, record, now);
   }
 }

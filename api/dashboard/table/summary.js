@@ -31,8 +31,9 @@ export class Summary {
       button.hidden = count === 0 || chosen; // a chip removes the chosen one
       setText(button, count === 0 ? "" : `${whole(count)} ${KINDS[kind](filters.limits)}`);
     }
-    setText(byId("ignored"), filters.ignored.length === 0 ? ""
-      : `This part of the address is not applied. ${filters.ignored.join(" ")}`);
+    const address = filters.ignored.length === 0 ? []
+      : [`This part of the address is not applied. ${filters.ignored.join(" ")}`];
+    setText(byId("ignored"), [...address, ...filters.misread()].join(" "));
     const known = ["live", "stale"].includes(connection.state) && fold.complete;
     byId("empty").hidden = listing.count > 0 || !known;
     byId("clear").hidden = !filters.any;
