@@ -6,8 +6,11 @@
   it), ``publish`` (the traffic), ``profiles`` (loads and objectives).
 - The loader, the only processes that use gevent: ``wire`` (HTTP without blocking), ``watcher`` (one
   stream, folded and verified), ``metrics`` (what a worker counts), ``reader`` (a socket in gevent's
-  loop), ``client`` and ``users`` (kinds of users), ``loader`` (what they share), ``loader_health``
-  (its CPU and lag), ``shapes`` (how many users when), ``locustfile`` (all of it for Locust).
-- The run: ``run`` (one command), ``machine`` (other load), ``outcome`` and ``verdict`` (judgement),
-  ``report`` and ``record`` (text and picture), ``fault_proxy`` and ``self_test`` (planted faults).
+  loop), ``client`` and ``users`` (kinds of users), ``logins`` (their tokens), ``loader`` (what they
+  share), ``loader_health`` (its CPU and lag), ``shapes`` (how many users when), ``locustfile`` (all
+  of it for Locust).
+- The run: ``run`` (with servers of its own) or ``given`` (of a service that runs already), with
+  ``children`` (publisher and Locust) and ``measuring``; ``machine`` (other load), ``outcome`` and
+  ``verdict`` (judgement), ``report`` and ``record`` (text and picture), ``fault_proxy`` and
+  ``self_test`` (planted faults).
 """

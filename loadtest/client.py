@@ -7,7 +7,6 @@ has already arrived.
 from __future__ import annotations
 
 import itertools
-import os
 import socket
 import ssl
 from typing import Any, ClassVar, Final
@@ -16,7 +15,6 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 from locust import User
 
-from api.auth import demo_key
 from livestate.client.paths import STREAM_PATH
 from livestate.state.access import Scope
 from loadtest import wire
@@ -40,14 +38,9 @@ class Client(User):
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self.number = next(_numbers)
+        self.token, self.company_id = loader.logins.of(self.role, self.number)
         self.scope, query = self.look()
         self.query = f"?{urlencode(query)}" if query else ""
-        self.token = demo_key.mint(
-            loader.keys,
-            self.role,
-            company_id=self.scope.company_id,
-            subject=f"load-{os.getpid()}-{self.number}",
-        )
         self.hosts = [urlsplit(host) for host in (self.host or environment.host).split(",")]
         self._connects = 0
         self._choose()

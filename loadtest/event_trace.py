@@ -17,6 +17,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+NODES: Final = "load"  # nodes of the load test are load-1, load-2 …; others carry no trace
 LETTERS: Final = {
     "setup": "s", "ringing": "r", "early_media": "e", "reroute": "n", "answered": "a",
     "hold": "h", "resume": "u", "transfer": "t", "ended": "z", "failed": "f",
@@ -43,6 +44,11 @@ def write(letters: list[tuple[str, int]]) -> str:
     first = letters[0][1]
     head = f"{letters[0][0]}{first}"
     return ",".join([head, *(f"{letter}{at - first}" for letter, at in letters[1:])])
+
+
+def ours(record: dict[str, Any]) -> bool:
+    """Whether a node of the load test sent the events of this call."""
+    return str(record.get("node", "")).startswith(f"{NODES}-")
 
 
 @lru_cache(maxsize=50_000)  # a hundred clients receive the same trace

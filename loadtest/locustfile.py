@@ -23,6 +23,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest import profiles, shapes
 from loadtest.loader import loader
+from loadtest.logins import Listed, Minted
 from loadtest.metrics import Metrics, percentiles, save
 from loadtest.users import (
     CompanyDashboard,
@@ -46,6 +47,8 @@ def arguments(parser: Any) -> None:
     ours = parser.add_argument_group("livestate")
     ours.add_argument("--plan", default="", help=f"follow a profile: {', '.join(profiles.names())}")
     ours.add_argument("--keys", default=".livestate", help="directory of the demo key, for tokens")
+    ours.add_argument("--tokens", default="", help="file of tokens, instead of the demo key")
+    ours.add_argument("--shared", action="store_true", help="other traffic reaches the service too")
     ours.add_argument("--companies", type=int, default=20, help="how many companies: 101, 102, …")
     ours.add_argument("--ledger", default="", help="file for all metrics, as JSON")
     ours.add_argument("--quiet", default="", help="file to create when calls shall stop changing")
@@ -55,7 +58,12 @@ def arguments(parser: Any) -> None:
 @events.init.add_listener
 def begin(environment: Any, **_: Any) -> None:
     options, runner = environment.parsed_options, environment.runner
-    loader.keys, loader.companies = Path(options.keys), options.companies
+    loader.logins = (
+        Listed(Path(options.tokens))
+        if options.tokens
+        else Minted(Path(options.keys), options.companies)
+    )
+    loader.alone = not options.shared
     plan = None
     if options.plan:
         profile = profiles.profile(options.plan)
@@ -95,7 +103,7 @@ def compare_clocks(environment: Any, **_: Any) -> None:
     difference within the uncertainty of half a round trip is ignored."""
     if isinstance(environment.runner, MasterRunner):
         return
-    client = FilteredDashboard(environment)
+    client = environment.user_classes[0](environment)
     found = []
     for _probe in range(CLOCK_PROBES):
         began = time.time_ns() // 1000
@@ -106,8 +114,10 @@ def compare_clocks(environment: Any, **_: Any) -> None:
     if found:
         round_trip, offset = min(found)
         certain = abs(offset) > round_trip // 2 + 1_000
-        loader.offset_us = offset if certain else 0
-        loader.ledger.worst("clock offset µs", abs(loader.offset_us))
+        offset = offset if certain else 0
+        # With a plan the publisher runs on this machine, and its clock is the loader's.
+        loader.offset_us = 0 if environment.parsed_options.plan else offset
+        loader.ledger.worst("clock offset µs", abs(offset))
 
 
 def _end_with(parent: int) -> None:

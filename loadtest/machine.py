@@ -17,11 +17,12 @@ from bench import proc
 
 def sample(service: Sequence[int]) -> dict[str, float]:
     """One sample: CPU seconds so far of the machine, of this process and its children, and of the
-    processes of the service, with their memory (bytes) and open descriptors."""
-    return {
-        "at": time.time(),
-        "busy_seconds": busy_seconds(),
-        "our_seconds": _ours(),
+    processes of the service, with their memory (bytes) and open descriptors; without the last
+    three if the service is not ours to look at."""
+    found = {"at": time.time(), "busy_seconds": busy_seconds(), "our_seconds": _ours()}
+    if not service:
+        return found
+    return found | {
         "cpu_seconds": sum(map(proc.cpu_seconds, service)),
         "rss": sum(map(proc.rss_bytes, service)),
         "fds": sum(map(proc.open_files, service)),
@@ -36,8 +37,10 @@ def shares(samples: list[dict[str, float]]) -> dict[str, float]:
     seconds = last["at"] - first["at"]
     busy = (last["busy_seconds"] - first["busy_seconds"]) / seconds
     ours = (last["our_seconds"] - first["our_seconds"]) / seconds
-    service = (last["cpu_seconds"] - first["cpu_seconds"]) / seconds
-    return {"busy": busy, "others": max(0.0, busy - ours), "service": service}
+    found = {"busy": busy, "others": max(0.0, busy - ours)}
+    if "cpu_seconds" in first:
+        found["service"] = (last["cpu_seconds"] - first["cpu_seconds"]) / seconds
+    return found
 
 
 def busy_seconds() -> float:

@@ -17,6 +17,8 @@ from loadtest.metrics import beyond
 from loadtest.profiles import Profile
 
 _ZERO: Final = ("gaps", "duplicates", "divergence", "foreign", "unequal", "compared", "evictions")
+HERE: Final = "loader and servers on the same machine"
+_NOTHING: Final = {"late_ms": {}, "events_in": {}, "unsaid": 0, "quiet_since": 0}  # published
 Sample = dict[str, float]
 
 
@@ -50,11 +52,14 @@ def judged(profile: Profile, result: dict[str, Any], samples: list[Sample], wron
     numbers = _numbers(profile, result, interval, wrong)
     if "service" in shares:
         numbers["service cpu"] = shares.pop("service")
-    result["service"]["events published a second"] = _published(result, interval)
+    elif steps := [step["service_cpu"] for step in result["steps"] if "service_cpu" in step]:
+        numbers["service cpu"] = max(steps)
+    if result["published"] is not None:
+        result["service"]["events published a second"] = _published(result, interval)
     pressure = _pressure(profile, result, interval, numbers) | shares
     judgement = verdict.judge(profile, numbers, result["percentiles"], pressure)
     for name, looks in (("measuring began", interval.samples), ("it was full", interval.plateau)):
-        if looks:
+        if looks and "rss" in looks[0]:
             result["service"][f"MB when {name}"] = looks[0]["rss"] / 1e6
             result["service"]["MB at the end"] = looks[-1]["rss"] / 1e6
     result |= {
@@ -72,7 +77,7 @@ def judged(profile: Profile, result: dict[str, Any], samples: list[Sample], wron
         "knee": numbers["knee"],
         "limit": profile.objectives.get("receive p99", 0),
         "machine": f"{os.cpu_count()} cores ({platform.machine()}), Python "
-        f"{platform.python_version()}, loader and servers on the same machine",
+        f"{platform.python_version()}, {result.get('where', HERE)}",
     }
     return Outcome(judgement, result)
 
@@ -95,7 +100,11 @@ def _numbers(
     numbers["compared"] /= max(1, result["ending"] * profile.streaming)
     kept = [step["users"] for step in result["steps"] if verdict.kept(profile, step)]
     numbers["knee"] = max(kept, default=0)
-    if interval.plateau and interval.plateau_seconds >= profile.plateau_seconds:
+    if (
+        interval.plateau
+        and "rss" in interval.plateau[0]
+        and interval.plateau_seconds >= profile.plateau_seconds
+    ):
         for name, measure in (("memory growth", "rss"), ("descriptor growth", "fds")):
             numbers[name] = _growth([one[measure] for one in interval.plateau])
     return numbers
@@ -117,6 +126,9 @@ def _pressure(
 ) -> dict[str, float]:
     """How hard the loader itself was pressed: whether its own lateness distorted the run."""
     counts, published = result["counts"], result["published"]
+    only_watched = published is None
+    if published is None:
+        published = _NOTHING
     late = [
         ms for at, ms in published["late_ms"].items() if interval.began <= int(at) <= interval.ended
     ]
@@ -127,7 +139,10 @@ def _pressure(
         "cpu": counts.get("worst loader cpu thousandths", 0) / 1000,
         "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
         "publisher_late_ms": max(late, default=0),
-        "published": result["service"]["events published a second"] / profile.rate,
+        "published": 1.0
+        if only_watched
+        else result["service"]["events published a second"] / profile.rate,
+        "idle": float(only_watched and not counts.get("rows")),
         "unsaid": published["unsaid"],
         "publisher_gone": published["quiet_since"] is None,
         "workers_lost": profile.processes - numbers.get("workers that compared", 0),

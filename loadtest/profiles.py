@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -54,6 +55,11 @@ class Profile:
         return replace(
             self, users=users or self.users, seconds=seconds or self.seconds, rate=rate or self.rate
         )
+
+    def without(self, objectives: Collection[str]) -> Profile:
+        """A copy without objectives that cannot be measured."""
+        kept = {name: it for name, it in self.objectives.items() if name not in objectives}
+        return replace(self, objectives=kept)
 
 
 def names() -> list[str]:

@@ -1,4 +1,5 @@
-"""Publishes the traffic, as a process: ``python -m loadtest.publish --nats nats://… --rate 200``.
+"""Publishes the traffic, as a process: ``python -m loadtest.publish --rate 200``, to the NATS that
+``LOADTEST_NATS_URL`` names.
 
 A simulated network (:mod:`livestate.devtools.simulator`) starts in the middle of its day, so calls
 are up and events arrive at a steady rate from the first second. The schedule is fixed before
@@ -11,6 +12,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import signal
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -49,6 +52,7 @@ def traffic(rate: float, companies: int, seed: int) -> Traffic:
         cps=rate * SAMPLE_CALLS / events,
         seed=seed,
         companies=companies,
+        prefix=event_trace.NODES,
         talk_seconds=TALK_SECONDS,
         ring_seconds=RING_SECONDS,
     )
@@ -57,9 +61,8 @@ def traffic(rate: float, companies: int, seed: int) -> Traffic:
 class Day:
     """A network whose calls carry their trace, and which records how late it was sent."""
 
-    done = False
-
     def __init__(self, of: Traffic, start: int, quiet: Path | None = None) -> None:
+        self.done = False
         self.network = Network(of, start - PAST_MS)
         self.events = 0
         self.events_in: dict[int, int] = {}  # by second: events handed to NATS
@@ -104,6 +107,12 @@ class Day:
                 self._add_trace(one.message)
             yield one
 
+    def end(self) -> None:
+        """No call is up any more: the publisher's last lists say so, and then it ends."""
+        self.done = True
+        for node in self.network.nodes.values():
+            node.live.clear()
+
     def listing(self, node: str, now: int) -> Iterator[Outgoing]:
         return self.network.listing(node, now)
 
@@ -131,9 +140,12 @@ class Day:
         message["detail"] = event_trace.write(story)
 
 
-async def publish(url: str, day: Day, report: Path | None) -> None:
-    """Publish until the process is ended; writes what was published to ``report`` every second."""
-    publisher = Publisher(url, day, clock=now_ms)
+async def publish(
+    url: str, day: Day, report: Path | None, credentials: str | None = None, cdrs: bool = True
+) -> None:
+    """Publish until SIGTERM; writes what was published to ``report`` every second."""
+    publisher = Publisher(url, day, clock=now_ms, credentials=credentials, cdrs=cdrs)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, day.end)
     publishing = asyncio.create_task(publisher.run())
     began, cpu = time.perf_counter(), time.process_time()
     while not publishing.done():
@@ -154,7 +166,8 @@ async def publish(url: str, day: Day, report: Path | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--nats", required=True)
+    parser.add_argument("--creds", help="credentials file of NATS")
+    parser.add_argument("--no-cdrs", action="store_true", help="write no CDRs to cdr.raw")
     parser.add_argument("--rate", type=float, default=200.0, help="events a second")
     parser.add_argument("--companies", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
@@ -165,7 +178,15 @@ def main() -> None:
         traffic(arguments.rate, arguments.companies, arguments.seed), now_ms(), arguments.quiet
     )
     try:
-        uvloop.run(publish(arguments.nats, day, arguments.report))
+        uvloop.run(
+            publish(
+                os.environ["LOADTEST_NATS_URL"],
+                day,
+                arguments.report,
+                arguments.creds,
+                not arguments.no_cdrs,
+            )
+        )
     except KeyboardInterrupt:
         pass
 

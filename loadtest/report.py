@@ -26,6 +26,10 @@ def report(outcome: Outcome) -> str:
     """The complete report of a run."""
     result = outcome.result
     parts = [summary(result)]
+    if result.get("not judged"):
+        parts.append(
+            "\n".join(f"not judged: {n}: {why}" for n, why in result["not judged"].items())
+        )
     if result.get("steps"):
         parts.append(stairs(result))
     if result["complaints"]:
@@ -53,7 +57,8 @@ def stairs(result: dict[str, Any]) -> str:
             f"{step['users']}", f"{step['joined']:.0%}", f"{step['frames_per_second']:,.0f}",
             f"{step['bytes_per_second'] / 1e6:.1f}",
             *(f"{step[cut]:,.1f}" if cut in step else "-" for cut in ("p50", "p99", "max")),
-            f"{step.get('service_cpu', 0):.0%}", f"{step['loader_cpu']:.0%}",
+            f"{step['service_cpu']:.0%}" if "service_cpu" in step else "-",
+            f"{step['loader_cpu']:.0%}",
             f"{step['loader_lag_ms']:.0f} ms",
         )  # fmt: skip
         lines.append("".join(f"{one:>12}" for one in row))

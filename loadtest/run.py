@@ -9,12 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import signal
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
@@ -23,39 +20,23 @@ import httpx
 from redis.asyncio import Redis
 
 from api.cli.child_service import Instance
-from livestate.contract.errors import LivestateError
-from livestate.devtools.child_process import bound, free_port
 from livestate.devtools.servers import NatsServer, any_redis
 from livestate.fanout.patch import record
 from livestate.nats.jetstream import create_at
 from livestate.store.keys import UNPREFIXED
 from livestate.store.record import decode
-from loadtest.outcome import Outcome, judged
-from loadtest.profiles import Profile, save
+from loadtest import children
+from loadtest.children import PUBLISHED, NotRun
+from loadtest.measuring import concluded, counted, prepared, sampled
+from loadtest.outcome import Outcome
+from loadtest.profiles import Profile
 from loadtest.watcher import differences
-from loadtest.world import World, started, until_edges_ready
+from loadtest.world import started, until_edges_ready
 
-ROOT: Final = Path(__file__).parent.parent
-LEDGER: Final = "ledger.json"  # counts and merged histograms
-RESULT: Final = "result.json"  # the same, judged
-REPORTS: Final = (RESULT, LEDGER, "histograms.hlog", "locust.html")
 SETTLE_SECONDS: Final = 15.0
-SAMPLE_SECONDS: Final = 2.0
-_COUNTED: Final = {  # the service's own metrics, and their names in the report
-    "snapshots built": "livestate_sse_snapshots_built_total",
-    "diffs encoded": "livestate_sse_frames_encoded_total",
-    "streams that resumed": 'livestate_sse_resumes_total{result="resumed"}',
-    "streams that began anew": 'livestate_sse_resumes_total{result="fresh"}',
-    "events dropped": 'livestate_events_total{result="dropped"}',
-}
-
 
 # Starts a proxy between the clients and the service, and yields its URL.
 Front: TypeAlias = Callable[[Instance], AbstractAsyncContextManager[str]]
-
-
-class NotRun(LivestateError):
-    """The test itself failed; there is no verdict."""
 
 
 async def run(
@@ -69,13 +50,7 @@ async def run(
     """One run, with its reports in the directory ``out``: of one process, or of an engine with so
     many ``edges``. All processes that it started have ended when it returns, also after
     SIGTERM."""
-    own = asyncio.current_task()
-    assert own is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, own.cancel)
-    out = out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    for name in (*REPORTS, "quiet", "published.json"):
-        (out / name).unlink(missing_ok=True)
+    out = prepared(out)
     began = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
         keys = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="livestate-load-")))
@@ -85,24 +60,8 @@ async def run(
         addresses = {"NATS_URL": nats.url, "REDIS_URL": redis.url}
         world = await stack.enter_async_context(started(keys, addresses, edges))
         service = world.engine
-        publisher = await stack.enter_async_context(
-            _process(
-                out / "publisher.log",
-                "-m",
-                "loadtest.publish",
-                "--nats",
-                nats.url,
-                "--rate",
-                str(profile.rate),
-                "--companies",
-                str(profile.companies),
-                "--quiet",
-                str(out / "quiet"),
-                "--report",
-                str(out / "published.json"),
-            )
-        )
-        await _full(service, out / "published.json", publisher)
+        publisher = await stack.enter_async_context(children.publisher(profile, out, nats.url))
+        await _full(service, out / PUBLISHED, publisher)
         await until_edges_ready(world)
         say(
             f"servers up and calls flowing after {time.monotonic() - began:.1f} s; "
@@ -110,94 +69,18 @@ async def run(
         )
         url = world.urls if front is None else await stack.enter_async_context(front(service))
         before = await world.metrics()
-        locust = await stack.enter_async_context(_locust(profile, out, url, world, keys))
-        samples = await _sampled(world, locust)
-        if not (out / LEDGER).exists():
-            raise NotRun(f"Locust wrote no metrics; see {out / 'locust.log'}")
+        locust = await stack.enter_async_context(
+            children.locust(profile, out, url, world.admin_urls, "--keys", str(keys))
+        )
+        samples = await sampled(world.sample, locust)
+        result = children.loader_report(out)
         wrong = await _redis_differs(world.serving[0], redis.url)
         after = await world.metrics()
-    result = json.loads((out / LEDGER).read_text())
-    result["published"] = json.loads((out / "published.json").read_text())
-    result["service"] = {
-        name: after.get(metric, 0) - before.get(metric, 0) for name, metric in _COUNTED.items()
-    }
+    result["published"] = json.loads((out / PUBLISHED).read_text())
+    result["service"] = counted(before, after)
     result["edges"] = edges
-    result["service"]["worst loop lag, ms"] = 1000 * after["livestate_loop_lag_worst_seconds"]
     result["redis"] = wrong[:10]
-    outcome = judged(profile, result, samples, len(wrong))
-    (out / RESULT).write_text(json.dumps(outcome.result, indent=1, sort_keys=True))
-    return outcome
-
-
-@contextlib.asynccontextmanager
-async def _process(log: Path, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A Python process that ends with this context; its output is in ``log``."""
-    with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            *bound(sys.executable, *command),
-            cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            process_group=0,
-        )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 15)
-        try:
-            await asyncio.wait_for(process.wait(), 5)
-        except TimeoutError:
-            pass
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        await process.wait()
-
-
-def _locust(profile: Profile, out: Path, url: str, world: World, keys: Path) -> Any:
-    save(profile, out / "plan.json")
-    port = str(free_port())  # with Locust's default port two runs would mix
-    workers = (
-        []
-        if profile.processes == 1
-        else [
-            "--processes",
-            str(profile.processes),
-            "--master-bind-host",
-            "127.0.0.1",
-            "--master-bind-port",
-            port,
-            "--master-port",
-            port,
-        ]
-    )
-    return _process(
-        out / "locust.log",
-        "-m",
-        "locust",
-        "-f",
-        "loadtest/locustfile.py",
-        "--headless",
-        "--only-summary",
-        "--host",
-        url,
-        *workers,
-        "--plan",
-        str(out / "plan.json"),
-        "--html",
-        str(out / "locust.html"),
-        "--keys",
-        str(keys),
-        "--companies",
-        str(profile.companies),
-        "--ledger",
-        str(out / LEDGER),
-        "--quiet",
-        str(out / "quiet"),
-        "--admin",
-        world.admin_urls,
-    )
+    return concluded(profile, result, samples, len(wrong), out)
 
 
 async def _full(service: Instance, report: Path, publisher: asyncio.subprocess.Process) -> None:
@@ -214,16 +97,6 @@ async def _full(service: Instance, report: Path, publisher: asyncio.subprocess.P
                 if status["ready"] is True and listed and status["calls"] > 0.8 * live > 0:
                     return
             await asyncio.sleep(0.1)
-
-
-async def _sampled(world: World, locust: asyncio.subprocess.Process) -> list[dict[str, float]]:
-    """Samples of the service's resources from the operating system, until Locust ends."""
-    ending = asyncio.create_task(locust.wait())
-    samples = []
-    while not ending.done():
-        samples.append(world.sample())
-        await asyncio.wait([ending], timeout=SAMPLE_SECONDS)
-    return samples
 
 
 async def _redis_differs(service: Instance, url: str) -> list[str]:

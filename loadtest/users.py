@@ -35,7 +35,7 @@ class Streaming(Client):
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self.name = type(self).__name__
-        self.watcher = Watcher(self.name, self.scope, loader.ledger, loader.offset_us)
+        self.watcher = Watcher(self.name, self.scope, loader.ledger, loader.offset_us, loader.alone)
         # Every third user. An even divisor would coincide with the choice of filters.
         self.gzip = "gzip" if self.number % 3 == 0 else ""
         self._sock: Any = None
@@ -138,7 +138,7 @@ class CompanyDashboard(Streaming):
     role = "user"
 
     def look(self) -> tuple[Scope, dict[str, str]]:
-        return Scope(company_id=str(101 + self.number % loader.companies)), {}
+        return Scope(company_id=self.company_id), {}
 
 
 class FilteredDashboard(Streaming):

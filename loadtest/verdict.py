@@ -134,6 +134,8 @@ def invalid(profile: Profile, pressure: dict[str, float]) -> list[str]:
         )
     if pressure["users"] > MOST_USERS:
         reasons.append(f"{pressure['users']:.0%} of the wanted users took part")
+    if pressure.get("idle"):
+        reasons.append("no call changed while it was watched: nothing was verified")
     if pressure["before_time"]:
         reasons.append("events arrived before they were sent: the clocks differ")
     return reasons

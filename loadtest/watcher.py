@@ -37,13 +37,19 @@ def _whole(body: bytes) -> tuple[tuple[ServerEvent, Any], ...]:
 
 class Watcher:
     """The state of one client over all its connections. Times are µs of the wall clock;
-    ``offset_us`` is how far ours is ahead of the publisher's."""
+    ``offset_us`` is how far ours is ahead of the publisher's; ``alone``: no traffic but the load
+    test's reaches the service."""
 
-    def __init__(self, kind: str, scope: Scope, ledger: Metrics, offset_us: int = 0) -> None:
+    def __init__(
+        self, kind: str, scope: Scope, ledger: Metrics, offset_us: int = 0, alone: bool = True
+    ) -> None:
         self.kind = kind
         self.scope = scope
         self.ledger = ledger
         self.offset_us = offset_us
+        self.alone = alone
+        self.expected: tuple[str, dict[str, Any]] | None = None  # see expect()
+        self.compared = False
         self.dashboard = Fold()
         self.answer = Answer()
         self.worst_us = 0  # latency since it was last reset
@@ -89,6 +95,8 @@ class Watcher:
                 self.ledger.sample(self._between, now - self._seen_at)
             self._seen_at = now
             self._take(event, data, now, latencies)
+            if self.expected is not None:
+                self._compare()
         if latencies:
             self.worst_us = max(self.worst_us, *latencies)
             if min(latencies) < -2_000:  # ms are whole numbers, clocks are read twice
@@ -97,6 +105,22 @@ class Watcher:
                 latencies = [us for us in latencies if now - us <= self.ledger.rested_us]
             if latencies:
                 self.ledger.samples(self._receive, latencies)
+
+    def expect(self, position: str, calls: dict[str, Any]) -> None:
+        """Compare this client's state with ``calls`` as soon as it is at this position, which may
+        be now."""
+        self.expected = (position, calls)
+        self._compare()
+
+    def _compare(self) -> None:
+        if self.expected is None or self.dashboard.last_id != self.expected[0]:
+            return
+        _, calls = self.expected
+        self.expected, self.compared = None, True
+        self.ledger.counts["compared"] += 1
+        wrong = differences(self.dashboard.calls, calls)
+        if wrong:
+            self.ledger.complain("unequal", f"{self.kind}, {len(wrong)}: {wrong[0]}")
 
     def _events(self, body: bytes) -> Iterable[tuple[ServerEvent, Any]]:
         """The events that these bytes complete, decoded."""
@@ -177,6 +201,11 @@ class Watcher:
         if tag == known_tag and max(int(version), newest) <= int(known_version):
             ledger.complain("duplicates", f"{event.id} after {dashboard.last_id}, {self.kind}")
         before = [(key, calls.get(key)) for key, change in patch.items() if change is not None]
+        ended = [
+            one["ended_at"]
+            for key, one in data.get("ended", {}).items()
+            if (event_trace.ours(calls[key]) if key in calls else self.alone)
+        ]
         if not dashboard.complete:
             ledger.complain("gaps", f"a diff before any snapshot, {self.kind}")
         dashboard.fold_decoded(event, data)
@@ -191,7 +220,7 @@ class Watcher:
                 latencies += [moment - at * 1000 for at in stamps]
                 ledger.counts["events that shared a frame"] += max(0, len(stamps) - 1)
         if not catching_up:
-            latencies += [moment - one["ended_at"] * 1000 for one in data.get("ended", {}).values()]
+            latencies += [moment - at * 1000 for at in ended]
 
     def _look(self, key: str, record: dict[str, Any]) -> event_trace.EventTrace | None:
         """Verify one record."""
@@ -205,6 +234,8 @@ class Watcher:
             or (scope.trunks and record.get("trunk") not in scope.trunks)
         ):
             self.ledger.complain("foreign", f"{self.kind} of {scope}: {record}")
+        if not event_trace.ours(record):
+            return None
         story = event_trace.read(record.get("detail", ""))
         if story is not None and not story.must_have.items() <= record.items():
             self.ledger.complain("gaps", f"{self.kind}: {key} contradicts its trace: {record}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,16 +39,22 @@ class World:
 
     async def metrics(self) -> dict[str, float]:
         """Counters summed over all processes, and the worst loop lag of any."""
-        total: dict[str, float] = {}
-        async with httpx.AsyncClient() as client:
-            for one in self.instances:
-                text = (await client.get(f"{one.admin_url}/metrics")).text
-                lines = (line.rpartition(" ") for line in text.split("\n") if line[:1] != "#")
-                for name, _, value in lines:
-                    if name:
-                        known, found = total.get(name, 0.0), float(value)
-                        total[name] = max(known, found) if "worst" in name else known + found
-        return total
+        return await counters(one.admin_url for one in self.instances)
+
+
+async def counters(admin_urls: Iterable[str]) -> dict[str, float]:
+    """Counters summed over all processes, and the worst loop lag of any. Raises
+    httpx.HTTPError."""
+    total: dict[str, float] = {}
+    async with httpx.AsyncClient() as client:
+        for url in admin_urls:
+            answer = (await client.get(f"{url}/metrics")).raise_for_status()
+            lines = (line.rpartition(" ") for line in answer.text.split("\n") if line[:1] != "#")
+            for name, _, value in lines:
+                if name:
+                    known, found = total.get(name, 0.0), float(value)
+                    total[name] = max(known, found) if "worst" in name else known + found
+    return total
 
 
 @contextlib.asynccontextmanager

@@ -49,7 +49,8 @@ _STATE_AFTER: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """How much traffic there is. ``calls`` None: without end. Times are in seconds."""
+    """How much traffic there is. ``calls`` None: without end. Times are in seconds. Nodes are
+    named ``prefix-1``, ``prefix-2`` …"""
 
     cps: float = 5.0
     calls: int | None = None
@@ -58,6 +59,7 @@ class Traffic:
     companies: int = 12
     talk_seconds: float = 45.0
     ring_seconds: float = 6.0
+    prefix: str = "sim"
 
 
 class Step(NamedTuple):
@@ -110,7 +112,7 @@ class Network:
         self._next_list = start
         self.nodes = {
             name: SimulatedNode(name, epoch=start)
-            for name in (f"sim-{number}" for number in range(1, traffic.nodes + 1))
+            for name in (f"{traffic.prefix}-{number}" for number in range(1, traffic.nodes + 1))
         }
         weights = [1 / rank for rank in range(1, traffic.companies + 1)]  # few large, many small
         self._companies = [str(100 + number) for number in range(1, traffic.companies + 1)]

@@ -112,7 +112,12 @@ def call(version: int, letters: str = "s", company: str = "101", **facts: Any) -
     result = [(letter, START + 1000 * n) for n, letter in enumerate(letters)]
     story = event_trace.read(event_trace.write(result))
     assert story is not None
-    record = {"node": "n", "company_id": company, "detail": event_trace.write(result), "v": version}
+    record = {
+        "node": "load-1",
+        "company_id": company,
+        "detail": event_trace.write(result),
+        "v": version,
+    }
     return record | story.must_have | facts
 
 
