@@ -151,7 +151,10 @@ def _one_call() -> Json:
     return {
         "summary": "One call, live or ended a while ago, with its timeline.",
         "security": _LOGIN,
-        "parameters": [_parameter("key", "path", {"type": "string"}, "As in the snapshot.")],
+        "parameters": [
+            _parameter("key", "path", {"type": "string"}, "As in the snapshot."),
+            *(_parameter(*one) for one in panels.LINK_PARAMETERS),
+        ],
         "responses": {
             "200": _answer("The call.", "application/json", schema),
             **_refusals(401, 403, 404, 503),
@@ -322,12 +325,9 @@ def _present(schema: Json) -> Json:
 
 
 def _problem() -> Json:
-    return _object(
-        type={"const": "about:blank"},
-        title={"type": "string"},
-        status={"type": "integer"},
-        detail={"type": "string"},
-    )
+    text: Json = {"type": "string"}
+    schema = _object(type={"const": "about:blank"}, title=text, status=_SIZE, detail=text)
+    return schema | {"properties": schema["properties"] | panels.FORGOTTEN}
 
 
 def _identity() -> Json:

@@ -98,6 +98,7 @@ async def serve(
             proxies,
             settings.trace_url,
             settings.cdr_url,
+            settings.ended_seconds,
         ),
         login=live.login,
         panels=live.panels,

@@ -74,6 +74,7 @@ const drawer = new Drawer(byId("drawer"), {
   clock: () => live.serverTime(),
   options: () => ({ mask: preferences.mask, limits: preferences.limits }),
   closed: () => byId("table").focus({ preventScroll: true }),
+  changed: () => writeAddress(),
 });
 const filterBar = new FilterBar(filters, applyFilters);
 const panels = new Panels({
@@ -151,6 +152,7 @@ function startOver() {
 
 function reload() {
   forget();
+  writeAddress(); // without the open call
   live.connection.reopen(live.connection.query);
 }
 
@@ -179,7 +181,7 @@ function applyFilters() {
 }
 
 function writeAddress() {
-  address.write(filters.pairs(), table.sorted, appearance.isWall(), panels.pairs());
+  address.write(filters.pairs(), table.sorted, appearance.isWall(), panels.pairs(), drawer.pairs());
 }
 
 function applyPreferences() {
@@ -200,8 +202,8 @@ function toggleWall() {
   writeAddress();
 }
 
-function openDrawer(key) {
-  drawer.open(key);
+function openDrawer(key, known) {
+  drawer.open(key, known);
   hold.drawerOpen = true;
   hold.update();
   drawer.tick(table.listing.record(key), live.now());
@@ -253,10 +255,12 @@ setInterval(() => {
   table.drawSoon(); // ages grow, ended calls fade
 }, TICK_MS);
 
+const linked = address.callIn(location.search); // before anything writes the address anew
 const sort = address.sortIn(location.search);
 if (sort !== null) table.sort(sort.column, sort.up);
 if (address.isWallIn(location.search)) toggleWall();
 panels.restore(location.search);
+if (linked !== null) openDrawer(linked.key, linked);
 applyPreferences();
 filterBar.menus.offer([]);
 showConnection();

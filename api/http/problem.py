@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 from quart import Quart, Response
@@ -12,22 +14,29 @@ from werkzeug.exceptions import HTTPException
 log = logging.getLogger("livestate.api")
 
 
-def details(status: int, detail: str) -> bytes:
-    """The body; ``detail`` is for the person who reads it."""
+def details(status: int, detail: str, members: Mapping[str, Any] | None = None) -> bytes:
+    """The body; ``detail`` is for the person who reads it, ``members`` are extension members
+    (RFC 9457 §3.2)."""
     return orjson.dumps(
         {
             "type": "about:blank",
             "title": HTTPStatus(status).phrase,
             "status": status,
             "detail": detail,
+            **(members or {}),
         }
     )
 
 
-def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+def problem(
+    status: int,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
+) -> Response:
     """A problem details response."""
     return Response(
-        details(status, detail),
+        details(status, detail, members),
         status,
         {"Cache-Control": "no-store", **(headers or {})},
         content_type="application/problem+json",

@@ -14,6 +14,18 @@ LINKS: Final = {
     "link": _TEXT | {"description": "To its SIP messages: `LIVESTATE_TRACE_URL`."},
     "cdr_link": _TEXT | {"description": "To its CDR: `LIVESTATE_CDR_URL`."},
 }
+# What the response says of a call that is no longer known.
+FORGOTTEN: Final = {
+    "kept_seconds": {
+        "type": "number",
+        "description": "Of a 404 for a call: how long a call is kept after its end.",
+    },
+    **LINKS,
+}
+LINK_PARAMETERS: Final[list[tuple[str, str, dict[str, Any], str]]] = [
+    ("call_id", "query", _TEXT, "With `since`, for the links of a call that is no longer known."),
+    ("since", "query", _TEXT | {"pattern": "^[0-9]{1,15}$"}, "When it was set up, ms."),
+]
 _FIGURES: Final[dict[str, Any]] = {
     "seizures": _COUNT | {"description": "Attempts that began."},
     "attempts": _COUNT | {"description": "Attempts that are over; the figures below are of these."},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 from quart import Blueprint, Response, request
@@ -19,8 +21,12 @@ from api.stream.registry import StreamRegistry
 from api.stream.slow_clients import slow_clients
 from api.stream.snapshots import LARGE, Snapshots
 from livestate.client.paths import CLIENTS_PATH, SNAPSHOT_PATH, STREAM_PATH
+from livestate.contract.events import MAX_CALL_ID_CHARS
 from livestate.state.access import Forbidden, scope_for
 from livestate.state.call import Call
+
+_TIME: Final = re.compile(r"[0-9]{1,15}", re.ASCII)  # ms since the epoch
+_DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class LiveCalls:
     trusted_proxies: Networks = ()
     trace_url: str | None = None  # see api.stream.trace_link
     cdr_url: str | None = None  # likewise
+    ended_seconds: float = 0  # how long an ended call is kept
 
 
 def live_call_routes(live: LiveCalls) -> Blueprint:
@@ -85,7 +92,10 @@ def live_call_routes(live: LiveCalls) -> Blueprint:
             return _starting()
         call = await live.calls.find(key, scope_for(identity))
         if call is None:
-            return problem(404, "No such call, or not one of yours.")
+            members: dict[str, Any] = {"kept_seconds": live.ended_seconds}
+            if identity.sees_all:
+                members |= _links_of_query(live)
+            return problem(404, "No such call, or not one of yours.", members=members)
         response = with_timeline(call)
         if identity.sees_all:
             response |= _links(live, call)
@@ -111,12 +121,23 @@ def _add_clients(routes: Blueprint, live: LiveCalls) -> None:
 
 def _links(live: LiveCalls, call: Call) -> dict[str, str]:
     """Addresses in other tools, from the operator's templates."""
+    return _filled(live, lambda template: trace_link.link(template, call, live.clock()))
+
+
+def _links_of_query(live: LiveCalls) -> dict[str, str]:
+    """The same for a call that is no longer known: a link to it may say its Call-ID and since when
+    it was up (``since``, ms). Such a call ended at some time of the day after."""
+    call_id, since = request.args.get("call_id", ""), request.args.get("since", "")
+    if not 0 < len(call_id) <= MAX_CALL_ID_CHARS or _TIME.fullmatch(since) is None:
+        return {}
+    begin = int(since)
+    end = max(begin, min(live.clock(), begin + _DAY_MS))
+    return _filled(live, lambda made_of: trace_link.link_between(made_of, call_id, begin, end))
+
+
+def _filled(live: LiveCalls, fill: Callable[[str], str | None]) -> dict[str, str]:
     templates = {"link": live.trace_url, "cdr_link": live.cdr_url}
-    made = {
-        name: trace_link.link(template, call, live.clock())
-        for name, template in templates.items()
-        if template is not None
-    }
+    made = {name: fill(template) for name, template in templates.items() if template is not None}
     return {name: address for name, address in made.items() if address is not None}
 
 

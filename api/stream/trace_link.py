@@ -47,12 +47,17 @@ def link(made_of: str, call: Call, now: int) -> str | None:
     """The address of a call's trace; None where its Call-ID would lead elsewhere. ``now`` is in ms;
     a call that is up lasts until then."""
     begin = call.setup_at if call.setup_at is not None else call.phase_records[0].at
+    return link_between(made_of, call.call_id, begin, call.ended_at or now)
+
+
+def link_between(made_of: str, call_id: str, begin: int, end: int) -> str | None:
+    """The same for a call of which only this is known; times are in ms since the epoch."""
     values = {
-        "call_id": quote(call.call_id, safe=""),
+        "call_id": quote(call_id, safe=""),
         "begin": str(begin - AROUND_MS),
-        "end": str((call.ended_at or now) + AROUND_MS),
+        "end": str(end + AROUND_MS),
     }
-    if _climbs(made_of, call.call_id):
+    if _climbs(made_of, call_id):
         return None
     return _PLACEHOLDER.sub(lambda found: values[found[1]], made_of)
 
