@@ -36,7 +36,8 @@ def further_ahead_than_time_allows(by: int, silent_ms: int) -> bool:
 @dataclass(slots=True)
 class Sequence:
     """The numbers of one epoch. ``first``: lower numbers were given out before we listened, so
-    they are news if they come. ``highest``: the highest number that is known to be given out."""
+    they are news if they come. ``highest``: the highest number that is known to be given out. No
+    more than ``most_missing`` numbers are waited for."""
 
     first: int
     highest: int
@@ -50,6 +51,7 @@ class Sequence:
     floor_at: int = 0
     low: int = 0  # the lowest number below the floor that an event had lately
     low_at: int = -2 * FLOOR_MS  # when that was
+    most_missing: int = MAX_MISSING
 
     def take(self, seq: int, now: int) -> bool:
         """An event has this number; False if it was here before."""
@@ -88,20 +90,20 @@ class Sequence:
         late = {number for number in self.missing if number <= up_to}
         self.missing = {n: since for n, since in self.missing.items() if n not in late}
         self.written_off |= late
-        if len(self.written_off) > MAX_MISSING:
+        if len(self.written_off) > self.most_missing:
             self.written_off.clear()
             self.first = up_to + 1
 
     def _miss(self, last: int, now: int) -> None:
         """All numbers from above the highest up to ``last`` are missing."""
-        if last - self.highest > MAX_MISSING:
+        if last - self.highest > self.most_missing:
             self.missing.clear()
             self.first = last + 1
             self.overrun = last
             return
         for number in range(self.highest + 1, last + 1):
             self.missing[number] = now
-        if len(self.missing) > MAX_MISSING:
+        if len(self.missing) > self.most_missing:
             self.write_off(last)
             self.overrun = last
 

@@ -17,10 +17,10 @@ from livestate.fanout.frame import Frame
 from livestate.fanout.hub import Hub
 from livestate.fanout.subscriber import Subscriber
 from livestate.process import slices
-from livestate.state import view as views
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls
 from livestate.state.source import Source
+from livestate.state.view import LONGEST_RESUME, View
 from tests.calls import event
 from tests.dashboards import Loop
 
@@ -191,7 +191,7 @@ def test_a_heartbeat_of_one_version_is_encoded_once_for_all_that_need_it(
     made: list[int] = []
     encode = stage.encoder.heartbeat
 
-    def heartbeat(view: views.View, source: Source) -> Frame:
+    def heartbeat(view: View, source: Source) -> Frame:
         made.append(view.version)
         return encode(view, source)
 
@@ -315,20 +315,18 @@ def test_many_changes_go_out_in_frames_of_five_hundred_calls(
     assert [frame.to_version for frame in frames] == [10]
 
 
-def test_where_most_has_changed_a_client_takes_the_shared_snapshot(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(views, "LONGEST_RESUME", 5)
+def test_where_most_has_changed_a_client_takes_the_shared_snapshot() -> None:
     stage = Stage()
     stage.watch()
-    for call in range(8):
+    calls = LONGEST_RESUME + 3
+    for call in range(calls):
         stage.change("setup", call)
     made = stage.hub.producers[stage.table.view(Scope())]
     tag = stage.table.view(Scope()).tag
     assert not made.can_resume(tag, 2)
     assert made.can_resume(tag, 3)
     assert not made.can_resume("foreign", 8)
-    assert (made.tag, made.version, made.floor, made.calls) == (tag, 8, 0, 8)
+    assert (made.tag, made.version, made.floor, made.calls) == (tag, calls, 0, calls)
     assert not made.filtered
 
 

@@ -6,13 +6,12 @@ Each test measures a child process, which nothing has filled before.
 
 from __future__ import annotations
 
-import asyncio
 import platform
-import sys
 
 import pytest
 
 from livestate.process.memory import THRESHOLDS
+from tests.child_program import printed_numbers
 
 FOLD = """
 import gc, sys, time
@@ -49,13 +48,8 @@ pytestmark = pytest.mark.skipif(
 
 
 async def printed(program: str) -> list[float]:
-    """The numbers that a child process prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", FOLD + program, stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0
-    return [float(number) for number in out.split()]
+    """The numbers that the program prints, which may use ``fold``."""
+    return await printed_numbers(FOLD + program)
 
 
 async def test_the_collector_walks_no_call() -> None:

@@ -20,16 +20,16 @@ class Apart(Two):
     """As two, but their names are vouched for, and ``pairs`` are put together."""
 
     def __init__(self, pairs: str) -> None:
-        self._pairs = pairs
+        self._pairs, self._apart = pairs, False
         super().__init__()
 
     def take(self, *sent: Raw) -> Fed:
-        if not hasattr(self.pipeline, "apart"):
+        if not self._apart:
             subjects = Subjects("nodes.*.call.events.>", self._pairs)
             self.pipeline = Pipeline(
                 self.table, self.nodes, (self.recorder,), clock=self.clock, subjects=subjects
             )
-            self.pipeline.apart = True  # type: ignore[attr-defined]
+            self._apart = True
             self.counters = self.pipeline.counters
         return super().take(
             *((f"nodes.{orjson.loads(data)['node']}.{subject}", data) for subject, data in sent)

@@ -6,11 +6,9 @@ numbers, and memory does not depend on how far numbers jump.
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestate.state.nodes import sequence
 from livestate.state.nodes.node import Node
 from livestate.state.nodes.sequence import Sequence, further_ahead_than_time_allows
 from tests.examples import examples
@@ -80,23 +78,21 @@ def test_memory_is_bounded_and_no_news_is_taken_for_a_duplicate(
     steps: list[tuple[str, int, int]],
 ) -> None:
     """With room for 40 missing numbers: what was forgotten counts as new, never as seen."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sequence, "MAX_MISSING", 40)
-        numbers, model, now = Sequence(100, 100), Remembered(100), 5_000
-        for step, by, passed in steps:
-            now += passed
-            seq, before = model.highest + by, len(numbers.missing)
-            if step == "take":
-                assert numbers.take(seq, now) >= model.take(seq, now)
-            elif step == "reach":
-                numbers.reach(seq, now)
-                model.rise(seq, now)
-            elif step == "write off":
-                numbers.write_off(seq)
-            assert len(numbers.missing) <= 40
-            assert len(numbers.written_off) <= 40
-            assert numbers.highest == model.highest
-            assert numbers.overrun is not None or len(numbers.missing) >= before or step != "reach"
+    numbers, model, now = Sequence(100, 100, most_missing=40), Remembered(100), 5_000
+    for step, by, passed in steps:
+        now += passed
+        seq, before = model.highest + by, len(numbers.missing)
+        if step == "take":
+            assert numbers.take(seq, now) >= model.take(seq, now)
+        elif step == "reach":
+            numbers.reach(seq, now)
+            model.rise(seq, now)
+        elif step == "write off":
+            numbers.write_off(seq)
+        assert len(numbers.missing) <= 40
+        assert len(numbers.written_off) <= 40
+        assert numbers.highest == model.highest
+        assert numbers.overrun is not None or len(numbers.missing) >= before or step != "reach"
 
 
 def test_ten_thousand_missing_numbers_are_waited_for_one_more_is_an_overrun() -> None:
