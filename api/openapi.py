@@ -11,7 +11,7 @@ from typing import Any, Final
 from api.http.headers import LOGIN_COOKIE as COOKIE
 from api.panels import schema as panels
 from api.stream import sse
-from livestate.client.paths import CLIENTS_PATH, ENDED_PATH, SNAPSHOT_PATH, STREAM_PATH, TRUNKS_PATH
+from livestate.client.paths import CLIENTS_PATH, SNAPSHOT_PATH, STREAM_PATH
 from livestate.contract.events import SUBJECT_PREFIX, Facts
 from livestate.contract.states import LIVE_STATES
 from livestate.state.access import MAX_FILTER_VALUES, ROLES
@@ -47,8 +47,7 @@ def document() -> Json:
             SNAPSHOT_PATH: {"get": _snapshot()},
             f"{STREAM_PATH}/{{key}}": {"get": _one_call()},
             CLIENTS_PATH: {"get": _slow_clients()},
-            TRUNKS_PATH: {"get": panels.trunks_get(_LOGIN, _filters(), _answer, _refusals)},
-            ENDED_PATH: {"get": panels.ended_get(_LOGIN, _filters(), _answer, _refusals)},
+            **panels.paths(_LOGIN, _filters(), _parameter, _answer, _refusals),
             "/api/v1/session": _session(),
             "/healthz": _admin("Whether the event loop turns.", "text/plain"),
             "/readyz": _admin("Whether this instance is ready for traffic.", "text/plain", 503),
@@ -287,7 +286,7 @@ _WHY: Final = {
     400: "A filter that no call can meet, or no request that can be read.",
     401: "No valid login.",
     403: "A valid login without rights; or a page of another site.",
-    404: "No such call, or not one of yours: the two look the same.",
+    404: "No such call or alarm, or not one of yours: the two look the same.",
     406: "Accept does not allow an event stream.",
     408: "The body did not come within 5 s.",
     413: "At most 16 KB, with a Content-Length; of a token no more than a cookie holds.",

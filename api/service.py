@@ -11,21 +11,18 @@ import logging
 import os
 import secrets
 import socket
-import time
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 
 from redis.exceptions import RedisError
 
+from api.alarm_setup import make_alarms
 from api.auth.verifier import kept_fresh
 from api.edge_feed_setup import make_edge_feed
 from api.login_setup import make_verifier
-from api.panels.documents import Documents
-from api.panels.ended import EndedDocuments
-from api.panels.from_engine import for_edges
-from api.panels.routes import Panels
+from api.panel_setup import make_documents, make_panels, panels_for_edges
+from api.panels.alarms import with_alarms
 from api.panels.trunk_file import TrunkFile
-from api.panels.trunks import TrunkDocuments
 from api.settings import Settings
 from api.stream.encoder import SseEncoder
 from api.stream_setup import make_snapshots, make_streams
@@ -44,6 +41,7 @@ from livestate.process.loop_probe import LoopProbe, log_hold
 from livestate.process.tasks import cancel_and_wait
 from livestate.redis.connection import connect
 from livestate.state.active_calls import ActiveCalls
+from livestate.state.alarms.board import Board
 from livestate.state.kpi.kpis import Kpis
 from livestate.state.kpi.scope_kpis import live_counts
 from livestate.state.nodes.clock_offset import NodeClocks
@@ -84,12 +82,8 @@ class Service:
         self.clocks = NodeClocks()
         self.kpis = Kpis(steady_ms)
         self.trunk_file = TrunkFile(settings.trunks, self.kpis.trunk_window.keep)
-        trunks = TrunkDocuments(self.kpis, self.trunk_file, now_ms)
-        ended = EndedDocuments(self.table, now_ms, steady_ms)
-        self.panels = Panels(
-            Documents(trunks.make, time.monotonic), Documents(ended.make, time.monotonic)
-        )
-        self.encoder = SseEncoder(now_ms, steady_ms, self.kpis.figures)
+        board = Board()
+        self.encoder = SseEncoder(now_ms, steady_ms, with_alarms(self.kpis.figures, board))
         self.hub = Hub(
             self.table,
             self.encoder,
@@ -122,6 +116,20 @@ class Service:
             clock=steady_ms,
             writes=lambda: not self.projection.standby,
         )
+        self.alarms = make_alarms(
+            settings,
+            board,
+            self._redis,
+            self._keys,
+            self.kpis,
+            self.nodes,
+            self.trunk_file,
+            source=lambda: self.hub.source,
+            writes=lambda: not self.projection.standby,
+            ready=lambda: self._been_ready,
+        )
+        documents = make_documents(self.table, self.kpis, self.trunk_file, self.alarms)
+        self.panels = make_panels(documents, self.alarms)
         self.edges = (
             make_edge_feed(
                 settings,
@@ -135,7 +143,7 @@ class Service:
             else None
         )
         if self.edges is not None:
-            self.edges.panels = {"trunks": for_edges(trunks.make), "ended": for_edges(ended.make)}
+            self.edges.panels = panels_for_edges(documents, self.alarms)
         self.restoring = Restore(
             self._redis,
             self.table,
@@ -306,7 +314,10 @@ class Service:
         writing = asyncio.create_task(self._write())
         watching = asyncio.create_task(self.watch.run())
         sweeping = asyncio.create_task(self.streams.run())
-        reading = asyncio.create_task(self.trunk_file.run())
+        reading = [
+            asyncio.create_task(one.run())
+            for one in (self.trunk_file, self.alarms.file, self.alarms)
+        ]
         looking = asyncio.create_task(self.projection.health.run())
         publishing = [asyncio.create_task(self.edges.run())] if self.edges is not None else []
         leasing = asyncio.create_task(self.projection.keep_lease())
@@ -317,7 +328,7 @@ class Service:
                     yield
         finally:
             await cancel_and_wait(
-                *(feeding, self._reading, watching, sweeping, reading, looking, tracing, keeping)
+                *(feeding, self._reading, watching, sweeping, *reading, looking, tracing, keeping)
             )
             if self.edges is not None:
                 self.edges.commit()

@@ -236,6 +236,12 @@ class Settings(LoginSettings):
         "and raises an alarm at 95 %. Read again when it changes; a bad line is logged with its "
         "number and reason, and ignored.",
     )
+    alarms: str | None = Field(
+        None,
+        description="TOML file of the alarm rules, with a table each (`[asr]` and `warning = 40`, "
+        "`alarm = 25`): see [operator.md](operator.md#alarms). What is not written keeps its "
+        "default. Read again when it changes; a bad value is logged and ignored.",
+    )
     otlp_url: OtlpUrl | None = Field(
         None,
         description="OpenTelemetry collector that receives traces by OTLP/HTTP with JSON, such as "

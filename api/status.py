@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from api.auth.oidc_login import OidcLogin
 from api.auth.verifier import Verifier
+from api.panels.alarm_watch import AlarmWatch
 from api.panels.trunk_file import TrunkFile
 from api.stream.registry import StreamRegistry
 from api.stream.slow_clients import slow_clients
@@ -42,6 +43,7 @@ class Parts(Protocol):
     probe: LoopProbe
     login: OidcLogin | None
     trunk_file: TrunkFile
+    alarms: AlarmWatch
 
     @property
     def streams(self) -> StreamRegistry: ...
@@ -77,6 +79,7 @@ def status(live: Parts) -> dict[str, Any]:
         },
         "log_lines_dropped": logs.dropped(),
         "trunk_file": live.trunk_file.status(),
+        "alarm_file": live.alarms.file.status(),
         "cdrs": {
             "trouble": live.cdrs.trouble,
             "dead_trouble": live.cdrs.dead_letters.trouble,

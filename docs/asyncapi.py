@@ -184,7 +184,9 @@ def _sse() -> Json:
             "cps": {"type": "number"}, "offered": _SIZE, "completed": _SIZE, "lost": _SIZE,
             "asr": _SHARE, "ner": _SHARE, "acd_seconds": _SHARE, "pdd_ms": _SHARE,
             "trunks": names, "series": {"type": "object"},
-        }, companies=names),
+        }, companies=names, alarms=_object({
+            "alarm": _SIZE, "warning": _SIZE, "open": _SIZE, "changed_at": _TIME,
+        })),
         "goodbye": _object({"reason": {
             "enum": ["drain", "rotation", "overload", "starting", "expired", "revoked"]
         }}),

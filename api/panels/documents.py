@@ -90,6 +90,10 @@ class Documents:
         # A client that leaves cancels its own waiting only.
         return await asyncio.shield(found[1])
 
+    def forget(self) -> None:
+        """What was made is out of date: the next request gets a new document."""
+        self._kept = {key: one for key, one in self._kept.items() if not one[1].done()}
+
     async def _made(self, wanted: Wanted) -> Document:
         self.made += 1
         body = await self._make(wanted)

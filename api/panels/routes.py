@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from quart import Blueprint, Response, request
 
-from api.auth.verifier import Verifier
+from api.auth.verifier import Verifier, foreign
 from api.http.headers import quality
 from api.http.problem import problem
 from api.panels.documents import Documents, NotAvailable, Wanted
 from api.stream.admission import wanted as wanted_scope
-from livestate.client.paths import ENDED_PATH, TRUNKS_PATH
+from livestate.client.paths import ALARMS_PATH, ENDED_PATH, TRUNKS_PATH
 from livestate.state.access import Scope, UnknownFilter
 
 _CODE: Final = re.compile(r"[a-z0-9_]{1,24}")
+_ALARM: Final = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
 class Panels:
-    """What the routes serve."""
+    """What the routes serve. ``acknowledge(company, alarm, by)`` is False where there is no such
+    alarm, and raises :class:`~api.panels.documents.NotAvailable`."""
 
     trunks: Documents
     ended: Documents
+    alarms: Documents
+    acknowledge: Callable[[str | None, str, str], Awaitable[bool]]
 
 
 def panel_routes(panels: Panels, verifier: Verifier) -> Blueprint:
@@ -42,6 +47,30 @@ def panel_routes(panels: Panels, verifier: Verifier) -> Blueprint:
             raise UnknownFilter("code is a SIP response, such as 503, or an outcome, such as busy")
         wanted = Wanted(scope.company_id, tuple(sorted(scope.trunks)), code)
         return await _document(panels.ended, wanted)
+
+    @routes.get(ALARMS_PATH)
+    async def alarms() -> Response:
+        scope = _scope(verifier)
+        return await _document(panels.alarms, Wanted(scope.company_id))
+
+    @routes.post(f"{ALARMS_PATH}/<alarm>")
+    async def acknowledge(alarm: str) -> Response:
+        """Without a body. The login's cookie is SameSite=Strict, and a page of another site is
+        refused whatever login it has."""
+        if foreign(request):
+            return problem(403, "A page of another site may not acknowledge alarms here.")
+        identity = verifier.verify(verifier.token_of(request))
+        company = wanted_scope(request, identity).company_id
+        try:
+            done = _ALARM.fullmatch(alarm) is not None and await panels.acknowledge(
+                company, alarm, identity.subject
+            )
+        except NotAvailable as error:
+            return problem(503, str(error), {"Retry-After": "5"})
+        if not done:
+            return problem(404, "There is no such alarm, or it is not one of yours.")
+        panels.alarms.forget()
+        return Response(status=204, headers={"Cache-Control": "no-store"})
 
     return routes
 

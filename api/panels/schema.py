@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from livestate.client.paths import ALARMS_PATH, ENDED_PATH, TRUNKS_PATH
+from livestate.state.alarms.alarm import Why
+from livestate.state.alarms.rules import DEFAULTS
 from livestate.state.kpi.trunk_alarms import LEVELS
 from livestate.state.kpi.trunk_report import MINUTES
 
@@ -43,8 +46,23 @@ _FIGURES: Final[dict[str, Any]] = {
 }
 
 
+def paths(
+    security: Any, filters: list[Any], parameter: Any, answer: Any, refusals: Any
+) -> dict[str, Any]:
+    """The paths of the panels, made with the parts of :mod:`api.openapi`."""
+    parts = (security, filters, answer, refusals)
+    return {
+        TRUNKS_PATH: {"get": trunks_get(*parts)},
+        ENDED_PATH: {"get": ended_get(*parts)},
+        ALARMS_PATH: {"get": alarms_get(*parts)},
+        f"{ALARMS_PATH}/{{alarm}}": {
+            "post": acknowledge_post(security, parameter, filters, refusals)
+        },
+    }
+
+
 def trunks_get(security: Any, filters: list[Any], answer: Any, refusals: Any) -> dict[str, Any]:
-    """The GET of the trunks, made with the parts of :mod:`api.openapi`."""
+    """The GET of the trunks."""
     return {
         "summary": "The trunks of the last 15 minutes, the worst first (docs/operator.md).",
         "security": security,
@@ -74,6 +92,80 @@ def ended_get(security: Any, filters: list[Any], answer: Any, refusals: Any) -> 
             **refusals(400, 401, 403, 503),
         },
     }
+
+
+def alarms_get(security: Any, filters: list[Any], answer: Any, refusals: Any) -> dict[str, Any]:
+    """The GET of the alarms."""
+    return {
+        "summary": "Alarms that are raised, and those of the last 24 hours (docs/operator.md).",
+        "security": security,
+        "parameters": filters,
+        "responses": {
+            "200": answer("Raised ones first.", "application/json", alarms()),
+            **refusals(400, 401, 403, 503),
+        },
+    }
+
+
+def acknowledge_post(security: Any, parameter: Any, filters: Any, refusals: Any) -> dict[str, Any]:
+    """The POST that acknowledges one."""
+    return {
+        "summary": "Acknowledge an alarm with the name of the login. The first one counts.",
+        "security": security,
+        "parameters": [parameter("alarm", "path", _TEXT, "The id of the alarm."), *filters],
+        "responses": {
+            "204": {
+                "description": "Done.",
+                "headers": {"Cache-Control": {"schema": {"const": "no-store"}, "required": True}},
+            },
+            **refusals(400, 401, 403, 404, 503),
+        },
+    }
+
+
+def alarms() -> dict[str, Any]:
+    """The document of :data:`~livestate.client.paths.ALARMS_PATH`."""
+    limit: dict[str, Any] = {"type": ["number", "null"]}
+    time = {"type": "integer", "description": "ms since the Unix epoch"}
+    level = {"enum": [one for one in LEVELS if one]}
+    name = {"enum": [*DEFAULTS]}
+    rule = _object(
+        rule=name,
+        warning=limit,
+        alarm=limit,
+        raise_after_seconds={"type": "number", "minimum": 0},
+        clear_after_seconds={"type": "number", "minimum": 0},
+        low_is_bad={"type": "boolean"},
+    )
+    alarm = _object(
+        id={"type": "string", "pattern": "^[0-9a-f]{16}$"},
+        rule=name,
+        level=level,
+        worst=level | {"description": "The highest level that it had."},
+        value={"type": "number"},
+        peak={"type": "number", "description": "The worst value."},
+        limit=limit | {"description": "Of a drop of the ASR: the ASR of the hour before."},
+        raised_at=time,
+    )
+    alarm["properties"] |= {
+        "company_id": _TEXT,
+        "subject": _TEXT | {"description": "The trunk or node."},
+        "cleared_at": time,
+        "cleared_why": {"enum": [*get_args(Why)]},
+        "acknowledged_by": _TEXT,
+        "acknowledged_at": time,
+    }
+    document = _object(
+        next_seconds={"type": "integer", "description": "When to ask again."},
+        as_of=time,
+        company_id={"type": ["string", "null"], "description": "Null: all calls."},
+        rules={"type": "array", "items": rule},
+        alarms={"type": "array", "items": alarm},
+    )
+    document["properties"]["file"] = _object(
+        trouble={"type": ["string", "null"]}, bad={"type": "array", "items": _TEXT}
+    ) | {"description": "Of `LIVESTATE_ALARMS`; only for roles that see all calls."}
+    return document
 
 
 def ended() -> dict[str, Any]:

@@ -8,15 +8,12 @@ semicolons, so a line without a comma may have those.
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final, NamedTuple
 
-from api.auth import operator_file
-from api.auth.operator_file import Mark
+from api.panels.watched_file import WatchedFile
 from livestate.state.kpi.trunk_report import TrunkInfo
 
 log = logging.getLogger("livestate.trunks")
@@ -26,7 +23,6 @@ MAX_TRUNKS: Final = 1_000
 MAX_CHARS: Final = 64
 MAX_CAPACITY: Final = 1_000_000
 MOST_SHOWN: Final = 20  # bad lines in the log, and in a document
-LOOK_SECONDS: Final = 2.0
 COLUMNS: Final = ("trunk", "capacity", "name", "country")
 
 
@@ -37,45 +33,17 @@ class BadLine(NamedTuple):
     reason: str
 
 
-class TrunkFile:
+class TrunkFile(WatchedFile):
     """The trunks of the file, and what is wrong with it. Without a path it is empty."""
 
     def __init__(self, path: str | None, changed: Callable[[Mapping[str, TrunkInfo]], None]):
+        super().__init__(path, name="the trunk file", max_bytes=MAX_BYTES, log=log)
         self.trunks: Mapping[str, TrunkInfo] = {}
         self.bad_lines: list[BadLine] = []
-        self.trouble: str | None = None  # why the file cannot be read
-        self.configured = path is not None
-        self._path = Path(path) if path else None
         self._changed = changed
-        self._mark: Mark | None = None
 
-    async def run(self) -> None:
-        """Look at the file until cancelled."""
-        while self._path is not None:
-            await self.refresh()
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def refresh(self) -> None:
-        """Read the file if it has changed. Logs what is wrong, once."""
-        if self._path is None:
-            return
-        try:
-            # Not in the loop: a network drive may hang.
-            mark = await asyncio.to_thread(operator_file.mark_of, self._path)
-            if mark == self._mark and self.trouble is None:
-                return
-            raw = await asyncio.to_thread(operator_file.read, self._path, MAX_BYTES)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            if reason != self.trouble:
-                log.error(
-                    "the trunk file cannot be read; keeping the last good one trunks=%d reason=%s",
-                    len(self.trunks),
-                    reason,
-                )
-            self.trouble = reason
-            return
-        self._mark, self.trouble = mark, None
+    def use(self, raw: bytes) -> None:
+        """Take the lines of a new file. Logs those that are ignored."""
         self.trunks, self.bad_lines = parse(raw)
         self._changed(self.trunks)
         log.info("read the trunk file: trunks=%d bad=%d", len(self.trunks), len(self.bad_lines))

@@ -9,3 +9,4 @@ SNAPSHOT_PATH: Final = f"{STREAM_PATH}/snapshot"
 CLIENTS_PATH: Final = "/api/v1/live/clients"  # which are slow: for administrators
 TRUNKS_PATH: Final = "/api/v1/live/trunks"
 ENDED_PATH: Final = "/api/v1/live/ended"
+ALARMS_PATH: Final = "/api/v1/live/alarms"  # one alarm is below it, by its id

@@ -200,19 +200,30 @@ def decode_call(payload: bytes) -> tuple[str, str | None]:
 
 
 class PanelRequest(NamedTuple):
-    """A panel's document of a company (None: all calls), narrowed to trunks and to a response."""
+    """A panel's document of a company (None: all calls), narrowed to trunks and to a response; or
+    ``acknowledge``: the alarm with this id, by this name."""
 
     panel: str
     company_id: str | None
     trunks: tuple[str, ...]
     code: str | None
+    alarm: str | None = None
+    by: str | None = None
 
 
 def encode_panel(
-    panel: str, company_id: str | None, trunks: Iterable[str] = (), code: str | None = None
+    panel: str,
+    company_id: str | None,
+    trunks: Iterable[str] = (),
+    code: str | None = None,
+    *,
+    alarm: str | None = None,
+    by: str | None = None,
 ) -> bytes:
     """A request for a panel's document goes where those for calls go, and needs no other right."""
     request = {"panel": panel, "company_id": company_id, "trunks": list(trunks), "code": code}
+    if alarm is not None:
+        request |= {"alarm": alarm, "by": by}
     return orjson.dumps({"schema": SCHEMA, **request})
 
 
@@ -230,6 +241,7 @@ def decode_panel(payload: bytes) -> PanelRequest | None:
         _company(fields.get("company_id")),
         tuple(map(str, trunks)),
         None if code is None else str(code),
+        *(None if fields.get(name) is None else str(fields[name]) for name in ("alarm", "by")),
     )
 
 

@@ -20,7 +20,9 @@ class Keys:
 
     __slots__ = (
         "_staged",
+        "acknowledged",
         "active",
+        "alarms",
         "calls",
         "ended",
         "logouts",
@@ -56,6 +58,9 @@ class Keys:
         self.nodes = f"{tag}:nodes"
         self.peaks = f"{tag}:peaks:"
         self.window = f"{tag}:window:"
+        # HASHes of livestate/store/alarms.py
+        self.alarms = f"{tag}:alarms"
+        self.acknowledged = f"{tag}:acknowledged"
         self.refreshing = f"{tag}:refreshing:"  # and a digest: the instance that refreshes it
         self.probe = f"{tag}:probe"  # never written: livestate/store/rights.py
         self._staged = f"{tag}:new:"

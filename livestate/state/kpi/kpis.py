@@ -19,6 +19,7 @@ from livestate.state.call import Call
 from livestate.state.kpi.gauges import DAY_MS, gauge_of
 from livestate.state.kpi.report import busiest, report
 from livestate.state.kpi.scope_kpis import LiveCounts, ScopeKpis
+from livestate.state.kpi.trunk_alarms import TrunkLimits
 from livestate.state.kpi.trunk_report import TrunkInfo, TrunkReport
 from livestate.state.kpi.trunk_window import TrunkWindow
 from livestate.state.kpi.trunks import TrunkCounters
@@ -39,6 +40,7 @@ class Kpis:
         self._pruned = self._started // DAY_MS
         self.trunks = TrunkCounters()
         self.trunk_window = TrunkWindow()
+        self.trunk_limits = TrunkLimits()  # of the alarm rules
 
     # -- changes ---------------------------------------------------------------------------
 
@@ -205,6 +207,7 @@ class Kpis:
             company=company_id,
             counted_ms=now - self._started,
             now=now,
+            limits=self.trunk_limits,
         )
 
     def live_by_trunk(self) -> dict[str, int]:

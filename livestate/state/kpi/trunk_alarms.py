@@ -1,6 +1,8 @@
-"""When a trunk raises an alarm, and which trunk stands first. Pure; one truth for all pages.
+"""When a trunk is past a limit, and which trunk stands first. Pure; one truth for all pages.
 
-Three rules, each with a threshold of a warning and of an alarm:
+The trunks panel shows what is past a limit now; :mod:`livestate.state.alarms.readings` reads the
+same functions, and its board raises an alarm once that has lasted. The limits are those of the
+alarm rules (:class:`TrunkLimits`), by default:
 
 * ``capacity``: live calls are 80 or 95 % of the capacity that the operator's file states.
 * ``ner``: the network efficiency (NER) is below 85 or 70 %, of at least 20 attempts. Failed calls
@@ -20,7 +22,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from livestate.state.kpi.trunk_hour import Recent
 
 Level: TypeAlias = Literal["", "warning", "alarm"]
-CAPACITY: Final = (80.0, 95.0)  # % of the capacity: warning, alarm
+Limits: TypeAlias = tuple[float | None, float | None]  # of a warning and of an alarm; None: none
+CAPACITY: Final = (80.0, 95.0)  # % of the capacity
 NER: Final = (85.0, 70.0)  # %
 ASR_DROP: Final = (0.75, 0.5)  # of the ASR of the hour before
 MIN_ATTEMPTS: Final = 20
@@ -29,6 +32,17 @@ LIKELY: Final = 1.96  # standard deviations: 19 of 20 times
 SURE: Final = 3.0  # every trunk is judged every few seconds: chance must not raise an alarm a day
 
 LEVELS: Final[tuple[Level, ...]] = ("", "warning", "alarm")
+
+
+class TrunkLimits(NamedTuple):
+    """In %: of the capacity, of the NER, and of the ASR of the hour before."""
+
+    capacity: Limits = CAPACITY
+    ner: Limits = NER
+    asr_drop: Limits = (100 * ASR_DROP[0], 100 * ASR_DROP[1])
+
+
+DEFAULT_LIMITS: Final = TrunkLimits()
 
 
 class Alarm(NamedTuple):
@@ -40,42 +54,73 @@ class Alarm(NamedTuple):
     limit: float
 
 
-def of_capacity(live: int, capacity: int | None) -> Alarm | None:
+def used_of(live: int, capacity: int | None) -> float | None:
+    """How many % of a capacity are used; None is unknown."""
+    return round(100 * live / capacity, 1) if capacity else None
+
+
+def of_capacity(
+    live: int, capacity: int | None, limits: Limits = DEFAULT_LIMITS.capacity
+) -> Alarm | None:
     """``live`` calls of at most ``capacity``; None is unknown."""
-    if not capacity:
+    used = used_of(live, capacity)
+    if used is None:
         return None
-    used = round(100 * live / capacity, 1)
-    for level, limit in (("alarm", CAPACITY[1]), ("warning", CAPACITY[0])):
+    for level, limit in _worst_first(limits):
         if used >= limit:
-            return Alarm("capacity", level, used, limit)  # type: ignore[arg-type]
+            return Alarm("capacity", level, used, limit)
     return None
 
 
-def of_ner(attempts: int, faults: int, live: int, counted_ms: int) -> Alarm | None:
-    """``faults``: attempts in which the network failed. ``live``: calls that are up.
-    ``counted_ms``: since counting began."""
+def ner_of(attempts: int, faults: int, live: int, counted_ms: int) -> float | None:
+    """The NER that is judged, in %; None where too few attempts are over. ``faults``: attempts in
+    which the network failed. ``live``: calls that are up. ``counted_ms``: since counting began."""
     if attempts < MIN_ATTEMPTS:
         return None
     if counted_ms < MIN_COUNTED_MS:
         attempts += live
-    ner = round(100 * (attempts - faults) / attempts, 1)
-    for level, limit in (("alarm", NER[1]), ("warning", NER[0])):
+    return round(100 * (attempts - faults) / attempts, 1)
+
+
+def of_ner(
+    attempts: int, faults: int, live: int, counted_ms: int, limits: Limits = DEFAULT_LIMITS.ner
+) -> Alarm | None:
+    """Arguments as in :func:`ner_of`."""
+    ner = ner_of(attempts, faults, live, counted_ms)
+    if ner is None:
+        return None
+    for level, limit in _worst_first(limits):
         if ner < limit:
-            return Alarm("ner", level, ner, limit)  # type: ignore[arg-type]
+            return Alarm("ner", level, ner, limit)
     return None
 
 
-def of_asr_drop(hour: Recent) -> Alarm | None:
+def is_measured(hour: Recent) -> bool:
+    """Whether there are enough attempts to tell a drop of the ASR."""
+    return min(hour.attempts, hour.attempts_before) >= MIN_ATTEMPTS and hour.answered_before > 0
+
+
+def of_asr_drop(hour: Recent, limits: Limits = DEFAULT_LIMITS.asr_drop) -> Alarm | None:
     """Whether the ASR of the last minutes fell against the hour before."""
-    if min(hour.attempts, hour.attempts_before) < MIN_ATTEMPTS or not hour.answered_before:
+    if not is_measured(hour):
         return None
     now, before = hour.answered / hour.attempts, hour.answered_before / hour.attempts_before
     if wilson(hour.answered, hour.attempts, SURE)[1] >= before:
         return None
-    for level, share in (("alarm", ASR_DROP[1]), ("warning", ASR_DROP[0])):
-        if now < share * before:
-            return Alarm("asr_drop", level, round(100 * now, 1), round(100 * before, 1))  # type: ignore[arg-type]
+    for level, share in _worst_first(limits):
+        if 100 * now < share * before:
+            return Alarm("asr_drop", level, round(100 * now, 1), round(100 * before, 1))
     return None
+
+
+def _worst_first(limits: Limits) -> list[tuple[Level, float]]:
+    warning, alarm = limits
+    found: list[tuple[Level, float]] = []
+    if alarm is not None:
+        found.append(("alarm", alarm))
+    if warning is not None:
+        found.append(("warning", warning))
+    return found
 
 
 def worst(alarms: list[Alarm]) -> Level:

@@ -32,8 +32,12 @@ class TrunkHour:
 
     def count(self, trunk: str, *, answered: bool, now: int) -> None:
         """An attempt on this trunk is over."""
-        counts = self._slot(now).setdefault(trunk, [0, 0])
-        counts[0] += 1
+        self.add(trunk, 1, int(answered), now)
+
+    def add(self, name: str, attempts: int, answered: int, now: int) -> None:
+        """Several attempts are over, of which some were answered."""
+        counts = self._slot(now).setdefault(name, [0, 0])
+        counts[0] += attempts
         counts[1] += answered
 
     def of(self, trunk: str, now: int) -> Recent:

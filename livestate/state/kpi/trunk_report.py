@@ -12,7 +12,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from livestate.state.kpi.gauges import DAY_MS, Gauge
-from livestate.state.kpi.trunk_alarms import Alarm, of_asr_drop, of_capacity, of_ner, rank, worst
+from livestate.state.kpi.trunk_alarms import (
+    Alarm,
+    TrunkLimits,
+    of_asr_drop,
+    of_capacity,
+    of_ner,
+    rank,
+    worst,
+)
 from livestate.state.kpi.trunk_window import (
     ANSWERED,
     ATTEMPTS,
@@ -58,7 +66,9 @@ class TrunkReport:
         company: str | None,
         counted_ms: int,
         now: int,
+        limits: TrunkLimits | None = None,
     ) -> None:
+        self._limits = limits or TrunkLimits()
         self.rows: list[dict[str, Any]] = []
         self.window_seconds = min(WINDOW_MS, counted_ms) // 1000
         self._window = window
@@ -112,10 +122,14 @@ class TrunkReport:
         gauge = self._gauges.get(name)
         live = gauge.now if gauge is not None else 0
         figures, counts = self._figures(self._buckets, name)
-        found = [of_ner(counts[ATTEMPTS], counts[FAULTS], live, self._counted_ms)]
+        limits = self._limits
+        found = [of_ner(counts[ATTEMPTS], counts[FAULTS], live, self._counted_ms, limits.ner)]
         if self._company is None:
             hour = self._window.hour.of(name, self._now)
-            found += [of_capacity(live, info.capacity), of_asr_drop(hour)]
+            found += [
+                of_capacity(live, info.capacity, limits.capacity),
+                of_asr_drop(hour, limits.asr_drop),
+            ]
         alarms = [one for one in found if one is not None]
         level = worst(alarms)
         row: dict[str, Any] = {

@@ -10,13 +10,14 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 
 from api.cli.child_service import Instance
-from livestate.client.paths import ENDED_PATH, TRUNKS_PATH
+from livestate.client.paths import ALARMS_PATH, ENDED_PATH, TRUNKS_PATH
 from livestate.devtools import servers
 from tests.harness import STREAM, Node, Stream, agrees, bearer, metrics, now_ms, snapshot
 from tests.unit.nats.test_rights import Guarded, refused
@@ -30,6 +31,10 @@ class Cluster:
 
     def __init__(self, stack: AsyncExitStack, home: Path) -> None:
         self.nats, self.redis = Guarded(home), servers.Valkey()
+        self.rules = home / "alarms.toml"
+        self.rules.write_text(
+            "[live_calls]\nalarm = 3\nraise_after_seconds = 0\ncompanies = true\n"
+        )
         self._stack, self._home = stack, home
 
     async def start(self) -> None:
@@ -52,6 +57,7 @@ class Cluster:
         return Instance(self._home, {
             "ROLE": role, "NATS_URL": self.nats.url_of(user), "NATS_INBOX": f"_INBOX.{user}",
             "REDIS_URL": self.redis.url, "READY_SECONDS": "1", "HEARTBEAT_SECONDS": "1",
+            "ALARMS": str(self.rules),
         })  # fmt: skip
 
 
@@ -130,6 +136,33 @@ async def test_an_edge_has_the_panels_of_its_engine(cluster: Cluster, company: s
     assert trunks.headers["Content-Encoding"] == "gzip"
     assert [one["call_id"] for one in ended.json()["calls"]] == ["91.1@n1"]
     assert b"secret" not in trunks.content + ended.content
+
+
+async def test_an_alarm_that_is_acknowledged_at_an_edge_is_so_at_every_other(
+    cluster: Cluster, company: str
+) -> None:
+    for number in range(3):
+        await cluster.node.call(f"{number}.{company}", company_id=company)
+
+    async def alarm(edge: Instance) -> dict[str, Any] | None:
+        token = edge.token("user", company_id=company)
+        found = await client.get(f"{edge.url}{ALARMS_PATH}", headers=bearer(token))
+        alarms = found.json()["alarms"] if found.status_code == 200 else []
+        return alarms[0] if alarms else None
+
+    async with httpx.AsyncClient() as client, asyncio.timeout(60):
+        while (raised := await alarm(cluster.a)) is None:
+            await asyncio.sleep(0.2)
+        where = f"{cluster.a.url}{ALARMS_PATH}/{raised['id']}"
+        other = cluster.a.token("user", company_id="404")
+        assert (await client.post(where, headers=bearer(other))).status_code == 404
+        mine = cluster.a.token("operator", subject="anna")
+        query = {"company_id": company}
+        answer = await client.post(where, params=query, headers=bearer(mine))
+        assert answer.status_code == 204
+        assert ((await alarm(cluster.a)) or {})["acknowledged_by"] == "anna"
+        while ((await alarm(cluster.b)) or {}).get("acknowledged_by") != "anna":
+            await asyncio.sleep(0.2)
 
 
 async def test_a_tenant_gets_no_byte_of_others(cluster: Cluster, company: str) -> None:

@@ -1,0 +1,146 @@
+"""Judges the alarms every two seconds, keeps them in Redis, and passes on what has changed.
+
+:mod:`api.service` runs one :class:`AlarmWatch`. Of several instances the one that holds the
+writer's lease judges, so all of them show the same alarms, and each alarm is reported once; a
+standby shows what that one stored. Redis may be away: alarms are raised without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from api.panels.alarm_file import AlarmFile
+from api.panels.documents import NotAvailable
+from api.panels.trunk_file import TrunkFile
+from livestate.process.slices import SLICE_SECONDS
+from livestate.state.alarms.board import Board, Change
+from livestate.state.alarms.readings import Readings
+from livestate.state.source import Source
+from livestate.store.alarms import KeptAlarms
+
+log = logging.getLogger("livestate.alarms")
+
+EVERY_SECONDS: Final = 2.0
+
+
+class AlarmWatch:
+    """``source()`` is the state of the feed, ``writes()`` whether this instance judges, ``ready()``
+    whether it has calls to judge by. ``report(changes)`` returns at once. ``clock`` is in ms and
+    does not jump."""
+
+    def __init__(
+        self,
+        board: Board,
+        readings: Readings,
+        kept: KeptAlarms,
+        file: AlarmFile,
+        trunks: TrunkFile,
+        *,
+        source: Callable[[], Source],
+        writes: Callable[[], bool],
+        ready: Callable[[], bool],
+        report: Callable[[Iterable[Change]], None],
+        clock: Callable[[], int],
+    ) -> None:
+        self.board = board
+        self.file = file
+        self._readings = readings
+        self._kept = kept
+        self._trunks = trunks
+        self._source = source
+        self._writes = writes
+        self._ready = ready
+        self._report = report
+        self._clock = clock
+        self._away = False
+
+    async def run(self) -> None:
+        """Turn until cancelled."""
+        while True:
+            await self.turn()
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def turn(self) -> None:
+        """One round: read from Redis, judge, write."""
+        away = not await self._read()
+        if self._writes() and self._ready():
+            await self.judge()
+            changes = self.board.take_changes()
+            for change in changes:
+                _log(change)
+            self._report(changes)
+            away = not await self._write() or away
+        self._away = away
+
+    async def judge(self) -> None:
+        """Give each figure to the board. The loop runs other callbacks every few milliseconds."""
+        now, source = self._clock(), self._source()
+        began = time.perf_counter()
+        for step in self._readings.steps(self.board.rules, self._trunks.trunks, source, now):
+            if step is not None:
+                self.board.update(*step, now)
+            if time.perf_counter() - began > SLICE_SECONDS:
+                await asyncio.sleep(SLICE_SECONDS)  # as much for the others
+                began = time.perf_counter()
+        self.board.finish(now, blind=source.stale_since is not None)
+
+    async def acknowledge(self, company_id: str | None, id: str, by: str) -> bool:
+        """Note who acknowledged an alarm of a company (None: of all calls); False if there is no
+        such alarm. Raises :class:`~api.panels.documents.NotAvailable`."""
+        now = self._clock()
+        if self.board.acknowledge(company_id, id, by, now) is None:
+            return False
+        if not self._writes():
+            try:
+                await self._kept.leave_acknowledgement(company_id, id, by, now)
+            except (RedisError, OSError) as error:
+                raise NotAvailable(
+                    "This instance is a standby and Redis does not answer. Try again."
+                ) from error
+        return True
+
+    async def _read(self) -> bool:
+        try:
+            if self._writes():
+                await self._kept.load(self._clock())
+                await self._kept.take_acknowledgements()
+            else:
+                await self._kept.follow(self._clock())
+        except (RedisError, OSError) as error:
+            return self._failed(error)
+        return True
+
+    async def _write(self) -> bool:
+        try:
+            await self._kept.write()
+        except (RedisError, OSError) as error:
+            return self._failed(error)
+        return True
+
+    def _failed(self, error: Exception) -> bool:
+        if not self._away:
+            log.warning("alarms are not kept in Redis now: error=%s", error)
+        self._away = True
+        return False
+
+
+def _log(change: Change) -> None:
+    """One line a change."""
+    what, alarm = change
+    log.log(
+        logging.WARNING if what == "raised" else logging.INFO,
+        "an alarm changed: what=%s rule=%s level=%s subject=%.80r value=%s limit=%s by=%.80r",
+        what,
+        alarm.rule,
+        alarm.level,
+        alarm.subject,
+        alarm.value,
+        alarm.limit,
+        alarm.acknowledged_by,
+    )

@@ -1,0 +1,1 @@
+"""Alarms of the service: rules on figures, what they read, and which alarms are raised."""

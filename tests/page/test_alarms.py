@@ -1,0 +1,111 @@
+"""Alarms: what the service raises, who sees and acknowledges them, and the page in Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import nats
+import pytest
+
+from api.cli.child_service import Instance
+from livestate.client.paths import ALARMS_PATH
+from livestate.devtools import servers
+from tests.harness import Node, bearer
+from tests.pages import Desk, a_module, a_test, browser, in_one_loop, page
+
+__all__ = ["browser", "page"]
+pytestmark = in_one_loop
+RULES = (
+    "[live_calls]\nwarning = 3\nraise_after_seconds = 0\nclear_after_seconds = 0\n"
+    "companies = true\n[cps]\nalarm = 'many'\n"
+)
+
+
+@a_module
+async def office(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    file = tmp_path_factory.mktemp("files") / "alarms.toml"
+    file.write_text(RULES)
+    async with servers.NatsServer() as queue, servers.Valkey() as store:
+        addresses = {"NATS_URL": queue.url, "REDIS_URL": store.url, "READY_SECONDS": "1",
+                     "HEARTBEAT_SECONDS": "1", "ALARMS": str(file)}  # fmt: skip
+        async with Instance(tmp_path_factory.mktemp("keys"), addresses) as service:
+            await service.until_ready()
+            desk = Desk(service, await nats.connect(queue.url))
+            yield desk
+            await desk.close()
+
+
+@a_test
+async def desk(office: Desk) -> AsyncIterator[Desk]:
+    yield office
+    await office.clear()
+
+
+@a_test
+async def node(desk: Desk) -> Node:
+    return desk.node()
+
+
+async def three_calls(node: Node, company: str) -> None:
+    for number in range(3):
+        await node.call(f"{number}.{company}", company_id=company)
+
+
+async def document(desk: Desk, token: str, **query: str) -> dict[str, Any]:
+    async with httpx.AsyncClient(headers=bearer(token)) as client:
+        found: dict[str, Any] = (
+            await client.get(f"{desk.service.url}{ALARMS_PATH}", params=query)
+        ).json()
+        return found
+
+
+async def raised(desk: Desk, token: str, **query: str) -> dict[str, Any]:
+    """The first alarm of a document, once there is one."""
+    async with asyncio.timeout(30):
+        while not (alarms := (await document(desk, token, **query))["alarms"]):
+            await asyncio.sleep(0.2)
+    return dict(alarms[0])
+
+
+async def test_an_alarm_is_acknowledged_with_the_name_of_the_login(desk: Desk, node: Node) -> None:
+    await three_calls(node, "acme")
+    theirs = desk.service.token("user", company_id="acme", subject="carla")
+    alarm = await raised(desk, theirs)
+    assert (alarm["rule"], alarm["level"], alarm["value"], alarm["limit"]) == (
+        "live_calls", "warning", 3, 3
+    )  # fmt: skip
+    async with httpx.AsyncClient(headers=bearer(theirs)) as client:
+        where = f"{desk.service.url}{ALARMS_PATH}/{alarm['id']}"
+        assert (await client.post(where)).status_code == 204
+    of_all = await document(desk, desk.service.token(), company_id="acme")
+    assert of_all["alarms"][0]["acknowledged_by"] == "carla"
+    assert of_all["company_id"] == "acme"
+    assert "file" not in of_all
+    everything = await document(desk, desk.service.token())
+    assert everything["file"]["bad"] == [
+        "[cps] alarm is neither a number from 0 on nor false, which is no limit"
+    ]
+
+
+async def test_alarms_of_others_can_be_neither_seen_nor_acknowledged(
+    desk: Desk, node: Node
+) -> None:
+    await three_calls(node, "secret")
+    alarm = await raised(desk, desk.service.token(), company_id="secret")
+    other = desk.service.token("user", company_id="other")
+    found = await document(desk, other, company_id="secret")
+    assert (found["company_id"], found["alarms"]) == ("other", [])
+    where = f"{desk.service.url}{ALARMS_PATH}/{alarm['id']}"
+    async with httpx.AsyncClient() as client:
+        assert (await client.post(where)).status_code == 401
+        assert (await client.post(where, headers=bearer(other))).status_code == 404
+        strange = bearer(desk.service.token()) | {"Sec-Fetch-Site": "cross-site"}
+        assert (await client.post(where, headers=strange)).status_code == 403
+        unknown = f"{desk.service.url}{ALARMS_PATH}/nothing"
+        mine = bearer(desk.service.token())
+        assert (await client.post(unknown, headers=mine)).status_code == 404
+    again = await raised(desk, desk.service.token(), company_id="secret")
+    assert "acknowledged_by" not in again
