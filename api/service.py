@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from importlib.metadata import version
 
 from redis.exceptions import RedisError
@@ -24,6 +25,7 @@ from api.panel_setup import make_documents, make_panels, panels_for_edges
 from api.panels.alarms import with_alarms
 from api.panels.trunk_file import TrunkFile
 from api.settings import Settings
+from api.start import Start, nothing_stored, read_stored
 from api.stream.encoder import SseEncoder
 from api.stream_setup import make_snapshots, make_streams
 from livestate.cluster.succession import SKIPPED
@@ -43,15 +45,13 @@ from livestate.redis.connection import connect
 from livestate.state.active_calls import ActiveCalls
 from livestate.state.alarms.board import Board
 from livestate.state.kpi.kpis import Kpis
-from livestate.state.kpi.scope_kpis import live_counts
 from livestate.state.nodes.clock_offset import NodeClocks
 from livestate.state.nodes.registry import Nodes
 from livestate.state.nodes.trouble import Trouble, troubles
-from livestate.state.position import position_at, unpack
+from livestate.state.position import position_at
 from livestate.store.figures import KeptFigures
 from livestate.store.keys import Keys
 from livestate.store.lease import ENGINE_TERMS
-from livestate.store.loader import Loaded
 from livestate.store.projection import Projection
 from livestate.store.restore import Restore
 
@@ -59,18 +59,14 @@ log = logging.getLogger("livestate")
 LAST_FLUSH_SECONDS = 3.0  # systemd and containers wait longer before they kill a process
 
 
-class Away:
-    """Redis could not be read at the start: the running service keeps trying."""
-
-
 class Service:
     """One instance: made from settings, started and stopped in order."""
 
-    def __init__(self, settings: Settings, loaded: Loaded | Away | None) -> None:
+    def __init__(self, settings: Settings, *, stored: bool = False) -> None:
+        """``stored``: the table that Redis holds is restored before anything is served."""
         self.settings = settings
         engine = settings.role == "engine"
-        away, loaded = (True, None) if isinstance(loaded, Away) else (False, loaded)
-        secret = loaded.secret if loaded else secrets.token_bytes(16)
+        secret = secrets.token_bytes(16)
         self.table = ActiveCalls(
             secret=secret,
             epoch=secrets.token_hex(8),
@@ -156,7 +152,7 @@ class Service:
             skipped=SKIPPED if engine else 0,
         )
         self.restoring.projection = self.projection
-        self.restoring.waiting = away
+        self.restoring.waiting = False
         self._reading: asyncio.Task[None] | None = None
         ended_ms = int(settings.ended_seconds * 1000)
         subjects = Subjects(settings.nats_subject, settings.pairs)
@@ -196,7 +192,6 @@ class Service:
         self.cdrs = CdrReader(
             settings.nats_url,
             self.pipeline.handle_cdr,
-            position=loaded.cdr if loaded else "",
             back_seconds=settings.ended_seconds,
             credentials=settings.nats_creds,
             inbox=settings.nats_inbox,
@@ -223,9 +218,9 @@ class Service:
         self.probe = LoopProbe(asyncio.get_running_loop(), over_budget=log_hold)
         self._started = steady_ms()
         self._been_ready = False
-        if loaded is not None:
-            self._restore(loaded)
-            self.projection.claim.known.add(loaded.epoch)
+        self._stored = stored
+        parts = (self.table, self.nodes, self.kpis, self.consumer, self.cdrs, self.projection)
+        self._start = Start(*parts)
 
     async def _restore_stored(self) -> None:
         """Restore what Redis holds, before it is written over."""
@@ -239,13 +234,12 @@ class Service:
         if self.edges is not None:
             self.edges.let_go()
 
-    def _restore(self, loaded: Loaded) -> None:
-        self.table.restore(loaded.calls, loaded.scopes, loaded.epoch, steady_ms())
-        self.kpis.restore(live_counts(self.table.calls.values()))
-        for node, position in self.table.positions().items():
-            epoch, seq, _ = unpack(position)
-            self.nodes.restore(node, epoch, seq, steady_ms())
-        log.info("restored from Redis: live=%d unusable=%d", self.table.live, loaded.unusable)
+    async def _prepare(self) -> None:
+        read = partial(read_stored, self.settings, self._redis, self._keys)
+        self.restoring.waiting = not await self._start.run(
+            read if self._stored else nothing_stored, self.verifier, self.kept_figures
+        )
+        self._started = steady_ms()
 
     def not_ready(self) -> str | None:
         """Why this instance is not ready for traffic; None if it is."""
@@ -300,15 +294,12 @@ class Service:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run everything except HTTP: started in order, stopped in reverse."""
-        with contextlib.suppress(OSError, ValueError):  # kept_fresh keeps trying and logs it
-            await self.verifier.keys.refresh()
-        await self.verifier.revocations.refresh()
-        with contextlib.suppress(RedisError, OSError):  # logouts from before the start
-            await self.verifier.logouts.exchange()
-        with contextlib.suppress(RedisError, OSError, TimeoutError):  # its task tries again
-            async with asyncio.timeout(LAST_FLUSH_SECONDS):
-                await self.kept_figures.load()
         feeding = asyncio.create_task(self.consumer.run())
+        try:
+            await self._prepare()
+        except BaseException:
+            await cancel_and_wait(feeding)
+            raise
         keeping = asyncio.create_task(self.kept_figures.run())
         self._reading = asyncio.create_task(self.cdrs.run())
         writing = asyncio.create_task(self._write())

@@ -65,12 +65,12 @@ async def throughput() -> list[str]:
         rows.append(_rate("received and validated, nothing else (the floor)", floor, floor_cpu))
 
         settings = Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1)
-        live = Service(settings, None)
+        live = Service(settings)
         async with Feed(nats.port, EVENTS) as feed, live.running():
             whole = await feed.served(live)
         rows.append(_rate("parsed, folded and projected to Redis", *whole))
 
-        seen_too = Service(settings, None)
+        seen_too = Service(settings)
         async with Feed(nats.port, EVENTS) as feed, seen_too.running():
             seen_too.hub.subscribe(Scope(), None)
             rows.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 import uvloop
 
@@ -31,6 +33,7 @@ class WithSettings(click.Command):
 )
 def serve(role: str | None) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
+    gc.disable()  # while modules are imported, of which nothing is garbage; 40 ms of CPU
     from api import edge, server  # the whole service: not wanted for `livestate --help`
     from api.auth.startup_check import StartRefused
 

@@ -75,7 +75,7 @@ def test_ingest(rounds: Bench, runner: asyncio.Runner) -> None:
 async def ingested() -> tuple[float, float]:
     """A day through NATS into a whole service, until Redis has every call: wall and CPU."""
     async with NatsServer() as nats, Valkey() as redis, Feed(nats.port, INGESTED) as feed:
-        service = Service(Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1), None)
+        service = Service(Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1))
         async with service.running():
             spent = await feed.served(service)
             assert not service.pipeline.counters.dropped

@@ -71,6 +71,23 @@ class Backlog:
         self._turns: deque[str] = deque()  # nodes with messages, the next to be served first
         self._arrived = False  # a message, since the last round
         self._rounds_read = 0
+        self._held = False
+
+    def hold(self) -> None:
+        """Take messages from now on and fold none of them before ``release``."""
+        self.active = self._held = True
+
+    def drop(self) -> None:
+        """Drop all messages that wait."""
+        for node, queue in self._queues.items():
+            self._on_dropped(len(queue), node)
+        self._forget()
+
+    def release(self) -> None:
+        """Fold what has waited since ``hold``."""
+        self._held = False
+        if self.active:
+            self._schedule()
 
     def begin(self) -> None:
         """Take messages from now on; ends by itself when all queues are empty."""
@@ -100,6 +117,9 @@ class Backlog:
     def clear(self) -> None:
         """Drop all messages: the consumer has stopped."""
         self.active = False
+        self._forget()
+
+    def _forget(self) -> None:
         self.messages = self.bytes = 0
         self._queues.clear()
         self._sizes.clear()
@@ -121,7 +141,7 @@ class Backlog:
 
     def _round(self) -> None:
         """Fold for ``ROUND_SECONDS``, one message of each node at a time."""
-        if not self.active:
+        if not self.active or self._held:
             return
         if self._arrived and self._rounds_read < ROUNDS_READ_FIRST:
             self._arrived = False

@@ -12,6 +12,7 @@ are forgotten). Nothing here waits, reads a clock or logs: times come in as argu
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple
@@ -39,6 +40,8 @@ from livestate.state.view import UNKNOWN, View
 from livestate.state.views import Views
 
 MANY: Final = 1_000_000
+RESTORED_AT_ONCE: Final = 2_000  # calls, between two turns of the event loop
+FEW: Final = 200  # calls of one view, likewise
 _position_of = attrgetter("position")
 # From the dict of an event, see ``_place_of`` in livestate.state.call.
 _identity_of = itemgetter("node", "dialog", "call_id", "epoch", "seq")
@@ -289,26 +292,49 @@ class ActiveCalls:
         now: int,
         skipped: int = 0,
     ) -> None:
+        """Fill an empty table from what was stored, at once: see :meth:`restoring`."""
+        deque(self.restoring(calls, scopes, predecessor, now, skipped), 0)
+
+    def restoring(
+        self,
+        calls: Iterable[tuple[Call, dict[str, int]]],
+        scopes: dict[str, tuple[int, int]],
+        predecessor: str,
+        now: int,
+        skipped: int = 0,
+    ) -> Iterator[None]:
         """Fill an empty table from what was stored: calls with their versions, and for each
         unfiltered scope (version, floor). Only a node's next list can tell which of its calls live:
         they must not be shown before that, or must be marked (``unconfirm``). ``skipped`` is for
-        :meth:`livestate.state.view.View.restore`."""
-        rows: dict[str, list[tuple[int, str, bool]]] = {}  # scope → version, key, whether it holds
-        for call, versions in calls:
-            key, live, own = call.key, call.live, call.company_id or ""
+        :meth:`livestate.state.view.View.restore`.
+
+        The iterator yields where the event loop may have a turn, about every 5 ms. The table must
+        not be used before its end."""
+        # Scope → version, key, whether it holds the call.
+        rows: defaultdict[str, list[tuple[int, str, bool]]] = defaultdict(list)
+        for count, (call, versions) in enumerate(calls, 1):
+            if not count % RESTORED_AT_ONCE:
+                yield
+            key, own = call.key, call.attributes.company_id or ""
+            live = call.state not in FINAL_STATES
             self.calls[key] = call
-            self.weights.update(call, extra_weight(call))
+            if weight := extra_weight(call):
+                self.weights.update(call, weight)
             self._count(None, call, now)
             if live and not (own in versions and "" in versions):
                 # A version was edited in Redis: treat the call as just changed.
                 versions = dict.fromkeys(("", own), UNKNOWN) | versions
             for company, version in versions.items():
-                mine = company in ("", own)
-                rows.setdefault(company, []).append((version, key, live and mine))
+                mine = company == "" or company == own
+                rows[company].append((version, key, live and mine))
                 if not mine:
                     self.views.moved_away(key, company)
         for company in {*scopes, *rows}:
             view = self.view(Scope(company_id=company or None))
             version, view.floor = scopes.get(company, (0, 0))
             view.predecessor = (Views.tag_of(view.scope, predecessor), version)
-            view.restore(sorted(rows.get(company, ())), version, now, skipped)
+            stored = rows.pop(company, [])
+            stored.sort()
+            view.restore(stored, version, now, skipped)
+            if len(stored) > FEW:
+                yield

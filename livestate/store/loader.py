@@ -8,9 +8,10 @@ their names are in :mod:`livestate.store.keys`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -18,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError
 
 from livestate.contract.errors import SnapshotUnusable
+from livestate.process.tasks import cancel_and_wait
 from livestate.redis.survey import info
 from livestate.state.active_calls import ActiveCalls
 from livestate.state.call import Call
@@ -28,6 +30,7 @@ log = logging.getLogger("livestate.redis")
 
 COPIES: Final = "copy:"  # prefix of fields of scopes that repeat fields of meta, as a spare
 TRIES: Final = 3
+AT_ONCE: Final = 1_000  # records read and decoded between two rounds of the event loop: 8 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +45,18 @@ class Loaded:
     cdr: str  # position in cdr.raw: CDRs up to there were folded into it
 
 
-async def load(redis: Redis, keys: Keys = UNPREFIXED) -> Loaded | None:
-    """The table that the last writer left; None if there is none.
+async def load(
+    redis: Redis, keys: Keys = UNPREFIXED, found: Callable[[str], None] | None = None
+) -> Loaded | None:
+    """The table that the last writer left; None if there is none. ``found`` is called with each
+    node of a live call, as soon as the first such call is read.
 
     Raises what the Redis client raises, and ConnectionError where Redis was replaced, wiped or
     rewritten each time while it was read: half of one table and half of another make no table.
     """
     for _ in range(TRIES):
         before = await _table_id(redis, keys)
-        loaded = await _read(redis, keys)
+        loaded = await _read(redis, keys, found)
         if await _table_id(redis, keys) == before:
             return loaded
     raise ConnectionError("Redis was rewritten each time while it was read")
@@ -69,7 +75,7 @@ async def _table_id(redis: Redis, keys: Keys) -> tuple[Any, ...]:
 # ``scopes``), because either may have been edited. The one that fits more of the stored keys is the
 # right one. If neither fits any, the calls get new keys and all clients take snapshots. A record
 # under a key that is not its own was moved there by an edit, and is left out.
-async def _read(redis: Redis, keys: Keys) -> Loaded | None:
+async def _read(redis: Redis, keys: Keys, found: Callable[[str], None] | None) -> Loaded | None:
     meta = await _fields(redis, keys.meta)
     # Versions before calls: another instance may be writing, and a client that resumes from a
     # stored version must get everything that came after it.
@@ -78,7 +84,7 @@ async def _read(redis: Redis, keys: Keys) -> Loaded | None:
     epoch = _epoch(meta.get(b"epoch")) or _epoch(copies[b"epoch"])
     known = [_secret(meta.get(b"secret")), _secret(copies[b"secret"])]
     verifiers = [KeyVerifier(secret) for secret in dict.fromkeys(known) if secret is not None]
-    calls, unusable = await _read_calls(redis, keys, verifiers)
+    calls, unusable = await _read_calls(redis, keys, verifiers, found)
     best = max(verifiers, key=lambda each: len(each.keys), default=None)
     cdr = meta.get(b"cdr", b"").decode("utf-8", "replace")
     if best is None and not calls:
@@ -100,27 +106,55 @@ async def _read(redis: Redis, keys: Keys) -> Loaded | None:
 
 
 async def _read_calls(
-    redis: Redis, keys: Keys, verifiers: list[KeyVerifier]
+    redis: Redis,
+    keys: Keys,
+    verifiers: list[KeyVerifier],
+    found: Callable[[str], None] | None,
 ) -> tuple[dict[bytes, tuple[Call, dict[str, int]]], int]:
     """All calls with their versions by key, and how many records were unusable."""
     # HSCAN may return a call twice, and one that ended meanwhile is in both hashes: the later one
     # counts.
     calls: dict[bytes, tuple[Call, dict[str, int]]] = {}
     unusable = 0
+    nodes: set[str] = set()
     for name in (keys.calls, keys.ended):
         if await _type(redis, name) != b"hash":
             continue
-        async for key, data in redis.hscan_iter(name, count=1_000):
-            try:
-                call, versions = decode(key.decode(), data)
-            except (SnapshotUnusable, UnicodeDecodeError) as error:
-                unusable += 1
-                log.warning("left out an unusable stored call: error=%s", error)
-                continue
-            calls[key] = call, versions
-            for verifier in verifiers:
-                verifier.check(call)
+        async for part in _parts(redis, name):
+            for key, data in part.items():
+                try:
+                    call, versions = decode(key.decode(), data)
+                except (SnapshotUnusable, UnicodeDecodeError) as error:
+                    unusable += 1
+                    log.warning("left out an unusable stored call: error=%s", error)
+                    continue
+                calls[key] = call, versions
+                for verifier in verifiers:
+                    verifier.check(call)
+                node = call.identity.node
+                if found is not None and node not in nodes and call.live:
+                    nodes.add(node)
+                    found(node)
     return calls, unusable
+
+
+async def _parts(redis: Redis, name: str) -> AsyncIterator[dict[bytes, bytes]]:
+    """A hash in parts of about ``AT_ONCE`` fields. While one is decoded, Redis and the event loop
+    bring the next one."""
+    cursor, part = await _scan(redis, name, 0)
+    while cursor:
+        coming = asyncio.create_task(_scan(redis, name, cursor))
+        try:
+            await asyncio.sleep(0)  # sends the command
+            yield part
+            cursor, part = await coming
+        finally:
+            await cancel_and_wait(coming)
+    yield part
+
+
+async def _scan(redis: Redis, name: str, cursor: int) -> tuple[int, dict[bytes, bytes]]:
+    return cast("tuple[int, dict[bytes, bytes]]", await redis.hscan(name, cursor, count=AT_ONCE))
 
 
 class KeyVerifier:

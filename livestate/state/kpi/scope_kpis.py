@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
-from livestate.contract.states import LIVE_STATES
+from livestate.contract.states import FINAL_STATES, LIVE_STATES
 from livestate.state.call import Call
 from livestate.state.kpi.gauges import DAY_MS, Gauge, gauge_of
 from livestate.state.kpi.window import BUCKET_MS, BUCKETS, MOST_TRUNKS, Bucket
@@ -32,21 +32,23 @@ def live_counts(calls: Iterable[Call]) -> dict[str | None, LiveCounts]:
     """The counts of all calls (None) and of each company. For 50,000 calls it takes 100 ms: a
     service
     that has clients runs it in a thread, with calls that do not change meanwhile."""
-    live = [call for call in calls if call.live]
-    of: dict[str | None, list[Call]] = {None: live}
+    live = [call for call in calls if call.state not in FINAL_STATES]
+    of: defaultdict[str | None, list[Call]] = defaultdict(list)
+    of[None] = []  # the first
     for call in live:
-        if call.company_id is not None:
-            of.setdefault(call.company_id, []).append(call)
+        of[call.attributes.company_id].append(call)
+    of[None] = live
     return {company: _counts(own) for company, own in of.items()}
 
 
 def _counts(calls: list[Call]) -> LiveCounts:
-    answered = {call.key: call.answered_at for call in calls if call.answered_at is not None}
+    # Comprehensions over the parts: a property of a call takes as long as the rest of the line.
+    answered = {call.key: at for call in calls if (at := call.attributes.answered_at) is not None}
     oldest = [(at, key) for key, at in answered.items()]
     heapify(oldest)
     return LiveCounts(
-        Counter(call.state for call in calls),
-        Counter(call.trunk for call in calls if call.trunk is not None),
+        Counter([call.state for call in calls]),
+        Counter([trunk for call in calls if (trunk := call.attributes.trunk) is not None]),
         answered,
         oldest,
     )

@@ -96,7 +96,7 @@ async def test_a_message_is_traced_to_its_sinks(collector: Collector, tmp_path: 
 
 async def test_nothing_is_in_the_way_while_it_is_off() -> None:
     settings, _ = from_environment({})
-    service = Service(settings, None)
+    service = Service(settings)
     assert service.traces is None
     assert service.consumer._handle == service.pipeline.handle
     assert len(service.pipeline._callbacks) == 4

@@ -1,0 +1,58 @@
+"""Asks nodes for their lists while the stored table is still read from Redis.
+
+A service that starts is ready when each node of the stored calls has sent its list. A bridge with
+50,000 dialogs needs most of a second for that, as long as the service needs to read its table. So
+:mod:`api.start` subscribes before it reads, and calls :meth:`EarlyLists.found` with each node as
+soon as the first of its calls is read. What NATS brings meanwhile waits in the backlog, and is
+folded into the restored table as if it had come after the reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+LOOK_SECONDS: Final = 0.01  # between two looks at what was found, and at the connection
+# Messages that wait are dropped after this time, and the lists are asked for again: the time of a
+# message is compared with the service's clock when it is folded, and a late one would look like the
+# message of a node whose clock is wrong (livestate.state.nodes.clock_offset).
+LONGEST_WAIT_MS: Final = 3_000
+
+
+class Feed(Protocol):
+    """Where lists come from; :class:`~livestate.ingest.consumer.Consumer` in the service."""
+
+    @property
+    def connected(self) -> bool: ...
+    async def request_list(self, node: str) -> None: ...
+
+
+class EarlyLists:
+    """``clock`` is in ms. ``asked`` has when each node was asked, for the feed monitor, which would
+    ask again otherwise."""
+
+    def __init__(self, feed: Feed, clock: Callable[[], int]) -> None:
+        self.asked: dict[str, int] = {}
+        self._feed = feed
+        self._clock = clock
+        self._began = clock()
+        self._wanted: dict[str, None] = {}
+
+    def found(self, node: str) -> None:
+        """A stored call is of this node."""
+        self._wanted[node] = None
+
+    @property
+    def expired(self) -> bool:
+        """Whether what has waited since the beginning is too old to be folded."""
+        return self._clock() - self._began > LONGEST_WAIT_MS
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            if self._feed.connected:
+                for node in self._wanted.keys() - self.asked.keys():
+                    await self._feed.request_list(node)
+                    self.asked[node] = self._clock()
+            await asyncio.sleep(LOOK_SECONDS)
