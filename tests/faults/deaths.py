@@ -1,4 +1,5 @@
-"""Two engines, two edges, three NATS servers and Redis, each of which may die at any moment.
+"""Two engines, two edges, three NATS servers and Redis, each of which may die at any moment, and
+the clocks of processes and nodes, which may be set.
 
     load → NATS cluster → lines → engine, engine → lines → Redis
                             └───→ edge, edge → Caddy → walls
@@ -30,6 +31,7 @@ from livestate.process.tasks import cancel_and_wait
 from livestate.store.keys import UNPREFIXED
 from livestate.store.loader import load as load_redis
 from tests.faults.caddy import Caddy
+from tests.faults.clock import Clock
 from tests.faults.cluster import Cluster
 from tests.faults.fault_proxy import FaultProxy
 from tests.faults.fleet import Fleet, Wall
@@ -39,6 +41,7 @@ from tests.slow_reader import SlowReader
 
 TRAFFIC: Final = Traffic(cps=4, talk_seconds=8, ring_seconds=1)
 START_SECONDS: Final = 90.0
+CLOCK_SECONDS: Final = 1.5  # until a process reads that its clock was set
 SLOW_BYTES: Final = 2_000  # a second, of a line that is too narrow
 
 
@@ -50,6 +53,7 @@ class Member:
     instance: Instance
     nats: list[FaultProxy]
     redis: FaultProxy
+    clock: Clock
 
     @property
     def lines(self) -> list[FaultProxy]:
@@ -63,6 +67,7 @@ class World:
     home: Path
     seed: int
     walls: int = 20
+    heal_seconds: float = 60.0
     environment: dict[str, str] = field(default_factory=dict)
     members: list[Member] = field(default_factory=list)
     fleet: Fleet = field(default_factory=Fleet)
@@ -108,10 +113,12 @@ class World:
             "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
             "HEARTBEAT_SECONDS": "1", "ROLE": role,
         })  # fmt: skip
-        instance.environment = {**(instance.environment or {}), **self.environment}
+        clock = Clock(self.home / f"clock-{len(self.members)}")
+        more = {**clock.environment, **self.environment}
+        instance.environment = {**(instance.environment or {}), **more}
         await enter(instance)
         await instance.until_ready(START_SECONDS)
-        return Member(role, instance, nats, redis)
+        return Member(role, instance, nats, redis, clock)
 
     async def _first_flush(self) -> None:
         async with asyncio.timeout(START_SECONDS), RedisClient.from_url(self.redis.url) as redis:
@@ -195,7 +202,7 @@ class World:
         live = [call for call, _ in stored.calls if call.live]
         return Counter((call.node, call.call_id, call.state, call.company_id) for call in live)
 
-    # -- ten kinds of death -------------------------------------------------------------------
+    # -- eleven kinds of death -------------------------------------------------------------------
 
     async def engine_is_killed(self, seconds: float) -> str:
         return await self._killed(self.chance.choice(self.engines), seconds)
@@ -278,11 +285,30 @@ class World:
             line.bytes_a_second = None
         return "an edge and five clients"
 
+    async def clock_is_set(self, seconds: float) -> str:
+        """Of one process or node: all must be right while it is wrong, and when it is right
+        again."""
+        whose: Member | str = self.chance.choice([*self.members, *sorted(self.load.nodes)])
+        ahead = self.chance.choice((-1, 1)) * self.chance.randrange(5, 3_600)
+        await self._set_clock(whose, ahead, seconds)
+        await self.heals(self.heal_seconds)
+        await self._set_clock(whose, 0, seconds)
+        return f"{whose.role if isinstance(whose, Member) else whose}, {ahead:+d} s"
+
+    async def _set_clock(self, whose: Member | str, ahead: int, seconds: float) -> None:
+        if isinstance(whose, Member):
+            whose.clock.set(ahead)
+            seconds += CLOCK_SECONDS
+        else:
+            self.load.set_clock(whose, ahead)
+        await asyncio.sleep(seconds)
+
     @property
     def deaths(self) -> dict[str, Callable[[float], Awaitable[str]]]:
         made = (
             self.engine_is_killed, self.edge_is_killed, self.server_of_nats_is_killed,
             self.redis_is_killed, self.process_hangs, self.server_hangs, self.process_is_replaced,
             self.network_is_cut, self.network_is_half_open, self.consumers_are_slow,
+            self.clock_is_set,
         )  # fmt: skip
         return {one.__name__: one for one in made}

@@ -22,6 +22,7 @@ class Load:
         self.network = Network(traffic, start)
         self.dead: set[str] = set()
         self.mute: set[str] = set()  # nodes whose lists never arrive
+        self.clocks: dict[str, tuple[int, int]] = {}  # node → since when it is wrong, by how much
         self.dropped = 0
         self.done = False
         self._held_at: int | None = None
@@ -72,6 +73,21 @@ class Load:
             if company is None or call.attributes.get("company_id") == company
         )  # fmt: skip
 
+    def set_clock(self, node: str, seconds: int) -> None:
+        """From now on, times of this node are so far ahead; earlier ones stay what they were."""
+        self.clocks[node] = (self._now - self._behind, seconds * 1000)
+
+    def _as_its_clock(self, outgoing: Outgoing) -> Outgoing:
+        since, ahead = self.clocks.get(outgoing.message["node"], (0, 0))
+        if not ahead:
+            return outgoing
+        times = {
+            name: value + ahead
+            for name, value in outgoing.message.items()
+            if (name == "ts" or name.endswith("_at")) and value >= since
+        }
+        return outgoing._replace(message=outgoing.message | times)
+
     # -- what a publisher asks for -----------------------------------------------------------
 
     def next_at(self) -> int:
@@ -87,7 +103,7 @@ class Load:
         self._beaten = now
         for outgoing in self.network.due(now - self._behind):
             if outgoing.message["node"] not in self.dead and not self._lost(outgoing.message):
-                yield outgoing
+                yield self._as_its_clock(outgoing)
 
     def listing(self, node: str, now: int) -> Iterator[Outgoing]:
         if node not in self.dead | self.mute:

@@ -24,7 +24,7 @@ HEAL_SECONDS = float(os.environ.get("DEATH_HEAL_SECONDS", "60"))  # a busy machi
 @pytest.mark.slow
 @pytest.mark.timeout(MINUTES * 60 + 600)
 async def test_V_J_L_R_E_whoever_dies_walls_show_what_nodes_said(row: Row, tmp_path: Path) -> None:
-    async with World(tmp_path, seed=SEED) as world:
+    async with World(tmp_path, seed=SEED, heal_seconds=HEAL_SECONDS) as world:
         counted: Counter[str] = Counter()
         until = time.monotonic() + MINUTES * 60
         deck: list[str] = []

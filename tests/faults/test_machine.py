@@ -16,7 +16,7 @@ from bench import proc
 from livestate.devtools.servers import NatsServer
 from livestate.nats.connection import connect
 from livestate.nats.jetstream import DEAD_SUBJECT, create
-from tests.conftest import absent
+from tests.faults.clock import Clock
 from tests.faults.conftest import Rigs, Row
 from tests.faults.probe import Probe
 from tests.harness import metrics, now_ms, publish_cdrs
@@ -28,24 +28,18 @@ async def test_V_S_the_clock_jumps_by_an_hour_there_and_back(
     rigs: Rigs, row: Row, program: Callable[[str], str], tmp_path: Path
 ) -> None:
     program("faketime")
-    found = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    library = found or absent("libfaketimeMT.so.1")
-    offset = tmp_path / "offset"
-    offset.write_text("+0\n")
-    faked = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(offset),
-             "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1",
-             "FAKETIME_DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
-    async with rigs(environment=faked) as rig:
+    clock = Clock(tmp_path / "offset")
+    async with rigs(environment=clock.environment) as rig:
         connects = [wall.connects for wall in rig.walls]
-        for jump in ("+3600", "-3600"):
-            row.inject(f"the service's clock {jump} s")
-            offset.write_text(f"{jump}\n")
+        for jump in (3600, -3600):
+            row.inject(f"the service's clock {jump:+d} s")
+            clock.set(jump)
             await asyncio.sleep(4)
             row.heals(await rig.heals())
             at = rig.walls[0].as_of
-            assert abs(at - now_ms() - int(jump) * 1000) < 60_000, "the clock was not moved"
+            assert abs(at - now_ms() - jump * 1000) < 60_000, "the clock was not moved"
             assert [wall.connects for wall in rig.walls] == connects, "a stream ended"
-        offset.write_text("+0\n")
+        clock.set(0)
         await asyncio.sleep(2)
         await rig.holds()
         assert (await metrics(rig.service))["livestate_calls_given_up_total"] == 0
