@@ -10,7 +10,10 @@
 -- Returns 1, or 0 if another instance has claimed the lease. A lease that has expired, and that no
 -- other instance has claimed, is the caller's again.
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return 1 end  -- the next flush mends it
-if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[2] then return 0 end
+-- A fence that is no number, or lower than the caller's, was edited: the next flush mends it.
+local text = redis.call('HGET', KEYS[1], 'fence')
+local fence = text and string.match(text, '^%d+$') and tonumber(text) or 0
+if fence > tonumber(ARGV[2]) and fence <= 2^52 then return 0 end
 if redis.call('TYPE', KEYS[2]).ok == 'string' and redis.call('GET', KEYS[2]) ~= ARGV[1] then
   return 0
 end

@@ -29,8 +29,8 @@ authorization {{
 }}
 no_auth_user: bridge
 """
-ALL = '["call.events.>", "_INBOX.>"]'
-NO_EVENTS = '["_INBOX.>"]'
+NO_EVENTS = '["_INBOX.>", "livestate.>"]'  # livestate.>: between an engine and its edges
+ALL = '["call.events.>", "_INBOX.>", "livestate.>"]'
 
 
 async def test_V_S_the_right_to_listen_is_taken_away_and_given_back(

@@ -105,6 +105,7 @@ KILLED: dict[str, Callable[[RedisClient], Awaitable[Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.timeout(300)
 async def test_R_a_kill_right_after_an_edit_loses_and_renames_no_call(rigs: Rigs, row: Row) -> None:
     async with rigs() as rig:
         await asyncio.sleep(2)

@@ -1,5 +1,6 @@
 """Engines and edges for :mod:`tests.promises.test_takeover`: what they send each other is held
-back, lost or doubled by the test."""
+back, lost or doubled by the test. And limits so low that few calls reach them, for
+:mod:`tests.promises.test_cluster` too."""
 
 from __future__ import annotations
 
@@ -7,23 +8,41 @@ import asyncio
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from api.stream.encoder import SseEncoder
-from livestate.cluster import rows, wire
+from livestate.cluster import replica, rows, wire
 from livestate.cluster.follower import Follower
 from livestate.cluster.heard_engine import HeardEngine
 from livestate.cluster.publisher import ViewPublisher
 from livestate.cluster.replicas import Replicas
 from livestate.cluster.succession import accept
 from livestate.cluster.wire import Beat, Held
+from livestate.fanout import producer, snapshots
 from livestate.fanout.context import CommitRate, FanoutContext
 from livestate.fanout.hub import Hub
 from livestate.fanout.subscriber import Subscriber
+from livestate.process import slices
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls, Change
 from livestate.state.view import View
 
 if TYPE_CHECKING:
     from tests.promises.test_takeover import TakeoverDay
+
+
+def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """States between engine and edges come in many parts."""
+    monkeypatch.setattr(wire, "PART_BYTES", 200)
+    monkeypatch.setattr(rows, "PART_BYTES", 200)
+
+
+def in_single_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is done in slices is done in slices of one step."""
+    monkeypatch.setattr(snapshots, "AT_ONCE", 0)
+    monkeypatch.setattr(producer, "DIFF_AT_ONCE", 2)
+    monkeypatch.setattr(slices, "SLICE_SECONDS", -1.0)  # one step a round
+    monkeypatch.setattr(replica, "RESUMED_ROWS", 1)
 
 
 class Engine:

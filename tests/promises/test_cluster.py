@@ -17,18 +17,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
 from api.stream.encoder import SseEncoder
-from livestate.cluster import replica, rows, wire
+from livestate.cluster import rows, wire
 from livestate.cluster.follower import Follower
 from livestate.cluster.publisher import ViewPublisher
 from livestate.cluster.replicas import Replicas
-from livestate.fanout import producer, snapshots
 from livestate.fanout.context import CommitRate, FanoutContext
 from livestate.fanout.hub import Hub
 from livestate.fanout.subscriber import Subscriber
-from livestate.process import slices
 from livestate.state.access import Scope
 from livestate.state.view import View
 from tests.examples import examples
+from tests.promises.engines_and_edges import in_single_steps, in_small_parts
 from tests.promises.test_view import Client, Day
 
 
@@ -227,8 +226,7 @@ class _Asking:
 
 
 def test_clients_of_an_edge_are_always_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "PART_BYTES", 200)
-    monkeypatch.setattr(rows, "PART_BYTES", 200)
+    in_small_parts(monkeypatch)
     run_state_machine_as_test(
         EdgeDay,
         settings=settings(max_examples=examples(150), stateful_step_count=50, deadline=None),
@@ -236,10 +234,7 @@ def test_clients_of_an_edge_are_always_right(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_clients_of_an_edge_are_right_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "AT_ONCE", 0)
-    monkeypatch.setattr(producer, "DIFF_AT_ONCE", 2)
-    monkeypatch.setattr(slices, "SLICE_SECONDS", -1.0)  # one step a round
-    monkeypatch.setattr(replica, "RESUMED_ROWS", 1)
+    in_single_steps(monkeypatch)
     run_state_machine_as_test(
         EdgeDay,
         settings=settings(max_examples=examples(150), stateful_step_count=50, deadline=None),

@@ -128,6 +128,34 @@ async def test_a_writer_that_renews_keeps_a_short_lease_without_a_flush(make: Ma
         await cancel_and_wait(keeping)
 
 
+@pytest.mark.parametrize("edited", [None, "1", "none", str(2**53)])
+async def test_an_edited_fence_costs_an_engine_no_lease(make: Make, edited: str | None) -> None:
+    """The lease is renewed several times between two flushes, and only a flush counts drifts."""
+    writer = make(terms=Terms(lease_ms=60_000, renew_seconds=0.02))
+    for _ in range(2):
+        writer.projection.lease.lose()
+        await writer.projection.flush()
+    fence = writer.projection.lease.fence
+    if edited is None:
+        await writer.redis.hdel(META, "fence")
+    else:
+        await writer.redis.hset(META, "fence", edited)
+    await writer.redis.delete(WRITER)
+    keeping = asyncio.create_task(writer.projection.keep_lease())
+    try:
+        async with asyncio.timeout(20):
+            while not await writer.redis.exists(WRITER):  # it is renewed
+                await asyncio.sleep(0.01)
+    finally:
+        await cancel_and_wait(keeping)
+    assert (writer.projection.standby, writer.projection.lease.fence) == (False, fence)
+    writer.churn(10)
+    for _ in range(2):  # the first one notices, the second one writes everything again
+        await writer.projection.flush()
+    await writer.agrees()
+    assert writer.projection.stats.drifts == 1
+
+
 async def test_a_lease_without_expiry_is_replaced(make: Make) -> None:
     world = make()
     await world.redis.set(WRITER, "somebody long gone")

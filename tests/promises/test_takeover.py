@@ -14,17 +14,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, multiple, rule, run_state_machine_as_test
 
-from livestate.cluster import replica, rows, wire
 from livestate.cluster.succession import SKIPPED
 from livestate.cluster.wire import Unreadable
-from livestate.fanout import patch, producer, snapshots
+from livestate.fanout import patch
 from livestate.fanout.hub import Hub
-from livestate.process import slices
 from livestate.state.access import Scope
 from livestate.state.active_calls import Change
 from livestate.store import merge
 from tests.examples import examples
-from tests.promises.engines_and_edges import Edge, Engine
+from tests.promises.engines_and_edges import Edge, Engine, in_single_steps, in_small_parts
 from tests.promises.test_view import SCOPES, Client, Day
 
 
@@ -252,8 +250,7 @@ class TakeoverDay(Day):
 
 
 def test_clients_are_right_whenever_engines_die(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "PART_BYTES", 200)
-    monkeypatch.setattr(rows, "PART_BYTES", 200)
+    in_small_parts(monkeypatch)
     run_state_machine_as_test(
         TakeoverDay,
         settings=settings(max_examples=examples(150), stateful_step_count=50, deadline=None),
@@ -261,12 +258,8 @@ def test_clients_are_right_whenever_engines_die(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_clients_are_right_in_slices_whenever_engines_die(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "PART_BYTES", 200)
-    monkeypatch.setattr(rows, "PART_BYTES", 200)
-    monkeypatch.setattr(snapshots, "AT_ONCE", 0)
-    monkeypatch.setattr(producer, "DIFF_AT_ONCE", 2)
-    monkeypatch.setattr(slices, "SLICE_SECONDS", -1.0)  # one step a round
-    monkeypatch.setattr(replica, "RESUMED_ROWS", 1)
+    in_small_parts(monkeypatch)
+    in_single_steps(monkeypatch)
     run_state_machine_as_test(
         TakeoverDay,
         settings=settings(max_examples=examples(150), stateful_step_count=50, deadline=None),

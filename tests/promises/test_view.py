@@ -25,16 +25,16 @@ from hypothesis.stateful import (
 from api.stream import encoder
 from api.stream.encoder import SseEncoder
 from livestate.contract.events import SyncedCall
-from livestate.fanout import patch, producer, snapshots
+from livestate.fanout import patch
 from livestate.fanout.context import CommitRate
 from livestate.fanout.hub import Hub
-from livestate.process import slices
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls, Change
 from livestate.state.position import position_at
 from tests.calls import event
 from tests.dashboards import PHASES, Client, Loop
 from tests.examples import examples
+from tests.promises.engines_and_edges import in_single_steps
 
 SCOPES = [
     Scope(), Scope("101"), Scope("102"), Scope(states=frozenset({"answered"})),
@@ -226,9 +226,7 @@ class SlicedDay(Day):
 def test_clients_are_right_also_where_all_work_is_done_in_slices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(snapshots, "AT_ONCE", 0)
-    monkeypatch.setattr(producer, "DIFF_AT_ONCE", 2)
-    monkeypatch.setattr(slices, "SLICE_SECONDS", -1.0)  # one step a round
+    in_single_steps(monkeypatch)
     monkeypatch.setattr(encoder, "SNAPSHOT_PART_BYTES", 300)
     monkeypatch.setattr(patch, "LINE_BYTES", 400)
     run_state_machine_as_test(

@@ -18,15 +18,15 @@ from hypothesis.stateful import initialize, run_state_machine_as_test
 
 from api.stream import sse
 from livestate.client import Fold, Parser
-from livestate.fanout import patch, producer, snapshots
+from livestate.fanout import patch
 from livestate.fanout.context import FanoutContext
 from livestate.fanout.distributor import Distributor
 from livestate.fanout.frame import Frame
 from livestate.fanout.producer import Producer
 from livestate.fanout.subscriber import Subscriber
-from livestate.process import slices
 from livestate.state.access import Scope
 from livestate.state.view import View
+from tests.promises.engines_and_edges import in_single_steps
 from tests.promises.test_view import Day, SlicedDay
 
 
@@ -169,9 +169,7 @@ def test_clients_of_an_edge_are_always_right() -> None:
 
 
 def test_clients_of_an_edge_are_right_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "AT_ONCE", 0)
-    monkeypatch.setattr(producer, "DIFF_AT_ONCE", 2)
-    monkeypatch.setattr(slices, "SLICE_SECONDS", -1.0)  # one step a round
+    in_single_steps(monkeypatch)
     monkeypatch.setattr(patch, "LINE_BYTES", 400)  # diffs in parts
     run_state_machine_as_test(
         SlicedEdgeDay, settings=settings(max_examples=60, stateful_step_count=50, deadline=None)
