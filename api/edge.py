@@ -24,7 +24,7 @@ from api.metrics.process import process_metrics
 from api.metrics.streams import stream_metrics
 from api.panels.documents import Documents
 from api.panels.from_engine import acknowledge_at_engine, ask_engine
-from api.panels.routes import Panels
+from api.panels.routes import PANELS, Panels
 from api.serving import begin, serve
 from api.settings import Settings
 from api.stream.encoder import SseEncoder
@@ -73,11 +73,11 @@ class Edge:
             ),
         )
         self.panels = Panels(
-            **{
+            {
                 name: Documents(partial(ask_engine, self.hub.connection, name), time.monotonic)
-                for name in ("trunks", "ended", "alarms")
+                for name in PANELS
             },
-            acknowledge=partial(acknowledge_at_engine, self.hub.connection),
+            partial(acknowledge_at_engine, self.hub.connection),
         )
         # For sessions of logins only: no call is read or written.
         keys = Keys(settings.redis_prefix)

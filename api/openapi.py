@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from api.http.headers import LOGIN_COOKIE as COOKIE
 from api.panels import schema as panels
+from api.panels.paths import paths
 from api.stream import sse
 from livestate.client.paths import CLIENTS_PATH, SNAPSHOT_PATH, STREAM_PATH
 from livestate.contract.events import SUBJECT_PREFIX, Facts
@@ -47,7 +48,7 @@ def document() -> Json:
             SNAPSHOT_PATH: {"get": _snapshot()},
             f"{STREAM_PATH}/{{key}}": {"get": _one_call()},
             CLIENTS_PATH: {"get": _slow_clients()},
-            **panels.paths(_LOGIN, _filters(), _parameter, _answer, _refusals),
+            **paths(_LOGIN, _filters(), _parameter, _answer, _refusals),
             "/api/v1/session": _session(),
             "/healthz": _admin("Whether the event loop turns.", "text/plain"),
             "/readyz": _admin("Whether this instance is ready for traffic.", "text/plain", 503),

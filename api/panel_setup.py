@@ -4,27 +4,52 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from api.panels.alarm_watch import AlarmWatch
 from api.panels.alarms import AlarmDocuments
+from api.panels.companies import CompanyDocuments
 from api.panels.documents import Documents, Wanted
 from api.panels.ended import EndedDocuments
 from api.panels.from_engine import acknowledged_for_edges, for_edges
+from api.panels.nodes import NodeDocuments
 from api.panels.routes import Panels
 from api.panels.trunk_file import TrunkFile
 from api.panels.trunks import TrunkDocuments
 from livestate.cluster import wire
 from livestate.process.clock import now_ms, steady_ms
 from livestate.state.active_calls import ActiveCalls
+from livestate.state.alarms.rules import ner_of_companies
 from livestate.state.kpi.kpis import Kpis
+from livestate.state.nodes.clock_offset import NodeClocks
+from livestate.state.nodes.registry import Nodes
+from livestate.state.nodes.trouble import Trouble
 
 Makes = Mapping[str, Callable[[Wanted], Awaitable[bytes]]]
 
 
-def make_documents(table: ActiveCalls, kpis: Kpis, trunks: TrunkFile, alarms: AlarmWatch) -> Makes:
+class Parts(Protocol):
+    """The parts of a service that its panels show; :class:`api.service.Service` has them."""
+
+    table: ActiveCalls
+    nodes: Nodes
+    clocks: NodeClocks
+    kpis: Kpis
+    trunk_file: TrunkFile
+    alarms: AlarmWatch
+
+    def troubles(self, now: int) -> tuple[Trouble, ...]: ...
+
+
+def make_documents(live: Parts) -> Makes:
     """Panel → what makes its JSON object."""
+    table, kpis, alarms = live.table, live.kpis, live.alarms
     return {
-        "trunks": TrunkDocuments(kpis, trunks, now_ms).make,
+        "trunks": TrunkDocuments(kpis, live.trunk_file, now_ms).make,
+        "companies": CompanyDocuments(
+            kpis, now_ms, lambda: ner_of_companies(alarms.file.rules)
+        ).make,
+        "nodes": NodeDocuments(table, live.nodes, live.clocks, live.troubles).make,
         "ended": EndedDocuments(table, now_ms, steady_ms).make,
         "alarms": AlarmDocuments(alarms.board, alarms.file, now_ms).make,
     }
@@ -33,7 +58,7 @@ def make_documents(table: ActiveCalls, kpis: Kpis, trunks: TrunkFile, alarms: Al
 def make_panels(makes: Makes, alarms: AlarmWatch) -> Panels:
     """What the routes serve."""
     documents = {name: Documents(make, time.monotonic) for name, make in makes.items()}
-    return Panels(**documents, acknowledge=alarms.acknowledge)
+    return Panels(documents, alarms.acknowledge)
 
 
 def panels_for_edges(

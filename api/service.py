@@ -124,7 +124,7 @@ class Service:
             writes=lambda: not self.projection.standby,
             ready=lambda: self._been_ready,
         )
-        documents = make_documents(self.table, self.kpis, self.trunk_file, self.alarms)
+        documents = make_documents(self)
         self.panels = make_panels(documents, self.alarms)
         self.edges = (
             make_edge_feed(

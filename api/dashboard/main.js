@@ -159,6 +159,7 @@ function reload() {
 function showLogin(who) {
   filterBar.menus.hide("company_id", who?.company_id !== undefined);
   slowClients.login(who);
+  panels.login(who?.company_id !== undefined);
   applyPreferences();
 }
 

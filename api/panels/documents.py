@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, NamedTuple
 
 from livestate.contract.errors import LivestateError
+from livestate.process.slices import SLICE_SECONDS
 
 FRESH_SECONDS: Final = 4.0
 MOST_A_SECOND: Final = 15.0
@@ -25,6 +27,15 @@ MOST_KEPT: Final = 256
 
 class NotAvailable(LivestateError):
     """The document cannot be made now; the text says why and is safe to show."""
+
+
+async def in_slices(steps: Iterator[object]) -> None:
+    """Run all steps. The loop runs other callbacks every few milliseconds."""
+    began = time.perf_counter()
+    for _ in steps:
+        if time.perf_counter() - began > SLICE_SECONDS:
+            await asyncio.sleep(SLICE_SECONDS)  # as much for the others
+            began = time.perf_counter()
 
 
 class Wanted(NamedTuple):

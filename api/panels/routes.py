@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,11 +14,21 @@ from api.http.headers import quality
 from api.http.problem import problem
 from api.panels.documents import Documents, NotAvailable, Wanted
 from api.stream.admission import wanted as wanted_scope
-from livestate.client.paths import ALARMS_PATH, ENDED_PATH, TRUNKS_PATH
-from livestate.state.access import Scope, UnknownFilter
+from livestate.client.paths import ALARMS_PATH, COMPANIES_PATH, ENDED_PATH, NODES_PATH, TRUNKS_PATH
+from livestate.state.access import Forbidden, Scope, UnknownFilter
 
 _CODE: Final = re.compile(r"[a-z0-9_]{1,24}")
 _ALARM: Final = re.compile(r"[0-9a-f]{16}")
+
+
+# name → path. An engine and its edges know a panel by its name.
+PANELS: Final = {
+    "trunks": TRUNKS_PATH,
+    "companies": COMPANIES_PATH,
+    "nodes": NODES_PATH,
+    "ended": ENDED_PATH,
+    "alarms": ALARMS_PATH,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +36,18 @@ class Panels:
     """What the routes serve. ``acknowledge(company, alarm, by)`` is False where there is no such
     alarm, and raises :class:`~api.panels.documents.NotAvailable`."""
 
-    trunks: Documents
-    ended: Documents
-    alarms: Documents
+    documents: Mapping[str, Documents]
     acknowledge: Callable[[str | None, str, str], Awaitable[bool]]
 
 
 def panel_routes(panels: Panels, verifier: Verifier) -> Blueprint:
     routes = Blueprint("panels", __name__)
+    documents = panels.documents
 
     @routes.get(TRUNKS_PATH)
     async def trunks() -> Response:
         scope = _scope(verifier)
-        return await _document(panels.trunks, Wanted(scope.company_id))
+        return await _document(documents["trunks"], Wanted(scope.company_id))
 
     @routes.get(ENDED_PATH)
     async def ended() -> Response:
@@ -46,12 +55,26 @@ def panel_routes(panels: Panels, verifier: Verifier) -> Blueprint:
         if code is not None and not _CODE.fullmatch(code):
             raise UnknownFilter("code is a SIP response, such as 503, or an outcome, such as busy")
         wanted = Wanted(scope.company_id, tuple(sorted(scope.trunks)), code)
-        return await _document(panels.ended, wanted)
+        return await _document(documents["ended"], wanted)
+
+    @routes.get(COMPANIES_PATH)
+    async def companies() -> Response:
+        return await _of_all_calls("companies")
+
+    @routes.get(NODES_PATH)
+    async def nodes() -> Response:
+        return await _of_all_calls("nodes")
+
+    async def _of_all_calls(name: str) -> Response:
+        """A panel that names all companies or all nodes."""
+        if not verifier.verify(verifier.token_of(request)).sees_all:
+            raise Forbidden(f"only roles that see all calls may see the {name}")
+        return await _document(documents[name], Wanted(None))
 
     @routes.get(ALARMS_PATH)
     async def alarms() -> Response:
         scope = _scope(verifier)
-        return await _document(panels.alarms, Wanted(scope.company_id))
+        return await _document(documents["alarms"], Wanted(scope.company_id))
 
     @routes.post(f"{ALARMS_PATH}/<alarm>")
     async def acknowledge(alarm: str) -> Response:
@@ -69,7 +92,7 @@ def panel_routes(panels: Panels, verifier: Verifier) -> Blueprint:
             return problem(503, str(error), {"Retry-After": "5"})
         if not done:
             return problem(404, "There is no such alarm, or it is not one of yours.")
-        panels.alarms.forget()
+        documents["alarms"].forget()
         return Response(status=204, headers={"Cache-Control": "no-store"})
 
     return routes

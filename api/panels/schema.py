@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final, get_args
 
-from livestate.client.paths import ALARMS_PATH, ENDED_PATH, TRUNKS_PATH
 from livestate.state.alarms.alarm import Why
 from livestate.state.alarms.rules import DEFAULTS
 from livestate.state.kpi.trunk_alarms import LEVELS
 from livestate.state.kpi.trunk_report import MINUTES
+from livestate.state.nodes.health import HEALTH_TRANSITIONS
+from livestate.state.nodes.trouble import KINDS
 
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _RATIO: Final = {"type": ["number", "null"], "minimum": 0}
@@ -44,83 +45,6 @@ _FIGURES: Final[dict[str, Any]] = {
         "description": "Of attempts that were not answered: by SIP response, or by outcome.",
     },
 }
-
-
-def paths(
-    security: Any, filters: list[Any], parameter: Any, answer: Any, refusals: Any
-) -> dict[str, Any]:
-    """The paths of the panels, made with the parts of :mod:`api.openapi`."""
-    parts = (security, filters, answer, refusals)
-    return {
-        TRUNKS_PATH: {"get": trunks_get(*parts)},
-        ENDED_PATH: {"get": ended_get(*parts)},
-        ALARMS_PATH: {"get": alarms_get(*parts)},
-        f"{ALARMS_PATH}/{{alarm}}": {
-            "post": acknowledge_post(security, parameter, filters, refusals)
-        },
-    }
-
-
-def trunks_get(security: Any, filters: list[Any], answer: Any, refusals: Any) -> dict[str, Any]:
-    """The GET of the trunks."""
-    return {
-        "summary": "The trunks of the last 15 minutes, the worst first (docs/operator.md).",
-        "security": security,
-        "parameters": filters,
-        "responses": {
-            "200": answer("The trunks that may be seen.", "application/json", trunks()),
-            **refusals(400, 401, 403, 503),
-        },
-    }
-
-
-def ended_get(security: Any, filters: list[Any], answer: Any, refusals: Any) -> dict[str, Any]:
-    """The GET of the calls that ended."""
-    code = {
-        "name": "code",
-        "in": "query",
-        "required": False,
-        "schema": {"type": "string", "pattern": "^[a-z0-9_]{1,24}$"},
-        "description": "Only calls with this SIP response or outcome.",
-    }
-    return {
-        "summary": "Calls that ended in the last five minutes, the latest first.",
-        "security": security,
-        "parameters": [*filters, code],
-        "responses": {
-            "200": answer("At most 500 of them.", "application/json", ended()),
-            **refusals(400, 401, 403, 503),
-        },
-    }
-
-
-def alarms_get(security: Any, filters: list[Any], answer: Any, refusals: Any) -> dict[str, Any]:
-    """The GET of the alarms."""
-    return {
-        "summary": "Alarms that are raised, and those of the last 24 hours (docs/operator.md).",
-        "security": security,
-        "parameters": filters,
-        "responses": {
-            "200": answer("Raised ones first.", "application/json", alarms()),
-            **refusals(400, 401, 403, 503),
-        },
-    }
-
-
-def acknowledge_post(security: Any, parameter: Any, filters: Any, refusals: Any) -> dict[str, Any]:
-    """The POST that acknowledges one."""
-    return {
-        "summary": "Acknowledge an alarm with the name of the login. The first one counts.",
-        "security": security,
-        "parameters": [parameter("alarm", "path", _TEXT, "The id of the alarm."), *filters],
-        "responses": {
-            "204": {
-                "description": "Done.",
-                "headers": {"Cache-Control": {"schema": {"const": "no-store"}, "required": True}},
-            },
-            **refusals(400, 401, 403, 404, 503),
-        },
-    }
 
 
 def alarms() -> dict[str, Any]:
@@ -191,16 +115,16 @@ def ended() -> dict[str, Any]:
     )
 
 
-def trunks() -> dict[str, Any]:
-    """The document of :data:`~livestate.client.paths.TRUNKS_PATH`."""
+def _ranked(**name: Any) -> dict[str, Any]:
+    """A row of trunks or companies."""
     alarm = _object(
         rule={"enum": ["capacity", "ner", "asr_drop"]},
         level={"enum": [one for one in LEVELS if one]},
         value={"type": "number"},
         limit={"type": "number"},
     )
-    row = _object(
-        trunk=_TEXT,
+    return _object(
+        **name,
         level={"enum": list(LEVELS)},
         alarms={"type": "array", "items": alarm},
         live=_COUNT,
@@ -213,6 +137,66 @@ def trunks() -> dict[str, Any]:
             "maxItems": MINUTES,
         },
     )
+
+
+def companies() -> dict[str, Any]:
+    """The document of :data:`~livestate.client.paths.COMPANIES_PATH`."""
+    return _object(
+        next_seconds={"type": "integer", "description": "When to ask again."},
+        as_of={"type": "integer"},
+        company_id={"type": "null", "description": "It is of all calls."},
+        window_seconds=_COUNT,
+        companies={
+            "type": "array",
+            "items": _ranked(company_id=_TEXT),
+            "description": "The worst first.",
+        },
+        more=_COUNT | {"description": "Companies that are not listed."},
+        more_live=_COUNT | {"description": "Calls of those that are up."},
+    )
+
+
+def nodes() -> dict[str, Any]:
+    """The document of :data:`~livestate.client.paths.NODES_PATH`."""
+    known = _or_null(_COUNT)
+    trouble = _object(
+        what={"enum": list(KINDS)},
+        reason=_TEXT,
+        since_ms=known,
+        ahead_ms={"type": "integer"},
+    )
+    row = _object(
+        node=_TEXT,
+        level={"enum": list(LEVELS)},
+        health={"enum": [*HEALTH_TRANSITIONS, "unknown"]},
+        troubles={"type": "array", "items": trouble, "description": "Why it is not healthy."},
+        calls=_COUNT | {"description": "Live calls known from it."},
+        dialogs=known | {"description": "Live dialogs by its last heartbeat."},
+        silent_ms=known | {"description": "Since its last message."},
+        heard={"type": "boolean", "description": "Whether it spoke since the service started."},
+        epoch=known,
+        epoch_ms=known | {"description": "Since its present numbering began."},
+        seq=known,
+        missing=_COUNT | {"description": "Numbers that may still come."},
+        gaps=_COUNT | {"description": "Losses since its numbering began."},
+        waits_for_list={"type": "boolean"},
+        listed_ms=known | {"description": "Since its last complete list of dialogs."},
+        unlisted_dialogs=_COUNT,
+        unconfirmed_ms=known | {"description": "Since when calls of it are unconfirmed."},
+        clock_ahead_ms={"type": "integer"},
+    )
+    return _object(
+        next_seconds={"type": "integer", "description": "When to ask again."},
+        as_of={"type": "integer"},
+        company_id={"type": "null", "description": "It is of all calls."},
+        nodes={"type": "array", "items": row, "description": "The worst first."},
+        more=_COUNT | {"description": "Nodes that are not listed."},
+    )
+
+
+def trunks() -> dict[str, Any]:
+    """The document of :data:`~livestate.client.paths.TRUNKS_PATH`."""
+    row = _ranked(trunk=_TEXT)
     row["properties"] |= {
         "capacity": {"type": "integer", "minimum": 1},
         "name": _TEXT,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 
-from api.panels.documents import Wanted
+from api.panels.documents import Wanted, in_slices
 from api.panels.trunk_file import TrunkFile
-from livestate.process.slices import SLICE_SECONDS
 from livestate.state.kpi.kpis import Kpis
 
 
@@ -24,14 +21,10 @@ class TrunkDocuments:
         self._clock = clock
 
     async def make(self, wanted: Wanted) -> bytes:
-        """The JSON object. The loop runs other callbacks every few milliseconds."""
+        """The JSON object."""
         company_id = wanted.company_id
         report = self._kpis.trunk_report(company_id, self._file.trunks)
-        began = time.perf_counter()
-        for _ in report.steps():
-            if time.perf_counter() - began > SLICE_SECONDS:
-                await asyncio.sleep(SLICE_SECONDS)  # as much for the others
-                began = time.perf_counter()
+        await in_slices(report.steps())
         document: dict[str, Any] = {
             "as_of": self._clock(),
             "company_id": company_id,

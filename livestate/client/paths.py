@@ -9,4 +9,6 @@ SNAPSHOT_PATH: Final = f"{STREAM_PATH}/snapshot"
 CLIENTS_PATH: Final = "/api/v1/live/clients"  # which are slow: for administrators
 TRUNKS_PATH: Final = "/api/v1/live/trunks"
 ENDED_PATH: Final = "/api/v1/live/ended"
+COMPANIES_PATH: Final = "/api/v1/live/companies"  # roles that see all calls, as the nodes
+NODES_PATH: Final = "/api/v1/live/nodes"
 ALARMS_PATH: Final = "/api/v1/live/alarms"  # one alarm is below it, by its id

@@ -17,12 +17,13 @@ export function tableWith(label, titles) {
   return table;
 }
 
-// The address of the live calls on a trunk: this view with one filter more, as a link to share.
-export function linkToTrunk(trunk) {
+// The address of the live calls of a trunk or company: this view with one filter more, as a link to
+// share. `filter`: "trunk" or "company_id".
+export function linkToCalls(filter, value) {
   const query = new URLSearchParams(location.search);
   query.delete("panel");
   query.delete("code");
-  query.set("trunk", trunk);
+  query.set(filter, value);
   return `?${query}`;
 }
 
@@ -34,7 +35,8 @@ export function linkToEnded(code) {
   return `?${query}`;
 }
 
-// A trunk's name from outside, kept apart from the direction of the text around it.
-export function trunkLink(trunk, title) {
-  return make("a", { href: linkToTrunk(trunk), title }, make("bdi", { textContent: plain(trunk) }));
-}
+// A name from outside, kept apart from the direction of the text around it.
+const callsLink = (filter) => (value, title) =>
+  make("a", { href: linkToCalls(filter, value), title }, make("bdi", { textContent: plain(value) }));
+export const trunkLink = callsLink("trunk");
+export const companyLink = callsLink("company_id");

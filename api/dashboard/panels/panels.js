@@ -3,14 +3,19 @@
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
 import { length, plain, timeOfDay, whole } from "../text/text.js";
+import { Companies } from "./companies.js";
 import { Ended } from "./ended.js";
 import { Failures } from "./failures.js";
+import { Nodes } from "./nodes.js";
 import { Poll } from "./poll.js";
 import { Trunks } from "./trunks.js";
 
 const CALLS = "calls"; // the table
-const PANELS = { trunks: Trunks, failures: Failures, ended: Ended };
-const DOCUMENTS = { trunks: "trunks", failures: "trunks", ended: "ended" };
+const PANELS = { trunks: Trunks, failures: Failures, companies: Companies, nodes: Nodes, ended: Ended };
+const DOCUMENTS = {
+  trunks: "trunks", failures: "trunks", companies: "companies", nodes: "nodes", ended: "ended",
+};
+const OF_ALL_CALLS = ["companies", "nodes"]; // for roles that see all calls, whatever filters there are
 const CODE = /^[a-z0-9_]{1,24}$/;
 const NAMES = [CALLS, ...Object.keys(PANELS)];
 
@@ -73,7 +78,8 @@ export class Panels {
   onKey(event) {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step === undefined) return;
-    const name = NAMES[(NAMES.indexOf(this.name) + step + NAMES.length) % NAMES.length];
+    const names = NAMES.filter((one) => !this.tabs.get(one).hidden);
+    const name = names[(names.indexOf(this.name) + step + names.length) % names.length];
     this.choose(name);
     this.tabs.get(name).focus();
     this.changed();
@@ -91,7 +97,8 @@ export class Panels {
   restore(search) {
     const code = new URLSearchParams(search).get("code");
     this.code = code !== null && CODE.test(code) ? code : null;
-    this.choose(panelIn(search));
+    const wanted = panelIn(search);
+    this.choose(this.tabs.get(wanted).hidden ? CALLS : wanted);
   }
 
   narrow(code) {
@@ -134,10 +141,19 @@ export class Panels {
     if (this.name !== CALLS) this.choose(this.name);
   }
 
+  // A login of one company has no panel of all companies or nodes.
+  login(ofCompany) {
+    for (const name of OF_ALL_CALLS) this.tabs.get(name).hidden = ofCompany;
+    if (ofCompany && OF_ALL_CALLS.includes(this.name)) {
+      this.choose(CALLS);
+      this.changed();
+    }
+  }
+
   // Trunks are shown whatever filters there are but of one company; ended calls also by trunk.
   address() {
     const ended = this.name === "ended";
-    const query = new URLSearchParams(this.filters().filter(
+    const query = new URLSearchParams(OF_ALL_CALLS.includes(this.name) ? [] : this.filters().filter(
       ([name]) => name === "company_id" || (ended && name === "trunk"),
     ));
     if (ended && this.code !== null) query.set("code", this.code);
@@ -183,9 +199,10 @@ export class Panels {
     }
     const whose = data.company_id === null
       ? t("panels.of_all") : t("panels.of_company", { company: plain(data.company_id) });
-    setText(this.about, t("panels.about", {
+    const { window_seconds: seconds } = data;
+    setText(this.about, t(seconds === undefined ? "panels.about_now" : "panels.about", {
       whose,
-      window: length(data.window_seconds * 1000),
+      window: length((seconds ?? 0) * 1000),
       time: timeOfDay(data.as_of),
       next: whole(data.next_seconds),
     }));

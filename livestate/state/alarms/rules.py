@@ -94,3 +94,9 @@ def limits_of(rule: Rule) -> Limits:
 
 def worse(one: Level, than: Level) -> bool:
     return LEVELS.index(one) > LEVELS.index(than)
+
+
+def ner_of_companies(rules: Rules) -> Limits:
+    """The limits of each company's NER; none where companies have no such rule."""
+    rule = rules["ner"]
+    return limits_of(rule) if rule.companies else (None, None)

@@ -16,10 +16,11 @@ from typing import Any, Final
 from livestate.contract.states import FINAL_STATES
 from livestate.state.active_calls import Change
 from livestate.state.call import Call
+from livestate.state.kpi.company_report import CompanyReport
 from livestate.state.kpi.gauges import DAY_MS, gauge_of
 from livestate.state.kpi.report import busiest, report
 from livestate.state.kpi.scope_kpis import LiveCounts, ScopeKpis
-from livestate.state.kpi.trunk_alarms import TrunkLimits
+from livestate.state.kpi.trunk_alarms import Limits, TrunkLimits
 from livestate.state.kpi.trunk_report import TrunkInfo, TrunkReport
 from livestate.state.kpi.trunk_window import TrunkWindow
 from livestate.state.kpi.trunks import TrunkCounters
@@ -208,6 +209,14 @@ class Kpis:
             counted_ms=now - self._started,
             now=now,
             limits=self.trunk_limits,
+        )
+
+    def company_report(self, ner: Limits) -> CompanyReport:
+        """The companies, the worst first. ``ner``: the limits of its alarm."""
+        now = self._clock()
+        counted_ms = now - self._started
+        return CompanyReport(
+            self._of.items(), self.trunk_window, counted_ms=counted_ms, now=now, ner=ner
         )
 
     def live_by_trunk(self) -> dict[str, int]:

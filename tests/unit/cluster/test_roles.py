@@ -17,7 +17,13 @@ import pytest
 import pytest_asyncio
 
 from api.cli.child_service import Instance
-from livestate.client.paths import ALARMS_PATH, ENDED_PATH, TRUNKS_PATH
+from livestate.client.paths import (
+    ALARMS_PATH,
+    COMPANIES_PATH,
+    ENDED_PATH,
+    NODES_PATH,
+    TRUNKS_PATH,
+)
 from livestate.devtools import servers
 from tests.harness import STREAM, Node, Stream, agrees, bearer, metrics, now_ms, snapshot
 from tests.unit.nats.test_rights import Guarded, refused
@@ -163,6 +169,21 @@ async def test_an_alarm_that_is_acknowledged_at_an_edge_is_so_at_every_other(
         assert ((await alarm(cluster.a)) or {})["acknowledged_by"] == "anna"
         while ((await alarm(cluster.b)) or {}).get("acknowledged_by") != "anna":
             await asyncio.sleep(0.2)
+
+
+async def test_an_edge_has_the_companies_and_nodes_of_its_engine(
+    cluster: Cluster, company: str
+) -> None:
+    await cluster.node.call("92.1", company_id=company)
+    async with httpx.AsyncClient(headers=bearer(cluster.a.token())) as client:
+        async with asyncio.timeout(30):
+            live: dict[str, int] = {}
+            while live.get(company) != 1:
+                await asyncio.sleep(0.2)
+                found = (await client.get(f"{cluster.a.url}{COMPANIES_PATH}")).json()
+                live = {one["company_id"]: one["live"] for one in found.get("companies", ())}
+            nodes = (await client.get(f"{cluster.a.url}{NODES_PATH}")).json()["nodes"]
+    assert cluster.node.name in {one["node"] for one in nodes}
 
 
 async def test_a_tenant_gets_no_byte_of_others(cluster: Cluster, company: str) -> None:
