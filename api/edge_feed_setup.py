@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from redis.asyncio import Redis
+
 from api.settings import Settings
 from api.stream.encoder import SseEncoder
 from api.stream.one_call import LocalCalls, with_timeline
@@ -16,6 +18,8 @@ from livestate.nats.connection import Connection
 from livestate.process.clock import now_ms, steady_ms
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls
+from livestate.store.following import Following
+from livestate.store.keys import Keys
 from livestate.store.projection import Projection
 
 
@@ -54,4 +58,19 @@ def make_edge_feed(
         handed_over=projection.claim_soon,
         clock=now_ms,
         steady=steady_ms,
+    )
+
+
+def make_following(
+    settings: Settings, redis: Redis, keys: Keys, table: ActiveCalls, projection: Projection
+) -> Following:
+    """What a warm engine keeps of the table that another one writes."""
+    return Following(
+        redis,
+        keys,
+        table,
+        projection=projection,
+        clock=steady_ms,
+        ended_ms=int(settings.ended_seconds * 1000),
+        ended_calls=settings.ended_calls,
     )

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from api.alarm_setup import make_alarms
 from api.auth.verifier import kept_fresh
-from api.edge_feed_setup import make_edge_feed
+from api.edge_feed_setup import make_edge_feed, make_following
 from api.login_setup import make_verifier
 from api.panel_setup import make_documents, make_panels, panels_for_edges
 from api.panels.alarms import with_alarms
@@ -153,6 +153,11 @@ class Service:
         )
         self.restoring.projection = self.projection
         self.restoring.waiting = False
+        self.following = self.restoring.following = (
+            make_following(settings, self._redis, self._keys, self.table, self.projection)
+            if engine
+            else None
+        )
         self._reading: asyncio.Task[None] | None = None
         ended_ms = int(settings.ended_seconds * 1000)
         subjects = Subjects(settings.nats_subject, settings.pairs)
@@ -169,6 +174,7 @@ class Service:
                     self.projection,
                     self.edges or self.hub,
                     self.kpis,
+                    *(() if self.following is None else (self.following,)),
                     memory.Untracked(self.kpis.parts),
                 ),
                 self.traces,
@@ -310,7 +316,8 @@ class Service:
             for one in (self.trunk_file, self.alarms.file, self.alarms)
         ]
         looking = asyncio.create_task(self.projection.health.run())
-        publishing = [asyncio.create_task(self.edges.run())] if self.edges is not None else []
+        roles = [one for one in (self.edges, self.following) if one is not None]
+        publishing = [asyncio.create_task(one.run()) for one in roles]
         leasing = asyncio.create_task(self.projection.keep_lease())
         tracing = asyncio.create_task(self.traces.run() if self.traces else asyncio.sleep(0))
         try:

@@ -24,6 +24,7 @@ from livestate.state.active_calls import ActiveCalls
 from livestate.state.nodes.clock_offset import NodeClocks
 from livestate.state.nodes.registry import Nodes
 from livestate.state.nodes.trouble import Trouble
+from livestate.store.following import Following
 from livestate.store.projection import Projection
 
 
@@ -49,6 +50,8 @@ class Parts(Protocol):
     def streams(self) -> StreamRegistry: ...
     @property
     def edges(self) -> EdgeFeed | None: ...
+    @property
+    def following(self) -> Following | None: ...
     def troubles(self, now: int) -> tuple[Trouble, ...]: ...
     def not_ready(self) -> str | None: ...
 
@@ -61,6 +64,7 @@ def status(live: Parts) -> dict[str, Any]:
         "pid": os.getpid(),
         "role": "all" if live.edges is None else "engine",
         "edges": live.edges and engine_status(live.edges, now),
+        "following": live.following and live.following.status(),
         "build": build.kind(),
         "ready": live.not_ready() or True,
         "calls": live.table.live,

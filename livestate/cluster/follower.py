@@ -135,6 +135,9 @@ class Follower:
         self._part += 1
         rows = read_state(body)
         target = self._target(head)
+        if head.since and not self._leads_on(head, target):
+            self.forget()
+            raise Unreadable(f"a state from version {head.since} on, which is not here")
         shown = target is self.replica
         self._partly = self._partly or shown
         self._named.update(row.key for row in rows if row.record is not None)
@@ -149,7 +152,7 @@ class Follower:
                     pass
             if head.more:
                 return
-            gone = target.keep_only(self._named, head.version, now)
+            gone = target.keep_only(self._named, head.version, now) if not head.since else ()
             for change in gone:
                 if shown:
                     yield change
@@ -181,6 +184,10 @@ class Follower:
         if self._next is None or self._next.view.tag != head.tag:
             self._next = Replica(self.scope, head.tag, head.before)
         return self._next
+
+    def _leads_on(self, head: Head, target: Replica) -> bool:
+        """Whether a state that has only what changed after ``head.since`` fits what is here."""
+        return target is self.replica and (head.part > 0 or target.view.version >= head.since)
 
     def _continued(self, view: View, before: tuple[str, int]) -> bool:
         return not self._partly and before[0] == view.tag and view.version <= before[1]

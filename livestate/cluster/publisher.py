@@ -226,19 +226,12 @@ class EdgeFeed:
         if not (self.leadership.leads and self.connection.connected):
             return
         source = self.context.source_now()
-        since = source.stale_since
+        fence, now, since = self.leadership.fence, self._clock(), source.stale_since
         if since is not None:
-            since = self._clock() - (self._steady() - since)
+            since = now - (self._steady() - since)
         troubles = [one._asdict() for one in source.troubles]
-        beat = Beat(
-            self.leadership.fence,
-            self._table.epoch,
-            self.ready(),
-            self._clock(),
-            since,
-            source.reason,
-            troubles,
-        )
+        ready, reason = self.ready(), source.reason
+        beat = Beat(fence, self._table.epoch, ready, now, since, reason, troubles)
         self.outbox.put(wire.ENGINE, wire.encode_beat(beat))
 
     def _unwatch(self) -> None:
@@ -303,7 +296,10 @@ class EdgeFeed:
             if held is not None:
                 self._renumbered(accept(self._table, producer.view, held, self._steady()))
             producer.commit()
-            head, rows = publisher.head("state", producer.view.version), producer.view.history()
+            head = publisher.head("state", producer.view.version)
+            if held is not None and held.rest and producer.view.resumable(held.tag, held.version):
+                head = head._replace(since=held.version)
+            rows = producer.view.history(head.since or -1)
             self.states += 1
             before: bytes | None = None
             number = 0

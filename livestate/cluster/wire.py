@@ -54,8 +54,10 @@ class Head(NamedTuple):
     """The first line of a message about one view.
 
     A ``diff`` leads from any version of ``since`` to ``version`` to ``version``; a ``heartbeat``
-    and a ``state`` are of ``version``. Below ``floor`` a client needs a snapshot. ``before`` names
-    the numbering that this one continues, and the last version of it.
+    and a ``state`` are of ``version``. A state with a ``since`` has only what changed after that
+    version, which the edge holds: for an edge that can read it (:class:`Held`). Below ``floor`` a
+    client needs a snapshot. ``before`` names the numbering that this one continues, and the last
+    version of it.
     """
 
     kind: Kind
@@ -73,13 +75,15 @@ class Head(NamedTuple):
 class Held(NamedTuple):
     """What an edge holds of a view whose numbering has ended: it is at ``version`` of ``tag``, and
     ``rows`` are the (key, version, index) of all that changed after ``since``: the call's record
-    has the fields ``fields[index]``; the index of a call that left is -1."""
+    has the fields ``fields[index]``; the index of a call that left is -1. With ``rest`` the edge
+    can read a state that has only what changed after ``version``."""
 
     tag: str
     version: int
     since: int
     rows: Sequence[tuple[str, int, int]]
     fields: Sequence[Sequence[str]]
+    rest: bool = True
 
 
 class Beat(NamedTuple):
@@ -162,7 +166,8 @@ def decode_scope(payload: bytes) -> tuple[str | None, Held | None]:
         if not all(-1 <= index < len(names) for _, _, index in rows):
             raise Unreadable("a request with rows of unknown fields")
         version, since = int(held["version"]), int(held["since"])
-        return company_id, Held(str(held["tag"]), version, since, rows, names)
+        rest = bool(held.get("rest", False))
+        return company_id, Held(str(held["tag"]), version, since, rows, names, rest)
     except (KeyError, TypeError, ValueError) as error:
         raise Unreadable(f"a request with unusable rows: {error!r}") from error
 

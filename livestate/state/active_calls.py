@@ -284,6 +284,14 @@ class ActiveCalls:
         self.nodes, self.views, self.retention = other.nodes, other.views, other.retention
         self.weights = other.weights
 
+    def put(self, before: Call | None, call: Call, now: int) -> None:
+        """Store a call in the place of ``before``. Its versions are known, so the caller tells the
+        views."""
+        self.calls[call.key] = call
+        self.weights.update(call, extra_weight(call))
+        if before is None or before.live != call.live:
+            self._count(before, call, now)
+
     def restore(
         self,
         calls: Iterable[tuple[Call, dict[str, int]]],

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -164,6 +164,47 @@ class View:
             self.record_change(key, False, True, now)
         self.digest %= DIGEST_MODULUS
 
+    def place(self, changed: Mapping[str, tuple[int, bool, bool]], now: int) -> None:
+        """Give keys the versions that another process gave them: key → (version, whether the call
+        was in this scope, whether it is now). They need not be the latest versions: what has
+        changed since is put behind them again, so it costs as much as has changed."""
+        rows, placed = self.rows, list[tuple[int, str]]()
+        for key, (at, was, now_in) in changed.items():
+            previous = rows.get(key)
+            if previous == at and was == now_in:
+                continue
+            if previous is not None:
+                del rows[key]
+                self.live -= was
+                self.digest -= previous if was else 0
+            if now_in:
+                self.live += 1
+                self.digest += at
+            elif at > self.floor:
+                self._gone.append((now, key, at))
+            else:
+                continue  # it was trimmed
+            placed.append((at, key))
+        if placed:
+            first = min(placed)[0]
+            while rows:
+                key, at = rows.popitem()
+                if at < first:
+                    rows[key] = at
+                    break
+                placed.append((at, key))
+            placed.sort()
+            rows.update((key, at) for at, key in placed)
+            self.version = max(self.version, placed[-1][0])
+        self.digest %= DIGEST_MODULUS
+
+    def go_on_from(self, tag: str, version: int, skipped: int) -> None:
+        """The numbering of before was named ``tag`` and was at ``version``: this one goes on with
+        it, and the next change comes ``skipped`` after it."""
+        self.predecessor = tag, version
+        self.stored_floor = self.floor
+        self.version = self.first = self.version + skipped
+
     def mention(self, key: str, now: int) -> None:
         """Give a key the next version though nothing changed here: some client may hold another
         record of it, or one where this view has none."""
@@ -228,11 +269,12 @@ class View:
             return iter(list(self.snapshot()))
         return self._read(self.rows.copy(), self._calls.copy())
 
-    def history(self) -> Iterator[tuple[str, Call | None, int]]:
-        """All rows of this moment, to be read later, oldest change first: (key, call, version). A
-        live call is shown; one that is over left, and may be shown how; None left otherwise."""
+    def history(self, after: int = -1) -> Iterator[tuple[str, Call | None, int]]:
+        """All rows of this moment that changed ``after`` a version, to be read later, oldest change
+        first: (key, call, version). A live call is shown; one that is over left, and may be shown
+        how; None left otherwise."""
         rows, calls = self.rows.copy(), self._calls.copy()
-        for key, at in rows.items():
+        for key, at in islice(rows.items(), 0 if after < 0 else self._position_of(after), None):
             call = calls.get(key)
             shown = call is not None and (self.holds(call) or self._may_tell(call))
             yield key, call if shown else None, at

@@ -171,6 +171,12 @@ class Views:
         self._names_of[node] += 1
         self.get(Scope(company_id=company))
 
+    def remove(self, company: str) -> None:
+        """Forget a company that the process which counts its versions has evicted."""
+        for view in self.by_tenant.pop(company, ()):
+            del self._by_scope[view.scope]
+            self._filtered -= view.filtered
+
     def evict(self, keep: int) -> list[str]:
         """Forget companies without a call, a tombstone or a dashboard, but for the ``keep`` most
         active ones; their names. Without this, made-up names would stay for ever.

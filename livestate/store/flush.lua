@@ -9,6 +9,9 @@
 -- KEYS[4] {active_calls}:scopes   HASH  "version:<company>" / "floor:<company>" -> number
 -- KEYS[5] {active_calls}:meta     HASH  epoch, fence, flush, as_of, secret, cdr
 -- KEYS[6] {active_calls}:writer   STRING  the instance that holds the lease; renewed here
+-- KEYS[7] {active_calls}:flushes  STREAM  <fence>-<flush> -> "keys" of the calls that it wrote, by blanks,
+--         and its fields of "scopes" as a JSON list of field, value, …; for engines that are warm
+--         (stored_table.py). Only an engine gives this key.
 -- ARGV[1] epoch   of the writer's start
 -- ARGV[2] fence   the writer's own; a higher fence in meta is a newer writer's
 -- ARGV[3] flush   number of this flush: one more than the last that was written
@@ -87,7 +90,9 @@ if status == 'ok' then
   for i = 1, 3 do
     each(i == 1 and 'ZREM' or 'HDEL', KEYS[i], gone)
   end
-  for _ = 1, count() do
+  local fields = {}
+  for i = 1, count() do
+    fields[2 * i - 1], fields[2 * i] = ARGV[at], ARGV[at + 1]
     if ARGV[at + 1] == '' then
       redis.call('HDEL', KEYS[4], ARGV[at])
     else
@@ -97,6 +102,16 @@ if status == 'ok' then
   end
   redis.call('HSET', KEYS[5], 'flush', ARGV[3], 'as_of', ARGV[4])
   if ARGV[5] ~= '' then redis.call('HSET', KEYS[5], 'cdr', ARGV[5]) end
+  if KEYS[7] then
+    -- 600 flushes are half a minute or more. A reader that has missed one reads the whole table.
+    local keys = {}
+    for _, names in ipairs({not_ended, not_live, gone}) do
+      for i = 1, #names do keys[#keys + 1] = names[i] end
+    end
+    local entry = redis.pcall('XADD', KEYS[7], 'MAXLEN', '600', ARGV[2] .. '-' .. ARGV[3],
+      'keys', table.concat(keys, ' '), 'scopes', cjson.encode(fields))
+    if type(entry) == 'table' then redis.call('DEL', KEYS[7]) end  -- it was edited
+  end
 end
 redis.call('SET', KEYS[6], ARGV[6], 'PX', ARGV[7])
 return {status, redis.call('ZCARD', KEYS[1]), redis.call('HLEN', KEYS[2]), redis.call('HLEN', KEYS[3])}

@@ -25,6 +25,7 @@ class Keys:
         "alarms",
         "calls",
         "ended",
+        "flushes",
         "logouts",
         "meta",
         "nodes",
@@ -52,6 +53,7 @@ class Keys:
         self.writer = f"{tag}:writer"  # STRING: the holder of the lease
         # KEYS[1..6] of flush.lua and swap.lua.
         self.table = (self.active, self.calls, self.ended, self.scopes, self.meta, self.writer)
+        self.flushes = f"{tag}:flushes"  # STREAM: which calls each flush of an engine wrote
         self.logouts = f"{tag}:logouts"  # STREAM: api/auth/logout.py
         self.sessions = f"{tag}:sessions"  # HASH: api/auth/session_store.py
         # Of livestate/store/figures.py: a HASH, and two with a number behind.

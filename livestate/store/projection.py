@@ -75,6 +75,7 @@ class Projection:
         self.lease = self.claim.lease
         self._redis = redis
         self._keys = keys
+        self._log = (keys.flushes,) if continues else ()
         self.health = Health(redis, keys)
         self._table = table
         self.secret = secret
@@ -279,7 +280,7 @@ class Projection:
             ]
             self.stats.round_trips += 1
             lost, self._unanswered = self._unanswered, True
-            reply = await self._flush_script(self._keys.table, arguments)
+            reply = await self._flush_script((*self._keys.table, *self._log), arguments)
             self._unanswered = False
             status = reply[0].decode()
             if status != "already":
@@ -328,7 +329,7 @@ class Projection:
         await stage_scopes(self._redis, keys, written)
         self.stats.round_trips += 1
         status = await self._swap_script(
-            (*self._keys.table, *keys),
+            (*self._keys.table, *keys, *self._log),
             (
                 *(self._table.epoch, self.lease.fence, 0, self._clock(), self.secret.hex(), cdr),
                 *(self.lease.holder, self._terms.lease_ms),

@@ -27,9 +27,11 @@ from livestate.state.kpi.scope_kpis import LiveCounts, live_counts
 from livestate.state.nodes.registry import Nodes
 from livestate.state.position import unpack
 from livestate.store import merge
+from livestate.store.following import Following
 from livestate.store.keys import UNPREFIXED, Keys
 from livestate.store.loader import Loaded, load
 from livestate.store.projection import Projection
+from livestate.store.stored_table import StoredTable
 
 log = logging.getLogger("livestate.redis")
 
@@ -61,6 +63,7 @@ class Restore:
         self.exchanging = False
         self.trouble: str | None = None
         self.projection: Projection | None = None
+        self.following: Following | None = None
         self._redis = redis
         self._keys = keys
         self._table = table
@@ -94,8 +97,17 @@ class Restore:
 
     async def once(self) -> None:
         """Restore what Redis holds now. A standby that has the same calls restores only where the
-        writer's keys are others, because both started while Redis was away. Raises what the Redis
-        client raises."""
+        writer's keys are others, because both started while Redis was away. A warm engine has
+        nearly all of it at hand (:mod:`livestate.store.following`). Raises what the Redis client
+        raises."""
+        if self.following is not None:
+            try:
+                stored = await self.following.complete()
+                if stored is not None:
+                    await self._take_over(stored)
+                    return
+            finally:
+                self.following.let_go()
         loaded = await load(self._redis, self._keys)
         projection = self.projection
         known = projection is not None and projection.standby and not self.waiting
@@ -111,6 +123,25 @@ class Restore:
         """Also true where the stored secret was edited, so that the keys cannot be compared."""
         ours = self.projection.secret if self.projection is not None else b""
         return not loaded.epoch or loaded.secret == ours
+
+    async def _take_over(self, stored: StoredTable) -> None:
+        memory = self._table
+        stored.go_on(self._skipped)
+        while not stored.merge(self._clock()):
+            await asyncio.sleep(0)
+        self.exchanging = True
+        try:
+            await self._end_streams()
+            while not stored.merge(self._clock()):
+                pass  # what changed in the meantime: a few calls
+            changes, positions, unconfirmed = stored.exchange()
+            self._kpis.correct(changes)
+            self._restore_nodes(merge.Merged(memory, positions, unconfirmed), self._clock())
+            if self.projection is not None:
+                self.projection.adopt(stored.secret, stored.epoch)
+        finally:
+            self.exchanging = False
+        log.info("took over what Redis holds: merged=%d live=%d", len(changes), memory.live)
 
     # Merging 50,000 calls takes a second, too long for the event loop. So it runs in a thread, on
     # immutable data, while the service goes on folding. Catch-ups in a thread then apply what

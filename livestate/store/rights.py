@@ -25,7 +25,7 @@ Command = tuple[str, ...]
 def commands(keys: Keys) -> Iterator[tuple[str, str, Command]]:
     """Command, key and the harmless form of each."""
     hashes = (keys.calls, keys.ended, keys.scopes, keys.meta, keys.sessions)
-    every = (*keys.table, keys.logouts, keys.sessions, keys.probe)
+    every = (*keys.table, keys.flushes, keys.logouts, keys.sessions, keys.probe)
     one: list[Command] = [("TYPE", key) for key in every]
     one += [("PTTL", key) for key in keys.table]
     for key in hashes:
@@ -38,7 +38,7 @@ def commands(keys: Keys) -> Iterator[tuple[str, str, Command]]:
     one += [("SET", key, "value", "NX", "XX") for key in (keys.writer, keys.refreshing)]
     one += [("ZADD", keys.active, "no number", "member"), ("ZREM", keys.active, "")]
     one += [("ZCARD", keys.active), ("ZMSCORE", keys.active, ""), ("ZSCORE", keys.active, "")]
-    one += [("XADD", keys.logouts, "no id", "field", "value")]
+    one += [("XADD", key, "no id", "field", "value") for key in (keys.logouts, keys.flushes)]
     for command in one:
         yield command[0], command[1], command
     yield "XREAD", keys.logouts, ("XREAD", "COUNT", "1", "STREAMS", keys.logouts, "$")

@@ -16,7 +16,7 @@ from livestate.cluster.follower import Follower
 from livestate.cluster.heard_engine import HeardEngine
 from livestate.cluster.publisher import ViewPublisher
 from livestate.cluster.replicas import Replicas
-from livestate.cluster.succession import accept
+from livestate.cluster.succession import SKIPPED, accept
 from livestate.cluster.wire import Beat, Held
 from livestate.fanout import producer, snapshots
 from livestate.fanout.context import CommitRate, FanoutContext
@@ -26,6 +26,9 @@ from livestate.process import slices
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls, Change
 from livestate.state.view import View
+from livestate.store import merge
+from livestate.store.loader import Loaded
+from livestate.store.stored_table import StoredTable
 
 if TYPE_CHECKING:
     from tests.promises.test_takeover import TakeoverDay
@@ -43,6 +46,22 @@ def in_single_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer, "DIFF_AT_ONCE", 2)
     monkeypatch.setattr(slices, "SLICE_SECONDS", -1.0)  # one step a round
     monkeypatch.setattr(replica, "RESUMED_ROWS", 1)
+
+
+def taken_over(stored: merge.Stored, memory: merge.InMemory, now: int) -> ActiveCalls:
+    """The table of a warm engine that had what Redis holds at hand."""
+    table = ActiveCalls(secret=stored.secret, epoch="warm")
+    for call in memory.calls.values():
+        table.adopt(call, now)
+    table.nodes.listed.update(memory.lists)
+    loaded = Loaded(stored.epoch, stored.secret, list(stored.calls), stored.scopes, 0, "")
+    at_hand = StoredTable(loaded, table, now)
+    at_hand.touch(table.calls)
+    at_hand.go_on(SKIPPED)
+    while not at_hand.merge(now, 2):
+        pass
+    at_hand.exchange()
+    return table
 
 
 class Engine:
@@ -88,8 +107,11 @@ class Engine:
         if held is not None:
             accept(self.table, publisher.producer.view, held, self.day.now)
         publisher.producer.commit()
-        head = publisher.head("state", publisher.producer.view.version)
-        made = list(rows.state_parts(publisher.producer.view.history(), self.encoder.records))
+        view = publisher.producer.view
+        head = publisher.head("state", view.version)
+        if held is not None and held.rest and view.resumable(held.tag, held.version):
+            head = head._replace(since=held.version)
+        made = list(rows.state_parts(view.history(head.since or -1), self.encoder.records))
         last = len(made) - 1
         return [
             wire.encode(head._replace(part=number, more=number < last), part)

@@ -22,7 +22,13 @@ from livestate.state.access import Scope
 from livestate.state.active_calls import Change
 from livestate.store import merge
 from tests.examples import examples
-from tests.promises.engines_and_edges import Edge, Engine, in_single_steps, in_small_parts
+from tests.promises.engines_and_edges import (
+    Edge,
+    Engine,
+    in_single_steps,
+    in_small_parts,
+    taken_over,
+)
 from tests.promises.test_view import SCOPES, Client, Day
 
 
@@ -78,8 +84,10 @@ class TakeoverDay(Day):
     def remember(self) -> None:
         self.remembered = merge.in_memory(self.table, {"n1": self.epoch})
 
-    @rule(folded=st.sampled_from(["all", "all", "some", "less", "nothing"]))
-    def engine_dies(self, folded: str) -> None:
+    @rule(
+        folded=st.sampled_from(["all", "all", "some", "less", "nothing"]), at_hand=st.booleans()
+    )  # fmt: skip
+    def engine_dies(self, folded: str, at_hand: bool = False) -> None:
         memory = merge.in_memory(self.table, {"n1": self.epoch})
         if folded == "some":
             calls = {key: call for key, call in memory.calls.items() if hash(call.identity) % 3}
@@ -91,8 +99,11 @@ class TakeoverDay(Day):
         self.engine.stop()
         self.former, fence = self.engine, self.engine.fence + 1
         stored = merge.Stored(self.stored.values(), self.numbers, self.stored_epoch, b"s" * 16)
-        both = merge.merged(stored, memory, f"e{fence}", 1_000, self.now, SKIPPED)
-        self.table = both.table
+        if at_hand:
+            self.table = taken_over(stored, memory, self.now)
+        else:
+            both = merge.merged(stored, memory, f"e{fence}", 1_000, self.now, SKIPPED)
+            self.table = both.table
         self.engine = Engine(self, self.table, fence)
 
     @rule(
@@ -100,10 +111,11 @@ class TakeoverDay(Day):
         phase=st.sampled_from(["hold", "resume", "transfer", "ended"]),
         company=st.sampled_from([None, "101", "102"]),
         folded=st.sampled_from(["less", "less", "nothing", "all"]), at_once=st.booleans(),
+        at_hand=st.booleans(),
     )  # fmt: skip
     def engine_dies_after_a_change_that_one_edge_saw(
         self, client: Client, calls: list[int], phase: str, company: str | None, folded: str,
-        at_once: bool,
+        at_once: bool, at_hand: bool,
     ) -> None:  # fmt: skip
         for call in calls:
             for known in ("setup", "answered"):
@@ -121,7 +133,7 @@ class TakeoverDay(Day):
             edge.read(company_id)
         self.loop.advance(0.2)
         client.read()
-        self.engine_dies(folded)
+        self.engine_dies(folded, at_hand)
         if at_once:
             client.leave()
             client.hub = cast("Hub", self.edges[edge is self.edges[0]])

@@ -177,7 +177,12 @@ class Kpis:
         for scope in (self._all, *self._of.values()):
             scope.forget_live(day)
         self.restore(counts)
-        for before, after, _ in since:
+        self.correct(since)
+
+    def correct(self, changes: Iterable[Change]) -> None:
+        """Calls are otherwise than they were counted. No call begins or ends by that."""
+        day = self._clock() // DAY_MS
+        for before, after, _ in changes:
             if before is not None and before.live:
                 self._leave(before, None, day)
             if after.live:

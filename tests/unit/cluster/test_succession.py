@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from livestate.cluster import wire
@@ -108,6 +110,67 @@ def test_an_edge_in_the_midst_of_a_state_cannot_vouch() -> None:
     follow(rig.edge, rig.table, 2)
     assert rig.edge.held() is not None
     assert rig.edge.version == view.version
+
+
+def part(edge: Follower, table: ActiveCalls, **changes: Any) -> list[str]:
+    """Take what changed after the edge's version; the keys that its clients get."""
+    view, since = table.view(ALL), edge.version
+    head = Head("state", 2, view.tag, view.version, view.floor, since, view.predecessor)
+    edge.begin_state()
+    (body,) = state_parts(view.history(since), Records())
+    taken = edge.take_state(head._replace(**changes), body, 1)
+    return [change.after.key for change in taken]
+
+
+def test_an_edge_needs_only_what_changed_after_its_version() -> None:
+    rig = Rig(missed=False)
+    accept(rig.table, rig.view, rig.held, 21)
+    assert rig.view.resumable(rig.held.tag, rig.held.version)
+    replica = rig.edge.replica
+    assert replica is not None
+    assert len(part(rig.edge, rig.table)) == 2
+    assert rig.edge.replica is replica
+    assert not rig.edge.lost
+    assert (replica.view.live, replica.view.digest) == (rig.view.live, rig.view.digest)
+
+
+def test_a_part_that_does_not_lead_on_from_the_edge_is_refused() -> None:
+    rig = Rig(missed=False)  # nothing vouched for what the edge holds: it must build another one
+    with pytest.raises(Unreadable):
+        part(rig.edge, rig.table)
+    assert rig.edge.lost
+    follow(rig.edge, rig.table, 2)
+    assert rig.edge.version == rig.view.version
+
+
+def test_an_edge_with_a_part_of_a_frame_builds_another_view() -> None:
+    rig = Rig(missed=False)
+    accept(rig.table, rig.view, rig.held, 21)
+    replica, tag = rig.edge.replica, rig.held.tag
+    broken = b'event: diff\ndata: {"calls":{"new":{"v":7,"state":"held"}}}\n\n'  # no whole record
+    with pytest.raises(Unreadable):
+        list(rig.edge.take(Head("diff", 1, tag, 7, 0, 6), broken, 1))
+    assert rig.edge.held() is None
+    follow(rig.edge, rig.table, 2)
+    assert rig.edge.replica is not replica
+
+
+def test_a_filter_hears_of_calls_that_are_gone_and_that_it_may_have_shown() -> None:
+    """One that the edge never had, and one that only a whole state shows to be gone."""
+    rig = Rig(missed=False)
+    replica = rig.edge.replica
+    assert replica is not None
+    held = replica.narrowed(Scope(states=frozenset({"held"})))
+    before, view = held.version, rig.view
+    accept(rig.table, view, rig.held, 21)
+    ended = next(iter(rig.table.calls))
+    head = Head("state", 2, view.tag, view.version + 1, view.floor, 0, view.predecessor)
+    rows = [line for line in next(state_parts(view.history(), Records())).split(b"\n")
+            if ended.encode() not in line]  # fmt: skip
+    rows.append(b'["strange",%d,null,null]' % (view.version + 1))
+    rig.edge.begin_state()
+    list(rig.edge.take_state(head, b"\n".join(rows), 1))
+    assert {"strange", ended} <= {key for key, _, _ in held.since(before)}
 
 
 def test_requests_survive_the_way_and_others_are_refused() -> None:

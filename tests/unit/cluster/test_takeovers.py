@@ -70,6 +70,14 @@ async def status(service: Instance) -> dict[str, Any]:
         return found
 
 
+async def until_at_hand(engine: Instance) -> dict[str, Any]:
+    """Wait until a warm engine has what Redis holds; what it says of that."""
+    async with asyncio.timeout(60):
+        while not (found := (await status(engine))["following"])["at_hand"]:
+            await asyncio.sleep(0.1)
+    return dict(found)
+
+
 class Traffic:
     """Calls of one company that begin, change and end; ``states`` are those that are up."""
 
@@ -121,6 +129,7 @@ def company() -> str:
 async def test_streams_go_on_with_the_other_engine(cluster: Pair, company: str, death: str) -> None:
     query, token = {"company_id": company}, cluster.a.token()
     traffic, (leader, other) = Traffic(cluster.node, company), await cluster.leader()
+    before_death = await until_at_hand(other)
     cluster.node.hurried = True
     async with AsyncExitStack() as stack:
         streams = []
@@ -137,6 +146,9 @@ async def test_streams_go_on_with_the_other_engine(cluster: Pair, company: str, 
             else:
                 await getattr(leader, death)()
             await cluster.until_leads(other)
+            after_death = (await status(other))["following"]
+            assert after_death["taken_over"] == before_death["taken_over"] + 1, "at hand"
+            assert not after_death["at_hand"]
             if death == "pause":
                 leader.resume()  # it finds that another one leads
             else:
