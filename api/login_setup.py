@@ -7,11 +7,11 @@ Bearer tokens are always verified. Browsers log in at an identity provider where
 from __future__ import annotations
 
 import time
+from functools import partial
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
-from api.assets import DASHBOARD
 from api.auth.claim_paths import ClaimRules, parse_role_map
 from api.auth.device_login import DeviceLogin
 from api.auth.keys import KeySet
@@ -27,6 +27,7 @@ from api.auth.verifier import Verifier
 from api.http.address import on_loopback
 from api.http.site import Site
 from api.settings import Settings
+from api.texts import page_response
 from livestate.store.keys import Keys
 
 
@@ -93,6 +94,6 @@ def _oidc_login(
         DeviceLogin(provider, time.time),
         time.time,
         settings.public_url,
-        (DASHBOARD / "device.html").read_bytes(),
+        partial(page_response, "device.html"),
         site_of(settings),
     )

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from quart import Blueprint, Response, request, send_from_directory
 
-from api.assets import ASSETS, DASHBOARD
+from api.assets import ASSETS
 from api.http.problem import problem
 from api.http.site import Site
+from api.texts import page_response
 
 
 def page_routes(site: Site, *, token_login: bool, is_demo: Callable[[], bool]) -> Blueprint:
@@ -18,17 +19,17 @@ def page_routes(site: Site, *, token_login: bool, is_demo: Callable[[], bool]) -
 
     @routes.get("/live-calls")
     async def page() -> Response:
-        return _html("live-calls.html")
+        return page_response("live-calls.html")
 
     async def login_page() -> Response:
         # Browsers set this header (Fetch Metadata). A link of another site must not log anybody in
         # without a click; a request without the header is treated like one.
         own = request.headers.get("Sec-Fetch-Site") in ("same-origin", "none")
-        marks = (b'data-opened="here" ' if own else b"") + (b"data-demo " if is_demo() else b"")
-        page = _html("login.html")
-        body = (DASHBOARD / "login.html").read_bytes()
-        page.set_data(body.replace(b"<html ", b"<html " + marks, 1))
-        page.headers["Vary"] = "Sec-Fetch-Site"
+        marks = ('data-opened="here" ' if own else "") + ("data-demo " if is_demo() else "")
+        page = page_response("login.html")
+        body = await page.get_data(as_text=True)
+        page.set_data(body.replace("<html ", "<html " + marks, 1))
+        page.vary.add("Sec-Fetch-Site")
         return page
 
     if token_login:
@@ -39,6 +40,8 @@ def page_routes(site: Site, *, token_login: bool, is_demo: Callable[[], bool]) -
         path = ASSETS.get(name)  # unknown names never reach the file system
         if path is None:
             return problem(404, "There is nothing here.")
+        if path.suffix == ".html":
+            return page_response(name)
         return await send_from_directory(path.parent, path.name, conditional=True)
 
     @routes.get("/")
@@ -48,7 +51,3 @@ def page_routes(site: Site, *, token_login: bool, is_demo: Callable[[], bool]) -
         return Response(status=302, headers={"Location": where})
 
     return routes
-
-
-def _html(name: str) -> Response:
-    return Response((DASHBOARD / name).read_bytes(), content_type="text/html; charset=utf-8")

@@ -19,7 +19,7 @@ def device_routes(login: OidcLogin) -> Blueprint:
 
     @routes.get("/login/device")
     async def page() -> Response:
-        return Response(login.device_page, content_type="text/html; charset=utf-8")
+        return login.device_page()
 
     @routes.post("/login/device")
     async def begin() -> Response:

@@ -33,7 +33,7 @@ class OidcLogin:
     device: DeviceLogin
     clock: Callable[[], float]  # seconds since the Unix epoch
     public_url: str
-    device_page: bytes
+    device_page: Callable[[], Response]
     site: Site
     # A shift that logs in within the same minute fits into the burst.
     logins: Budget = field(default_factory=lambda: Budget(10, 100, time.monotonic))

@@ -4,6 +4,7 @@
 import { byId, setText } from "./elements.js";
 import { isProblem } from "./client/obstacle.js";
 import { errorText, warnOfPlainHttp } from "./session/responses.js";
+import { t, translate } from "./text/catalogue.js";
 import { plain } from "./text/text.js";
 
 const next = new URLSearchParams(location.search).get("next") ?? "/live-calls"; // within the service
@@ -43,7 +44,7 @@ async function confirmed({ interval, seconds }) {
     } catch {
       // handled below
     }
-    showMessage("The service cannot be reached. Trying again.");
+    showMessage(t("page.unreachable_again"));
     pause = Math.max(interval, 5);
   }
   return false;
@@ -63,6 +64,7 @@ async function attempt() {
   return confirmed(shown);
 }
 
+translate(document);
 warnOfPlainHttp();
 byId("here").href = `../login?here&next=${encodeURIComponent(next)}`;
 for (;;) {
@@ -70,7 +72,7 @@ for (;;) {
   try {
     done = await attempt();
   } catch {
-    showMessage("The service cannot be reached. Trying again.");
+    showMessage(t("page.unreachable_again"));
   }
   if (done) break;
   byId("confirm").hidden = true;

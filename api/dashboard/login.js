@@ -6,6 +6,7 @@
 
 import { byId, setText } from "./elements.js";
 import { errorText, warnOfPlainHttp } from "./session/responses.js";
+import { t, translate } from "./text/catalogue.js";
 import { plain } from "./text/text.js";
 
 const SESSION = "api/v1/session";
@@ -27,8 +28,9 @@ async function identity(token) {
 }
 
 function named({ subject, role, company_id: company }) {
-  const rights = company === undefined ? `${role}, all calls` : `company ${company}`;
-  return plain(`${subject} (${rights})`);
+  const rights = company === undefined ? t("session.role_all", { role })
+    : t("session.company", { company });
+  return plain(t("session.named", { subject, rights }));
 }
 
 const same = (one, other) => ["subject", "role", "company_id"].every(
@@ -68,10 +70,9 @@ async function follow(token) {
     await login(token);
     return;
   }
-  byId("confirm").textContent = `Log in as ${named(who)}?`;
-  byId("current").textContent = current === null ? "A link asks to log this browser in."
-    : `A link asks to log this browser in. It is logged in as ${named(current)}, and all its tabs `
-      + "would change.";
+  byId("confirm").textContent = t("login.confirm", { name: named(who) });
+  byId("current").textContent = current === null ? t("login.asked")
+    : t("login.asked_other", { name: named(current) });
   byId("confirm").addEventListener("click", () => report(() => login(token)));
   byId("decline").addEventListener("click", () => location.replace("live-calls"));
   byId("form").hidden = true;
@@ -84,10 +85,11 @@ async function report(action) {
   try {
     await action();
   } catch {
-    showMessage("The service cannot be reached.");
+    showMessage(t("page.unreachable"));
   }
 }
 
+translate(document);
 warnOfPlainHttp();
 byId("form").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -26,9 +26,11 @@ import { Hold } from "./table/hold.js";
 import { Pause } from "./table/pause.js";
 import { Summary } from "./table/summary.js";
 import { Table } from "./table/table.js";
+import { t, translate } from "./text/catalogue.js";
 
 const TICK_MS = 500;
 
+translate(document);
 const preferences = load(localStorage);
 const filters = new Filters(location.search);
 filters.limits = preferences.limits;
@@ -115,7 +117,7 @@ function update() {
 // What the table is narrowed to, in words: a wall has no filter bar.
 function showView() {
   const words = filters.words();
-  setText(byId("view"), words && appearance.isWall() ? `Table: only ${words}` : "");
+  setText(byId("view"), words && appearance.isWall() ? t("words.table_only", { filters: words }) : "");
 }
 
 function showConnection() {

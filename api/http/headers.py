@@ -35,6 +35,7 @@ _USED: Final = {
     b"host": 512, b"connection": 1024, b"content-length": 64, b"transfer-encoding": 64,
     b"expect": 64, b"content-type": MAX_LIST_BYTES, b"authorization": 2**20,
     b"cookie": MAX_VALUE_BYTES, b"accept": MAX_LIST_BYTES, b"accept-encoding": MAX_LIST_BYTES,
+    b"accept-language": MAX_LIST_BYTES,
     b"last-event-id": 2**20, b"origin": 1024, b"sec-fetch-site": 64,
     b"access-control-request-method": 64,
     b"x-forwarded-for": MAX_VALUE_BYTES, b"if-none-match": MAX_LIST_BYTES,

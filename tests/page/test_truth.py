@@ -247,17 +247,17 @@ async def test_times_have_a_zone_and_those_of_another_day_a_date(modules: Page) 
     assert texts == ["12:00:00 UTC", "2026-11-26 12:00:00 UTC"]
 
 
-async def test_numbers_are_written_as_the_browsers_language_does(desk: Desk, page: Page) -> None:
-    """1.234,5 in Italian."""
-    context = await page.context.browser.new_context(locale="it-IT")  # type: ignore[union-attr]
+async def test_numbers_are_written_as_the_readers_country_does(desk: Desk, page: Page) -> None:
+    """In the language of the page: 12,34,567 in English as India writes it."""
+    context = await page.context.browser.new_context(locale="en-IN")  # type: ignore[union-attr]
     own = await context.new_page()
     await log_in(own, desk.service)
     texts = await own.evaluate("""async () => {
         const { whole, tenths } = await import("/static/text/text.js");
-        return [whole(12345), tenths(0.5)];
+        return [whole(1234567), tenths(0.5)];
     }""")
     await context.close()
-    assert texts == ["12.345", "0,5"]
+    assert texts == ["12,34,567", "0.5"]
 
 
 async def test_no_sign_depends_on_a_font(desk: Desk, node: Node, page: Page) -> None:

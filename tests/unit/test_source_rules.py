@@ -21,7 +21,12 @@ def sources(*suffixes: str) -> list[Path]:
 
 
 def test_no_file_is_longer_than_the_rule() -> None:
-    lengths = {path: len(path.read_text().splitlines()) for path in sources(".py", ".js", ".css")}
+    # A language is one file, so that a translator needs no other: a text a line.
+    lengths = {
+        path: len(path.read_text().splitlines())
+        for path in sources(".py", ".js", ".css")
+        if path.parent.name != "languages"
+    }
     assert len(lengths) > 200
     assert {str(path): lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
 

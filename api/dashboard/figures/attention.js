@@ -1,5 +1,8 @@
 // How the page reports alarms: title, icon, announcements for screen readers, and an optional tone.
 
+import { wordText } from "../status/texts.js";
+import { t } from "../text/catalogue.js";
+
 const ICONS = { "": "static/icon.svg", warning: "static/icon-warning.svg", alarm: "static/icon-alarm.svg" };
 const CALM = new Set([null, "paused"]); // the data is live: the page's icon shows no alarm
 const TONE_HZ = 660;
@@ -15,19 +18,22 @@ export class Attention {
     this.audio = null;
   }
 
-  // `alarms`: [figure, level, text]; `trouble`: the connection's state, null while it is live.
+  // `alarms`: [figure, level, text]; `trouble`: the word of the status bar, null while it is
+  // live.
   show(alarms, trouble) {
     const worst = alarms.some(([, level]) => level === "alarm") || !CALM.has(trouble) ? "alarm"
       : alarms.length > 0 ? "warning" : "";
     const count = alarms.length > 0 ? `(${alarms.length}!) ` : "";
-    const title = trouble === null ? `${count}Live calls` : `${count}${trouble} · Live calls`;
+    const title = count + (trouble === null ? t("page.live_calls")
+      : t("attention.title_trouble", { word: wordText(trouble) }));
     if (document.title !== title) document.title = title;
     if (this.icon.getAttribute("href") !== ICONS[worst]) this.icon.href = ICONS[worst];
     const fresh = alarms.filter(([name, level]) => this.known.get(name) !== level);
     const gone = this.known.size !== alarms.length;
     this.known = new Map(alarms.map(([name, level]) => [name, level]));
     if (fresh.length > 0) {
-      this.announcements.textContent = fresh.map(([, level, text]) => `${level}: ${text}`).join(". ");
+      this.announcements.textContent = fresh.map(([, level, text]) => (
+        t("attention.announced", { level: t(`alarm.${level}`), text }))).join(". ");
       if (this.sound) this.tone();
     }
     if (fresh.length > 0 || gone) this.list.dataset.count = String(alarms.length);
@@ -38,7 +44,7 @@ export class Attention {
     this.known = new Map();
     this.announcements.textContent = "";
     delete this.list.dataset.count;
-    document.title = "Live calls";
+    document.title = t("page.live_calls");
     this.icon.href = ICONS[""];
   }
 

@@ -1,6 +1,7 @@
 // The slowest clients of the instance that answers, beside the table: for administrators only.
 
 import { setText } from "../elements.js";
+import { t } from "../text/catalogue.js";
 import { gap, plain, whole } from "../text/text.js";
 
 const PATH = "api/v1/live/clients";
@@ -47,7 +48,7 @@ export class SlowClients {
       const name = document.createElement("th");
       name.scope = "row";
       const cells = [name, ...[0, 1, 2].map(() => document.createElement("td"))];
-      const versions = client.lag_versions === null ? "no state yet" : whole(client.lag_versions);
+      const versions = client.lag_versions === null ? t("top.no_state_yet") : whole(client.lag_versions);
       const texts = [client.subject, versions, gap(client.lag_ms), `${whole(client.lag_bytes)} B`];
       texts.forEach((text, index) => setText(cells[index], plain(text)));
       name.title = plain([client.subject, client.address, client.company_id].filter(Boolean).join(" · "));

@@ -2,22 +2,23 @@
 // colour, a sign (signs.css) and a word, so colours are not needed to read it.
 
 import { setText } from "../elements.js";
-import { gap, length, percent, tenths, whole } from "../text/text.js";
+import { t } from "../text/catalogue.js";
+import { counted, gap, length, percent, tenths, whole } from "../text/text.js";
 import { judge, side } from "./thresholds.js";
 
 const seconds = (value) => gap(value * 1000);
 
 export const TILES = {
-  concurrent: { title: "Live calls", id: "total", series: "concurrent", format: whole },
-  waiting: { title: "Trying, ringing", id: "count-ringing", format: whole },
-  answered: { title: "Answered", id: "count-answered", format: whole },
-  held: { title: "On hold", id: "count-held", format: whole },
-  cps: { title: "CPS", series: "cps", format: tenths },
-  asr: { title: "ASR", series: "asr", format: percent },
-  ner: { title: "NER", series: "ner", format: percent },
-  acd_seconds: { title: "ACD", series: "acd_seconds", format: seconds },
-  pdd_p95_ms: { title: "PDD p95", series: "pdd_ms", format: gap },
-  longest: { title: "Longest call", format: (value) => length(value * 1000) },
+  concurrent: { title: t("tile.concurrent"), id: "total", series: "concurrent", format: whole },
+  waiting: { title: t("tile.waiting"), id: "count-ringing", format: whole },
+  answered: { title: t("tile.answered"), id: "count-answered", format: whole },
+  held: { title: t("tile.held"), id: "count-held", format: whole },
+  cps: { title: t("tile.cps"), series: "cps", format: tenths },
+  asr: { title: t("tile.asr"), series: "asr", format: percent },
+  ner: { title: t("tile.ner"), series: "ner", format: percent },
+  acd_seconds: { title: t("tile.acd_seconds"), series: "acd_seconds", format: seconds },
+  pdd_p95_ms: { title: t("tile.pdd_p95_ms"), series: "pdd_ms", format: gap },
+  longest: { title: t("tile.longest"), format: (value) => length(value * 1000) },
 };
 const WINDOW_SECONDS = 900; // over which figures are measured; less after a start of the service
 const SVG = "http://www.w3.org/2000/svg";
@@ -52,7 +53,7 @@ export class Tiles {
       const { format } = TILES[name];
       setText(tile.value, value === null || value === undefined ? "–" : format(value));
       const { level, limit } = judge(name, value, figures, thresholds);
-      const alarm = level && `${level} ${side(name) === "below" ? "<" : ">"} ${format(limit)}`;
+      const alarm = level && `${t(`alarm.${level}`)} ${side(name) === "below" ? "<" : ">"} ${format(limit)}`;
       this.levels.set(name, { level, text: level && `${TILES[name].title} ${format(value)}` });
       if (tile.element.dataset.level !== level) tile.element.dataset.level = level;
       setText(tile.note, alarm || note(name, value, figures));
@@ -109,16 +110,20 @@ function make(name, { title, id, series }) {
   return { element, value, note, lines };
 }
 
+const peak = (value) => t("tile.peak", { value: whole(value) });
+
 // The small line below a value: the calls that it is measured on.
 function note(name, value, figures) {
-  const since = figures.window_seconds < WINDOW_SECONDS ? ` in ${length(figures.window_seconds * 1000)}` : "";
-  const of = (count) => (count ? `of ${whole(count)} calls${since}` : "no calls yet");
+  const young = figures.window_seconds < WINDOW_SECONDS;
+  const of = (count) => (count
+    ? counted(young ? "tile.of_in" : "tile.of", count, { time: length(figures.window_seconds * 1000) })
+    : t("tile.no_calls"));
   if (figures.concurrent_peak === undefined) return "";
   // The count of calls may be a moment ahead of the `kpi` event.
-  if (name === "concurrent") return `peak today ${whole(Math.max(value, figures.concurrent_peak))}`;
-  if (name === "cps") return `peak today ${whole(figures.cps_peak)}`;
+  if (name === "concurrent") return peak(Math.max(value, figures.concurrent_peak));
+  if (name === "cps") return peak(figures.cps_peak);
   if (name === "asr" || name === "ner") return of(figures.offered);
   if (name === "acd_seconds") return of(figures.completed);
-  if (name === "pdd_p95_ms" && figures.pdd_p50_ms !== null) return `median ${gap(figures.pdd_p50_ms)}`;
+  if (name === "pdd_p95_ms" && figures.pdd_p50_ms !== null) return t("tile.median", { value: gap(figures.pdd_p50_ms) });
   return "";
 }

@@ -3,15 +3,16 @@
 // The service counts figures of all calls and of each company. Of several companies the page itself
 // adds up the calls that are up; rates such as the ASR cannot be added, so they are left empty.
 
+import { t } from "../text/catalogue.js";
 import { plain, whole } from "../text/text.js";
 
 // `companies`: those chosen as a filter; `who`: the login, null without one.
 export function whoseText(companies, who) {
-  if (who?.company_id !== undefined) return `Figures: company ${plain(who.company_id)}`;
-  if (companies.length === 0) return "Figures: all calls";
-  if (companies.length === 1) return `Figures: company ${plain(companies[0])}`;
-  const names = companies.length <= 3 ? companies.map(plain).join(" + ") : whole(companies.length);
-  return `Figures: sum of companies ${names}, calls that are up only`;
+  if (who?.company_id !== undefined) return t("whose.company", { company: plain(who.company_id) });
+  if (companies.length === 0) return t("whose.all");
+  if (companies.length === 1) return t("whose.company", { company: plain(companies[0]) });
+  const some = companies.length <= 3 ? companies.map(plain).join(" + ") : whole(companies.length);
+  return t("whose.sum", { companies: some });
 }
 
 // The figures of several companies: the calls that are up, by state. `calls`: all calls.

@@ -55,7 +55,8 @@ export class Ended {
 function row(call, mask) {
   const answered = call.answered_at !== undefined;
   const number = (text) => (text === undefined ? "–" : plain(mask ? masked(text) : text));
-  const outcome = call.reason === "answered" ? t("ended.answered") : `${nameOf(call.reason)} ${phrase(call.reason)}`;
+  const outcome = call.reason === "answered" ? t("ended.answered")
+    : `${nameOf(call.reason)} ${phrase(call.reason)}`;
   const cell = (textContent) => make("td", {}, make("bdi", { textContent }));
   const button = make("button", { type: "button", className: "link", textContent: timeOfDay(call.ended_at),
     title: t("ended.open") });

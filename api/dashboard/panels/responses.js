@@ -1,5 +1,7 @@
 // Final SIP responses and outcomes for people. Pure.
 
+import { outcomeText } from "../table/endings.js";
+
 // Reason phrases of RFC 3261 §21 and later ones that carriers send.
 const PHRASES = {
   300: "Multiple Choices", 301: "Moved Permanently", 302: "Moved Temporarily", 305: "Use Proxy",
@@ -22,7 +24,7 @@ const PHRASES = {
 const BY_PEOPLE = new Set(["480", "486", "487", "600", "603", "607", "408", "busy", "declined",
   "canceled", "no_answer", "unavailable", "redirected"]);
 
-export const name = (code) => code.replaceAll("_", " ");
+export const name = outcomeText;
 export const phrase = (code) => PHRASES[code] ?? "";
 // Whether a response is a fault. 408 and 487 may be either, so they are not painted as one; the
 // counted faults are the service's.

@@ -2,6 +2,7 @@
 // login before is left: not in memory, in the document, in the address or in a picture.
 
 import { byId, setText } from "../elements.js";
+import { t } from "../text/catalogue.js";
 import { plain } from "../text/text.js";
 
 const SESSION = "api/v1/session";
@@ -55,7 +56,7 @@ export class Session {
   showName(who) {
     this.who = who;
     const company = who?.company_id;
-    const name = company === undefined ? who?.role : plain(`company ${company}`);
+    const name = company === undefined ? who?.role : plain(t("session.company", { company }));
     setText(byId("who"), name ?? "");
     byId("logout").hidden = who === null;
     this.changed(who);
@@ -76,8 +77,7 @@ export class Session {
       done = false;
     }
     if (!done) {
-      const text = "You are still logged in: the service cannot be reached. Try again.";
-      setText(byId("logout-failed"), text);
+      setText(byId("logout-failed"), t("session.still_in"));
       return;
     }
     this.tabs.postMessage("out");

@@ -1,19 +1,20 @@
 // What an operator can do by a key or a button; `actions` are functions by name.
 
 import { byId } from "../elements.js";
+import { t } from "../text/catalogue.js";
 
-// key → [description, name of the action]
+// key → name of the action; the text `keys.` with this name describes it
 export const KEYS = {
-  "/": ["search", "search"],
-  j: ["next call", "next"],
-  k: ["previous call", "previous"],
-  Enter: ["open the call", "open"],
-  Escape: ["close what is open", "close"],
-  p: ["pause or resume", "pause"],
-  w: ["wall mode", "wall"],
-  b: ["top talkers", "topTalkers"],
-  m: ["mask numbers", "mask"],
-  "?": ["show these keys", "help"],
+  "/": "search",
+  j: "next",
+  k: "previous",
+  Enter: "open",
+  Escape: "close",
+  p: "pause",
+  w: "wall",
+  b: "topTalkers",
+  m: "mask",
+  "?": "help",
 };
 
 // id of a button → name of the action
@@ -33,7 +34,7 @@ export function listenToKeys(actions) {
     const typing = field !== null && !["BUTTON", "A"].includes(field.tagName);
     if (event.key === "Escape" && typing) field.blur();
     else if (typing || (field !== null && event.key === "Enter")) return;
-    else actions[entry[1]]();
+    else actions[entry]();
     event.preventDefault();
   });
   byId("keys").replaceChildren(...Object.entries(KEYS).flatMap(describe));
@@ -49,8 +50,8 @@ export function listenToButtons(actions) {
 }
 
 // The two elements of one key in the list of keys.
-function describe([key, [text]]) {
+function describe([key, name]) {
   const term = document.createElement("dt");
   term.append(Object.assign(document.createElement("kbd"), { textContent: key }));
-  return [term, Object.assign(document.createElement("dd"), { textContent: text })];
+  return [term, Object.assign(document.createElement("dd"), { textContent: t(`keys.${name}`) })];
 }

@@ -4,6 +4,7 @@ import { byId } from "../elements.js";
 import { COLUMNS } from "../table/columns.js";
 import { TILES } from "../figures/tiles.js";
 import { THRESHOLDS, side } from "../figures/thresholds.js";
+import { t } from "../text/catalogue.js";
 
 const UNITS = { asr: "%", ner: "%", acd_seconds: "s", pdd_p95_ms: "ms", longest: "s" };
 const SWITCHES = ["mask", "anomaliesFirst", "sound", "utc"];
@@ -54,7 +55,7 @@ export function showSettings(preferences, changed) {
     row.className = "threshold";
     const { title } = TILES[name];
     row.append(Object.assign(document.createElement("span"), {
-      textContent: `${title}, ${side(name)}`,
+      textContent: t(`settings.${side(name)}`, { figure: title }),
     }));
     ["warning", "alarm"].forEach((level, index) => {
       const field = document.createElement("input");
@@ -63,7 +64,7 @@ export function showSettings(preferences, changed) {
       field.step = "any";
       field.dataset.threshold = `${name}-${level}`;
       field.value = preferences.thresholds[name][index] ?? "";
-      field.setAttribute("aria-label", `${title}: ${level} ${side(name)}`);
+      field.setAttribute("aria-label", t(`settings.${level}_${side(name)}`, { figure: title }));
       field.addEventListener("change", () => {
         const limits = [...preferences.thresholds[name]];
         limits[index] = field.value === "" ? null : Number(field.value);

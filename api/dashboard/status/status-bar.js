@@ -1,9 +1,10 @@
 // The status bar: whether the calls on the page are live, and if not, why and since when.
 
 import { byId, setText } from "../elements.js";
-import { length, timeOfDay, whole } from "../text/text.js";
+import { t } from "../text/catalogue.js";
+import { counted, length, timeOfDay, whole } from "../text/text.js";
 import { reloads } from "./obstacles.js";
-import { reason, remedy } from "./texts.js";
+import { reason, remedy, wordText } from "./texts.js";
 
 const JUST_NOW_MS = 2_000; // age of data up to which no number is worth reading
 
@@ -13,7 +14,7 @@ export class StatusBar {
     this.pause = pause; // the table may stand still while the stream goes on
   }
 
-  // The state as one word. While another view or a new snapshot is on its way, the old calls are
+  // The state as one word of English, which exports name too. While another view or a new snapshot is on its way, the old calls are
   // still there: "catching up". A paused table is never "live".
   get word() {
     const { state } = this.liveCalls.connection;
@@ -31,10 +32,11 @@ export class StatusBar {
     const status = paused ? "paused" : state.replace(" ", "-");
     if (document.body.dataset.status !== status) document.body.dataset.status = status;
     const known = (!live || paused) && state !== "signed out" && receivedAt > 0;
-    setText(byId("status-word"), this.word);
+    setText(byId("status-word"), wordText(this.word));
     setText(byId("status-reason"), reason(connection, this.liveCalls.fold.calls));
     setText(byId("status-age"), known ? this.ageText() : "");
-    setText(byId("status-remedy"), paused ? `${this.pause.waiting}; press p to resume.` : remedy(connection));
+    setText(byId("status-remedy"), paused
+      ? counted("status.paused_remedy", this.pause.changes) : remedy(connection));
     setText(byId("data-age"), live ? updated(this.liveCalls.age()) : "");
     byId("login").hidden = state !== "signed out";
     byId("reload").hidden = !reloads(connection.obstacle);
@@ -43,10 +45,11 @@ export class StatusBar {
   ageText() {
     const now = this.liveCalls.serverTime();
     const then = this.pause.since ?? this.liveCalls.callTime();
-    return `Calls below are as they were at ${timeOfDay(then, now)}, ${length(now - then)} ago.`;
+    return t("status.calls_as_of", { time: timeOfDay(then, now), age: length(now - then) });
   }
 }
 
 function updated(age) {
-  return age < JUST_NOW_MS ? "updated just now" : `updated ${whole(Math.floor(age / 1000))} s ago`;
+  return age < JUST_NOW_MS ? t("status.updated_now")
+    : t("status.updated", { seconds: whole(Math.floor(age / 1000)) });
 }

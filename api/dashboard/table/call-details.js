@@ -2,12 +2,13 @@
 //
 // `details` is the service's response for one call: its record with a `timeline` of { phase, at }.
 
+import { phaseText } from "./endings.js";
+import { t } from "../text/catalogue.js";
 import { gap, plain, timeOfDay } from "../text/text.js";
 
 const FIELDS = [
-  ["Company", "company_id"], ["Direction", "direction"], ["Trunk", "trunk"], ["Attempt", "attempt"],
-  ["Node", "node"], ["Response", "sip_code"], ["", "sip_reason"], ["Caused by", "by"],
-  ["Outcome", "outcome"], ["Detail", "detail"], ["From", "from_uri"], ["To", "to_uri"],
+  "company_id", "direction", "trunk", "attempt", "node", "sip_code", "sip_reason", "by", "outcome",
+  "detail", "from_uri", "to_uri",
 ];
 const URIS = new Set(["from_uri", "to_uri"]);
 
@@ -22,17 +23,17 @@ export function partyElements(from, to) {
 // Time since the last step of a live call; empty for an ended one. `now`: ms since the epoch.
 export function sinceLastStep({ timeline }, now, live) {
   const last = timeline.at(-1);
-  return live && last ? `${gap(now - last.at)} since` : "";
+  return live && last ? t("drawer.since", { time: gap(now - last.at) }) : "";
 }
 
 export function timelineItems({ timeline }, now, live) {
   const items = timeline.map(({ phase, at }, index) => {
     const previous = timeline[index - 1];
     const after = previous ? `+${gap(at - previous.at)}` : "";
-    return timelineItem(timeOfDay(at, now), plain(phase).replaceAll("_", " "), after);
+    return timelineItem(timeOfDay(at, now), phaseText(phase), after);
   });
   if (live && timeline.length > 0) {
-    const item = timelineItem("now", "", sinceLastStep({ timeline }, now, live));
+    const item = timelineItem(t("drawer.now"), "", sinceLastStep({ timeline }, now, live));
     item.lastElementChild.classList.add("since-last");
     items.push(item);
   }
@@ -49,7 +50,8 @@ function timelineItem(time, phase, after) {
 
 // `maskUri` makes a SIP URI readable or hides it.
 export function fieldItems(details, maskUri) {
-  return FIELDS.filter(([, name]) => details[name] !== undefined).flatMap(([title, name]) => {
+  return FIELDS.filter((name) => details[name] !== undefined).flatMap((name) => {
+    const title = name === "sip_reason" ? "" : t(`field.${name}`); // it stands below its code
     const text = URIS.has(name) ? maskUri(details[name]) : plain(details[name]);
     return [
       Object.assign(document.createElement("dt"), { textContent: title }),

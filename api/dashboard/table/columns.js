@@ -5,9 +5,10 @@
 
 import { endText } from "./endings.js";
 import { STATES } from "./filters.js";
+import { section, t } from "../text/catalogue.js";
 import { gap, length, masked, plain } from "../text/text.js";
 
-const DIRECTIONS = { inbound: "← in", outbound: "→ out", internal: "internal" };
+const DIRECTIONS = section("direction.");
 const STATE_RANK = Object.keys(STATES);
 
 const endTime = (end, now) => end?.ended_at ?? now;
@@ -22,68 +23,70 @@ const delayText = (ms) => (ms === undefined ? "" : gap(ms));
 // `optional`: hidden by default. `ticks`: the text changes with time alone.
 export const COLUMNS = {
   state: {
-    title: "State", width: "minmax(15.5ch, 1.1fr)",
+    title: t("column.state"), width: "minmax(15.5ch, 1.1fr)",
     rank: (record) => STATE_RANK.indexOf(record.state),
     text(record, _now, end) {
       if (end) return endText(end, record);
       const name = STATES[record.state] ?? plain(record.state);
-      return `${name}${record.unconfirmed === true ? " · unconfirmed" : ""}`;
+      return record.unconfirmed === true ? t("cell.unconfirmed", { state: name }) : name;
     },
   },
   from: {
-    title: "From", width: "minmax(14ch, 1.5fr)", rank: (record) => record.from,
+    title: t("column.from"), width: "minmax(14ch, 1.5fr)", rank: (record) => record.from,
     text: (record, _now, _end, mask) => shown(record.from, mask),
   },
   to: {
-    title: "To", width: "minmax(14ch, 1.5fr)", rank: (record) => record.to,
+    title: t("column.to"), width: "minmax(14ch, 1.5fr)", rank: (record) => record.to,
     text: (record, _now, _end, mask) => shown(record.to, mask),
   },
   company: {
-    title: "Company", width: "minmax(8ch, 0.8fr)", rank: (record) => record.company_id,
-    text: (record) => plain(record.company_id ?? "none"),
+    title: t("column.company"), width: "minmax(8ch, 0.8fr)", rank: (record) => record.company_id,
+    text: (record) => record.company_id === undefined ? t("cell.no_company") : plain(record.company_id),
   },
   trunk: {
-    title: "Trunk", width: "minmax(15ch, 1.2fr)", rank: (record) => record.trunk,
-    text: (record) =>
-      plain(record.trunk ?? "–") + (record.attempt > 1 ? ` (try ${record.attempt})` : ""),
+    title: t("column.trunk"), width: "minmax(15ch, 1.2fr)", rank: (record) => record.trunk,
+    text(record) {
+      const trunk = plain(record.trunk ?? "–");
+      return record.attempt > 1 ? t("cell.attempt", { trunk, attempt: record.attempt }) : trunk;
+    },
   },
   direction: {
-    title: "Direction", width: "8ch", rank: (record) => record.direction,
+    title: t("column.direction"), width: "8ch", rank: (record) => record.direction,
     text: (record) => DIRECTIONS[record.direction] ?? "",
   },
   talk: {
-    title: "Duration", width: "8ch", number: true, ticks: true,
+    title: t("column.talk"), width: "8ch", number: true, ticks: true,
     rank: (record) => earlierFirst(record.answered_at),
     text: (record, now, end) =>
       record.answered_at === undefined ? "" : length(endTime(end, now) - record.answered_at),
   },
   age: {
-    title: "Age", width: "7ch", number: true, ticks: true,
+    title: t("column.age"), width: "7ch", number: true, ticks: true,
     rank: (record) => earlierFirst(record.setup_at),
     text: (record, now, end) => length(endTime(end, now) - (record.setup_at ?? now)),
   },
   answer: {
-    title: "To answer", width: "9ch", number: true, rank: answerDelay,
+    title: t("column.answer"), width: "9ch", number: true, rank: answerDelay,
     text: (record) => delayText(answerDelay(record)),
   },
   pdd: {
-    title: "PDD", width: "7ch", number: true, rank: postDialDelay,
+    title: t("column.pdd"), width: "7ch", number: true, rank: postDialDelay,
     text: (record) => delayText(postDialDelay(record)),
   },
   code: {
-    title: "Code", width: "6ch", number: true, rank: (record) => record.sip_code,
+    title: t("column.code"), width: "6ch", number: true, rank: (record) => record.sip_code,
     text: (record, _now, end) => String(end?.sip_code ?? record.sip_code ?? ""),
   },
   node: {
-    title: "Node", width: "minmax(9ch, 0.8fr)", rank: (record) => record.node,
+    title: t("column.node"), width: "minmax(9ch, 0.8fr)", rank: (record) => record.node,
     text: (record) => plain(record.node),
   },
   reason: {
-    title: "Response", width: "minmax(12ch, 1fr)", optional: true, rank: (record) => record.sip_reason,
+    title: t("column.reason"), width: "minmax(12ch, 1fr)", optional: true, rank: (record) => record.sip_reason,
     text: (record) => plain(record.sip_reason ?? ""),
   },
   call_id: {
-    title: "Call-ID", width: "minmax(20ch, 1.5fr)", optional: true, rank: (record) => record.call_id,
+    title: t("column.call_id"), width: "minmax(20ch, 1.5fr)", optional: true, rank: (record) => record.call_id,
     text: (record) => plain(record.call_id),
   },
 };

@@ -178,7 +178,7 @@ const isUp = (details) => details !== null && Object.hasOwn(STATES, details.stat
 function endedText(details, { since }, now) {
   if (details.outcome !== undefined) {
     const text = endText(details, details);
-    return text.startsWith("ended") ? text : `ended: ${text}`;
+    return details.outcome === "answered" ? text : t("drawer.ended", { outcome: text });
   }
   const kept = details.forgotten?.kept_seconds;
   if (kept === undefined) return t("call.ended");

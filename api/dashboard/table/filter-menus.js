@@ -2,11 +2,10 @@
 
 import { STATES } from "./filters.js";
 import { KINDS } from "./anomalies.js";
+import { t } from "../text/catalogue.js";
 import { length, plain } from "../text/text.js";
 
-const MENUS = {
-  state: "State", company_id: "Company", trunk: "Trunk", direction: "Direction", node: "Node",
-};
+const MENUS = ["state", "company_id", "trunk", "direction", "node"];
 const DURATIONS = [30, 60, 300, 900, 1800, 3600];
 const MAX_CHOICES = 200;
 
@@ -17,10 +16,10 @@ export class FilterMenus {
     this.filters = filters;
     this.changed = changed;
     this.menus = new Map();
-    for (const [field, title] of [...Object.entries(MENUS), ["longer", "Longer than"]]) {
+    for (const field of [...MENUS, "longer"]) {
       const menu = document.createElement("select");
-      menu.setAttribute("aria-label", `Filter by ${title.toLowerCase()}`);
-      menu.append(option("", title));
+      menu.setAttribute("aria-label", t(`filter.by_${field}`));
+      menu.append(option("", t(`filter.${field}`)));
       menu.addEventListener("change", () => this.choose(field, menu));
       this.menus.set(field, menu);
     }
@@ -72,15 +71,17 @@ export class FilterMenus {
     for (const [field, values] of this.filters.values) {
       for (const value of values) {
         const shown = field === "state" ? STATES[value] : plain(value);
-        chips.push(this.chip(`${MENUS[field]}: ${shown}`, () => values.delete(value)));
+        chips.push(this.chip(t("filter.chip", {
+          field: t(`filter.${field}`), value: shown,
+        }), () => values.delete(value)));
       }
     }
     if (this.filters.longer) {
-      const shown = `Longer than ${length(this.filters.longer * 1000)}`;
+      const shown = t("filter.chip_longer", { time: length(this.filters.longer * 1000) });
       chips.push(this.chip(shown, () => { this.filters.longer = 0; }));
     }
     if (this.filters.why) {
-      const shown = `Only: ${KINDS[this.filters.why](this.filters.limits)}`;
+      const shown = t("filter.chip_why", { what: KINDS[this.filters.why](this.filters.limits) });
       chips.push(this.chip(shown, () => { this.filters.why = ""; }));
     }
     this.chips.replaceChildren(...chips);
@@ -91,7 +92,7 @@ export class FilterMenus {
     chip.type = "button";
     chip.className = "chip";
     chip.textContent = text; // its sign: signs.css
-    chip.setAttribute("aria-label", `Remove the filter ${text}`);
+    chip.setAttribute("aria-label", t("filter.remove", { filter: text }));
     chip.addEventListener("click", () => {
       remove();
       this.draw();

@@ -11,13 +11,10 @@ import { read } from "./search.js";
 
 // Live states of the contract (client/contract.js) → name, in sorting order. signs.css has a sign for
 // each.
-export const STATES = {
-  trying: "trying", ringing: "ringing", early: "early media", answered: "answered", held: "on hold",
-};
-const NAMES = {
-  state: "state", company_id: "company", trunk: "trunk", direction: "direction", node: "node",
-};
-export const FIELDS = Object.keys(NAMES);
+export const STATES = Object.fromEntries(
+  ["trying", "ringing", "early", "answered", "held"].map((state) => [state, t(`state.${state}`)]),
+);
+export const FIELDS = ["state", "company_id", "trunk", "direction", "node"];
 const ON_SERVER = ["state", "company_id", "trunk"];
 const SERVER_VALUES = 20; // of one field: the limit of the service
 const SERVER_CHARS = 64; // of a value: the limit of the service
@@ -35,10 +32,10 @@ export class Filters {
     }
     const longer = query.get("longer") ?? "0";
     this.longer = /^\d{1,9}$/.test(longer) ? Number(longer) : 0; // seconds
-    if (String(this.longer) !== longer) this.ignore("longer", longer, "is not a number of seconds");
+    if (String(this.longer) !== longer) this.ignore("longer", longer, "filter.not_seconds");
     const why = query.get("why") ?? "";
     this.why = Object.hasOwn(KINDS, why) ? why : ""; // only calls with this anomaly
-    if (this.why !== why) this.ignore("why", why, "is no anomaly");
+    if (this.why !== why) this.ignore("why", why, "filter.no_anomaly");
     this.limits = LIMITS; // of anomalies; main.js sets those of the preferences
     this.search(query.get("q") ?? "");
   }
@@ -46,13 +43,15 @@ export class Filters {
   add(field, value) {
     const values = this.values.get(field);
     if (!value || values.has(value)) return;
-    if (field === "state" && !Object.hasOwn(STATES, value)) this.ignore(field, value, "is no state");
-    else if (values.size >= MAX_VALUES) this.ignore(field, value, `is more than ${MAX_VALUES} values`);
+    if (field === "state" && !Object.hasOwn(STATES, value)) this.ignore(field, value, "filter.no_state");
+    else if (values.size >= MAX_VALUES) this.ignore(field, value, "filter.too_many");
     else values.add(value);
   }
 
   ignore(field, value, why) {
-    if (this.ignored.length < 3) this.ignored.push(`${field}: “${shortened(value)}” ${why}.`);
+    if (this.ignored.length < 3) {
+      this.ignored.push(t(why, { field, value: shortened(value), most: MAX_VALUES }));
+    }
   }
 
   search(text) {
@@ -124,12 +123,12 @@ export class Filters {
     const parts = [];
     for (const [field, values] of this.values) {
       const names = [...values].map((value) => (field === "state" ? STATES[value] : plain(value)));
-      const shown = names.length <= 3 ? names.join(" or ") : `${names.length} values`;
-      if (names.length > 0) parts.push(`${NAMES[field]} ${shown}`);
+      const shown = names.length <= 3 ? names.join(t("words.or")) : t("words.values", { count: names.length });
+      if (names.length > 0) parts.push(t(`words.${field}`, { values: shown }));
     }
-    if (this.longer) parts.push(`longer than ${length(this.longer * 1000)}`);
+    if (this.longer) parts.push(t("words.longer", { time: length(this.longer * 1000) }));
     if (this.why) parts.push(KINDS[this.why](this.limits));
-    if (this.text) parts.push(`“${plain(this.text)}”`);
+    if (this.text) parts.push(t("words.text", { text: plain(this.text) }));
     return parts.join(", ");
   }
 

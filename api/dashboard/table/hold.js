@@ -3,7 +3,7 @@
 // wait, and a button says how many.
 
 import { setText } from "../elements.js";
-import { whole } from "../text/text.js";
+import { counted } from "../text/text.js";
 
 const POINTER_MS = 30_000; // a pointer that has not moved for so long was left there
 
@@ -44,7 +44,7 @@ export class Hold {
     }
     const { waiting } = listing;
     this.button.hidden = waiting === 0;
-    setText(this.button, waiting === 0 ? "" : `${whole(waiting)} new above`);
+    setText(this.button, waiting === 0 ? "" : counted("table.new_above", waiting));
   }
 
   // Take the present order, and hold that one.

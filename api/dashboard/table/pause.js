@@ -2,7 +2,7 @@
 // together when it goes on.
 
 import { byId, setText } from "../elements.js";
-import { whole } from "../text/text.js";
+import { t } from "../text/catalogue.js";
 
 export class Pause {
   constructor(table, liveCalls) {
@@ -43,10 +43,6 @@ export class Pause {
   draw() {
     byId("pause").setAttribute("aria-pressed", String(this.on));
     document.body.classList.toggle("paused", this.on);
-    setText(byId("pause"), this.on ? "Resume" : "Pause");
-  }
-
-  get waiting() {
-    return `${whole(this.changes)} ${this.changes === 1 ? "change" : "changes"} waiting`;
+    setText(byId("pause"), t(this.on ? "tools.resume" : "tools.pause"));
   }
 }

@@ -2,6 +2,7 @@
 // place if there are none.
 
 import { byId, setText } from "../elements.js";
+import { t } from "../text/catalogue.js";
 import { whole } from "../text/text.js";
 import { KINDS } from "./anomalies.js";
 
@@ -23,16 +24,18 @@ export class Summary {
 
   show(listing, { connection, fold }) {
     const { filters } = this;
-    setText(byId("shown"), `${whole(listing.count)} shown`);
+    setText(byId("shown"), t("table.shown", { count: whole(listing.count) }));
     const counts = listing.counts();
     for (const [kind, button] of this.buttons) {
       const count = counts.get(kind) ?? 0;
       const chosen = filters.why === kind;
       button.hidden = count === 0 || chosen; // a chip removes the chosen one
-      setText(button, count === 0 ? "" : `${whole(count)} ${KINDS[kind](filters.limits)}`);
+      setText(button, count === 0 ? "" : t("anomaly.count", {
+        count: whole(count), what: KINDS[kind](filters.limits),
+      }));
     }
     const address = filters.ignored.length === 0 ? []
-      : [`This part of the address is not applied. ${filters.ignored.join(" ")}`];
+      : [t("filter.not_applied", { parts: filters.ignored.join(" ") })];
     setText(byId("ignored"), [...address, ...filters.misread()].join(" "));
     const known = ["live", "stale"].includes(connection.state) && fold.complete;
     byId("empty").hidden = listing.count > 0 || !known;
@@ -42,6 +45,6 @@ export class Summary {
 }
 
 function emptyText(filters, { state, staleReason }) {
-  if (state === "stale" && staleReason === "no_node") return "No SIP node has been heard yet.";
-  return filters.any ? "No live calls match these filters." : "No live calls.";
+  if (state === "stale" && staleReason === "no_node") return t("table.no_node");
+  return t(filters.any ? "table.no_match" : "table.none");
 }

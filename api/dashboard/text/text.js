@@ -1,7 +1,9 @@
 // Texts: durations, times of day, numbers, masked numbers, and texts from outside made safe to show.
 //
-// Numbers are written as the browser's language writes them. Times are of 24 hours with their zone,
+// Numbers are written as the language of the page writes them. Times are of 24 hours with their zone,
 // and with the date (ISO 8601) if they are not of today: a call may have begun yesterday.
+
+import { locale, plural } from "./catalogue.js";
 
 const two = (number) => String(number).padStart(2, "0");
 
@@ -20,7 +22,7 @@ export function gap(ms) {
 }
 
 // Made once: to create one costs a hundred times its use.
-const LANGUAGE = globalThis.navigator?.language;
+const LANGUAGE = locale();
 const WHOLE = new Intl.NumberFormat(LANGUAGE);
 const TENTHS = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 1 });
 const ONE_TENTH = new Intl.NumberFormat(LANGUAGE, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
@@ -28,6 +30,10 @@ const ONE_TENTH = new Intl.NumberFormat(LANGUAGE, { minimumFractionDigits: 1, ma
 export const whole = (number) => WHOLE.format(number);
 export const percent = (number) => `${TENTHS.format(number)} %`;
 export const tenths = (number) => ONE_TENTH.format(number);
+
+// The text for `number` things, with the number as {count}; see `plural`.
+export const counted = (key, number, values = {}) =>
+  plural(key, number, { count: whole(number), ...values });
 
 // The formats of one zone: `timeZone` is undefined for the browser's own. Swedish writes a date as
 // ISO 8601 does.
