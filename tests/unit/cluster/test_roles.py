@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from api.cli.child_service import Instance
+from api.settings import PREFIX
 from livestate.client.paths import (
     ALARMS_PATH,
     COMPANIES_PATH,
@@ -26,6 +27,7 @@ from livestate.client.paths import (
 )
 from livestate.devtools import servers
 from tests.harness import STREAM, Node, Stream, agrees, bearer, metrics, now_ms, snapshot
+from tests.unit.cli.test_cli import run
 from tests.unit.nats.test_rights import Guarded, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -226,6 +228,26 @@ async def test_a_client_moves_to_another_edge_with_one_diff(
         await other.until(lambda s: sorted(s.states) == [f"{name}@n1" for name in names[1:]])
         assert not other.named("snapshot")
         await agrees(cluster.b, other, token, query)
+
+
+async def test_doctor_beside_an_engine_and_an_edge(cluster: Cluster, company: str) -> None:
+    async def doctor(beside: Instance) -> str:
+        environment = beside.environment or {}
+        own = {n.removeprefix(PREFIX): it for n, it in environment.items() if n.startswith(PREFIX)}
+        code, out = await run("doctor", **own)
+        assert code in (0, 1)  # its BIND is taken: the service runs
+        return out
+
+    await cluster.node.call(f"95.{company}", company_id=company)
+    token = cluster.a.token("user", company_id=company)
+    async with await Stream.open(cluster.a.url, token) as stream:
+        await stream.until(lambda s: len(s.dashboard.calls) == 1, 10)
+        edge, engine = await asyncio.gather(doctor(cluster.a), doctor(cluster.engine))
+    assert "✓ NATS at" in edge
+    assert "an engine publishes, with fence" in edge
+    assert "an edge that follows" in edge
+    assert "an engine that publishes" in engine
+    assert "n1" in engine  # it hears the node
 
 
 async def test_streams_go_on_after_nats_was_away(cluster: Cluster, company: str) -> None:
