@@ -139,6 +139,7 @@ def _pressure(
         "cpu": counts.get("worst loader cpu thousandths", 0) / 1000,
         "lag_ms": counts.get("worst loader lag µs", 0) / 1000,
         "publisher_late_ms": max(late, default=0),
+        "publisher_worst_ms": max(published["late_ms"].values(), default=0),  # not only measured
         "published": 1.0
         if only_watched
         else result["service"]["events published a second"] / profile.rate,

@@ -33,7 +33,7 @@ from loadtest.profiles import Profile
 from loadtest.watcher import differences
 from loadtest.world import started, until_edges_ready
 
-SETTLE_SECONDS: Final = 15.0
+SETTLE_SECONDS: Final = 60.0  # where all cores are taken
 
 # Starts a proxy between the clients and the service, and yields its URL.
 Front: TypeAlias = Callable[[Instance], AbstractAsyncContextManager[str]]

@@ -70,6 +70,8 @@ FAST = {"receive": {"p99": 20.0, "max": 90.0}, "snapshot": {"p99": 100.0}}
         ({"evictions": 1}, {}, {}, "FAILED"),
         ({"evictions": 1}, {}, {"lag_ms": 3_000}, "INVALID"),
         ({"gaps": 1}, {}, {"cpu": 0.95}, "FAILED"),  # no loader makes up a gap
+        ({"gaps": 1}, {}, {"publisher_worst_ms": 6_000}, "INVALID"),  # but times are left out
+        ({"gaps": 1, "foreign": 1}, {}, {"publisher_worst_ms": 6_000}, "FAILED"),
         ({"service cpu": 0.95}, {}, {"lag_ms": 300}, "FAILED"),  # nor makes a service compute
     ],
 )
