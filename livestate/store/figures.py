@@ -7,6 +7,7 @@ lease writes. The keys expire by themselves, so nothing here deletes:
 
 - ``{active_calls}:window:<number>``: HASH, company ("" all calls) → the counters of half a minute
 - ``{active_calls}:peaks:<day>``: HASH, company ("" all calls) → the peaks of that day
+- the counts of trunks: :mod:`livestate.store.trunk_figures`
 - ``{active_calls}:nodes``: HASH, ``at`` and ``started`` (ms), and ``seen``: node → last seen (ms)
 """
 
@@ -27,6 +28,7 @@ from livestate.state.kpi.kpis import Kpis
 from livestate.state.kpi.window import BUCKET_MS, BUCKETS, WINDOW_MS
 from livestate.state.nodes.registry import Nodes
 from livestate.store.keys import UNPREFIXED, Keys
+from livestate.store.trunk_figures import KeptTrunks
 
 log = logging.getLogger("livestate.redis")
 
@@ -58,6 +60,7 @@ class KeptFigures:
         self._keys = keys
         self._clock = clock
         self._writes = writes
+        self._trunks = KeptTrunks(kpis.trunk_window, keys)
         self._loaded = False
         self._written = 0  # number of the last bucket that is in Redis
         self._peaks: dict[str, bytes] = {}  # as they are in Redis
@@ -106,6 +109,7 @@ class KeptFigures:
                 bucket = bucket_of(stored, number)
                 if bucket is not None:
                     self._kpis.scope(company or None).restore_bucket(bucket)
+        await self._trunks.load(self._hash, now)
         started = _number(about.get("started"))
         if started is not None:
             self._kpis.started_at(max(started, now - WINDOW_MS))
@@ -155,6 +159,7 @@ class KeptFigures:
             self._peaks |= peaks
             for at, found_fields in window.items():
                 await self._put(f"{self._keys.window}{at}", found_fields, WINDOW_SECONDS)
+        await self._trunks.write(self._put, since if self._written else 0)
         self._written = last
         here = {company or "" for company, _ in self._kpis.scopes()}
         self._peaks = {company: one for company, one in self._peaks.items() if company in here}

@@ -36,6 +36,8 @@ class Keys:
         "scopes",
         "sessions",
         "table",
+        "trunk_hour",
+        "trunks",
         "window",
         "writer",
     )  # fmt: skip
@@ -60,6 +62,9 @@ class Keys:
         self.nodes = f"{tag}:nodes"
         self.peaks = f"{tag}:peaks:"
         self.window = f"{tag}:window:"
+        # Of livestate/store/trunk_figures.py: HASHes with a number behind.
+        self.trunks = f"{tag}:trunks:"
+        self.trunk_hour = f"{tag}:trunk_hour:"
         # HASHes of livestate/store/alarms.py
         self.alarms = f"{tag}:alarms"
         self.acknowledged = f"{tag}:acknowledged"

@@ -52,6 +52,17 @@ class TrunkHour:
                 sums[1] += found[1]
         return Recent(*recent, *before)
 
+    def slots(self, since: int) -> list[tuple[int, dict[str, list[int]]]]:
+        """(number, trunk → [attempts, answered]) of the slots that count at ``since`` or later."""
+        return [(at, slot) for at, slot in self._slots if at >= since // SLOT_MS]
+
+    def restore(self, at: int, slot: dict[str, list[int]]) -> None:
+        """Put back a slot from before a restart, unless that time is counted here."""
+        kept = dict(self._slots)
+        if slot and at not in kept:
+            kept[at] = slot
+            self._slots = deque(sorted(kept.items()), maxlen=SLOTS)
+
     def _slot(self, now: int) -> dict[str, list[int]]:
         at = now // SLOT_MS
         if not self._slots or self._slots[-1][0] < at:

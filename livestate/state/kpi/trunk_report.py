@@ -30,9 +30,10 @@ from livestate.state.kpi.trunk_window import (
     FAULTS,
     MOST_NAMED,
     NO_TRUNK,
+    PLACES,
     SEIZURES,
     TALK_MS,
-    Counts,
+    Summed,
     Trunks,
     TrunkWindow,
 )
@@ -78,6 +79,9 @@ class TrunkReport:
         self._counted_ms = counted_ms
         self._now = now
         self._buckets = window.buckets_of(company, now)
+        self._last = now // BUCKET_MS
+        if company is None and window.summed_at != self._last:
+            window.summed_at, window.summed = self._last, {}
         self._unnamed = 0  # calls on trunks without a row
 
     def steps(self) -> Iterator[None]:
@@ -105,23 +109,25 @@ class TrunkReport:
 
     def without_trunk(self) -> dict[str, Any] | None:
         """The figures of calls that no trunk carries: between phones of the same exchange."""
-        figures, counts = self._figures(self._buckets, NO_TRUNK)
-        return figures if counts[ATTEMPTS] or counts[SEIZURES] else None
+        sums = _sum(self._buckets, NO_TRUNK, self._last)
+        some = sums.counts[ATTEMPTS] or sums.counts[SEIZURES]
+        return self._figures(sums) if some else None
 
     def others(self) -> dict[str, Any] | None:
         """Trunks beyond those that have a row, together."""
         everything = self._company is None
         buckets = [(one.at, one.others) for one in self._window.buckets] if everything else []
-        figures, counts = self._figures(buckets, NO_TRUNK)
-        if not (self._unnamed or counts[ATTEMPTS] or counts[SEIZURES]):
+        sums = _sum(buckets, NO_TRUNK, self._last)
+        if not (self._unnamed or sums.counts[ATTEMPTS] or sums.counts[SEIZURES]):
             return None
-        return figures | {"live": self._unnamed}
+        return self._figures(sums) | {"live": self._unnamed}
 
     def _row(self, name: str) -> tuple[dict[str, Any], tuple[int, float, float]]:
         info = self._info.get(name, TrunkInfo())
         gauge = self._gauges.get(name)
         live = gauge.now if gauge is not None else 0
-        figures, counts = self._figures(self._buckets, name)
+        sums = self._sum(name)
+        counts = sums.counts
         limits = self._limits
         found = [of_ner(counts[ATTEMPTS], counts[FAULTS], live, self._counted_ms, limits.ner)]
         if self._company is None:
@@ -138,25 +144,30 @@ class TrunkReport:
             "alarms": [_alarm(one) for one in alarms],
             "live": live,
             "peak": gauge.peak_of(self._now // DAY_MS) if gauge is not None else 0,
-            **figures,
-            "asr_by_minute": self._by_minute(name),
+            **self._figures(sums),
+            "asr_by_minute": _by_minute(sums),
         }
         row |= {key: value for key, value in info._asdict().items() if value is not None}
         used = live / info.capacity if info.capacity else 0.0
         return row, rank(level, counts[ATTEMPTS], counts[FAULTS], used or live / 1e9)
 
-    def _figures(
-        self, buckets: list[tuple[int, Trunks]], name: str
-    ) -> tuple[dict[str, Any], Counts]:
-        codes: dict[str, int] = {}
-        found = []
-        for _, trunks in buckets:
-            own = trunks.counts.get(name)
-            if own is not None:
-                found.append(own)
-                for code, times in trunks.codes.get(name, _NONE).items():
-                    codes[code] = codes.get(code, 0) + times
-        counts: Counts = array("q", map(sum, zip(*found, strict=True)) if found else bytes(64))
+    def _sum(self, name: str) -> Summed:
+        """The window's counts of one trunk. Of all calls only the current bucket is added anew."""
+        if self._company is not None:
+            return _sum(self._buckets, name, self._last)
+        known = self._window.summed.get(name)
+        if known is None:
+            over = [one for one in self._buckets if one[0] < self._last]
+            known = _sum(over, name, self._last)
+            if self._window.summed_at == self._last:
+                self._window.summed[name] = known
+        now = [one for one in self._buckets[-1:] if one[0] == self._last]
+        if not now or name not in now[0][1].counts:
+            return known
+        return _sum(now, name, self._last, known)
+
+    def _figures(self, sums: Summed) -> dict[str, Any]:
+        counts, codes, _ = sums
         attempts = counts[ATTEMPTS]
         return {
             "seizures": max(0, counts[SEIZURES]),
@@ -168,18 +179,34 @@ class TrunkReport:
             "acd_seconds": _ratio(counts[TALK_MS], 1000 * counts[COMPLETED]),
             "pdd_ms": _ratio(counts[DELAY_MS], counts[DELAYS]),
             "codes": dict(sorted(codes.items(), key=lambda one: -one[1])),
-        }, counts
+        }
 
-    def _by_minute(self, name: str) -> list[float | None]:
-        """The ASR of each minute of the window, oldest first; None where no attempt ended."""
-        last = self._now // BUCKET_MS // 2
-        sums = [[0, 0] for _ in range(MINUTES)]
-        for at, trunks in self._buckets:
-            own, place = trunks.counts.get(name), at // 2 - last + MINUTES - 1
-            if own is not None and place >= 0:
-                sums[place][0] += own[ATTEMPTS]
-                sums[place][1] += own[ANSWERED]
-        return [_ratio(100 * answered, attempts) for attempts, answered in sums]
+
+def _sum(
+    buckets: list[tuple[int, Trunks]], name: str, last: int, before: Summed | None = None
+) -> Summed:
+    """The counts of one trunk in these buckets, added to those of ``before``. ``last``: number of
+    the bucket of now."""
+    codes = dict(before.codes) if before else {}
+    minutes = [list(one) for one in before.minutes] if before else [[0, 0] for _ in range(MINUTES)]
+    found = [before.counts] if before else []
+    for at, trunks in buckets:
+        own, place = trunks.counts.get(name), at // 2 - last // 2 + MINUTES - 1
+        if own is None:
+            continue
+        found.append(own)
+        for code, times in trunks.codes.get(name, _NONE).items():
+            codes[code] = codes.get(code, 0) + times
+        if place >= 0:
+            minutes[place][0] += own[ATTEMPTS]
+            minutes[place][1] += own[ANSWERED]
+    counts = array("q", map(sum, zip(*found, strict=True)) if found else bytes(8 * PLACES))
+    return Summed(counts, codes, minutes)
+
+
+def _by_minute(sums: Summed) -> list[float | None]:
+    """The ASR of each minute of the window, oldest first; None where no attempt ended."""
+    return [_ratio(100 * answered, attempts) for attempts, answered in sums.minutes]
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from livestate.state.call import Call
 from livestate.state.kpi.trunk_hour import TrunkHour
@@ -42,8 +42,9 @@ NO_TRUNK: Final = ""  # the contract allows no empty name
 
 # The places of one trunk's counts in its array.
 SEIZURES, ATTEMPTS, ANSWERED, FAULTS, COMPLETED, TALK_MS, DELAYS, DELAY_MS = range(8)
+PLACES: Final = 8
 Counts: TypeAlias = "array[int]"
-_ZEROS: Final = bytes(8 * 8)
+_ZEROS: Final = bytes(8 * PLACES)
 
 # Of a response that ended an attempt before the call was routed again, for the NER: the network
 # did its work. The two others did once the phone had rung (408 and a CANCEL).
@@ -74,6 +75,14 @@ class Trunks:
         codes[code] = codes.get(code, 0) + 1
 
 
+class Summed(NamedTuple):
+    """Counts of one trunk, its responses, and [attempts, answered] of each minute."""
+
+    counts: Counts
+    codes: dict[str, int]
+    minutes: list[list[int]]
+
+
 class Bucket:
     """Half a minute. ``at`` is its number: ms since the epoch // BUCKET_MS."""
 
@@ -92,10 +101,14 @@ class TrunkWindow:
 
     def __init__(self, most: int = MOST_NAMED) -> None:
         self.buckets: deque[Bucket] = deque()
-        self._most = most
+        self.most = most
         self._kept: frozenset[str] = frozenset()
         self._named: Counter[str] = Counter()  # trunk → buckets that name it
         self.hour = TrunkHour()
+        # Sums of the buckets of all calls that are over, for the report: made once in half a
+        # minute, because a page asks every few seconds. ``summed_at``: number of the bucket after.
+        self.summed_at = -1
+        self.summed: dict[str, Summed] = {}
 
     def keep(self, names: Iterable[str]) -> None:
         """Trunks of the operator's file: always counted by name."""
@@ -140,6 +153,13 @@ class TrunkWindow:
         return [
             (one.at, one.companies[company]) for one in self.buckets if company in one.companies
         ]
+
+    def restore(self, bucket: Bucket) -> None:
+        """Put back a bucket from before a restart; its time is not counted here."""
+        if bucket.everything.counts or bucket.others.counts:
+            self.summed_at = -1
+            self._named.update(bucket.everything.counts.keys())
+            self.buckets = deque(sorted((*self.buckets, bucket), key=lambda one: one.at))
 
     def _forget(self, bucket: Bucket) -> None:
         for trunk in bucket.everything.counts:
@@ -208,7 +228,7 @@ class TrunkWindow:
         named, counts = self._named, bucket.everything.counts
         if trunk in counts:
             places = [(bucket.everything, trunk)]
-        elif trunk in named or len(named) < self._most or trunk in self._kept:
+        elif trunk in named or len(named) < self.most or trunk in self._kept:
             named[trunk] += 1
             places = [(bucket.everything, trunk)]
         else:

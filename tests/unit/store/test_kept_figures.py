@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from livestate.devtools import servers
 from livestate.state.kpi.kept import COUNTERS
+from livestate.state.kpi.trunk_hour import SLOTS
 from livestate.state.kpi.window import BUCKET_MS, BUCKETS, Bucket
 from livestate.state.nodes.registry import Nodes
 from livestate.store.figures import MOST_PAUSE_MS, KeptFigures
@@ -117,7 +118,7 @@ async def test_a_write_sends_what_changed_and_all_of_it_expires(redis: Redis) ->
     await figures.load()
     await figures.write()
     names = {name.decode() for name in await redis.keys("*")}
-    assert len(names) <= 2 + BUCKETS
+    assert len(names) <= 2 + 2 * BUCKETS + SLOTS
     assert [await redis.ttl(name) for name in names if await redis.ttl(name) < 0] == []
     (peaks,) = (name for name in names if name.startswith(KEYS.peaks))
     await redis.delete(peaks)
