@@ -16,6 +16,7 @@ import * as appearance from "./settings/appearance.js";
 import { listenToButtons, listenToKeys } from "./settings/actions.js";
 import { load, save } from "./settings/preferences.js";
 import { showSettings } from "./settings/settings.js";
+import { AlarmBadge } from "./status/alarm-badge.js";
 import { StatusBar } from "./status/status-bar.js";
 import { anomalyOf } from "./table/anomalies.js";
 import { Drawer } from "./table/drawer.js";
@@ -87,6 +88,11 @@ const panels = new Panels({
   mask: () => preferences.mask,
   open: (key) => openDrawer(key),
 });
+const alarmBadge = new AlarmBadge(byId("alarm-badge"), {
+  fresh: () => attention.sound && attention.tone(),
+  changed: () => panels.alarmsChanged(),
+  open: () => panels.open("alarms"),
+});
 const summary = new Summary(filters, showAnomalies);
 const session = new Session({
   forget, startOver, reload, verify: () => live.connection.probe(), changed: showLogin,
@@ -104,6 +110,7 @@ function showChange(change) {
 
 function showFigures() {
   figures.draw();
+  alarmBadge.show(live.figures.alarms);
   update();
 }
 
@@ -139,6 +146,7 @@ function forget() {
   table.forget();
   filterBar.menus.offer([], true);
   attention.forget();
+  alarmBadge.forget();
   files.forget();
   panels.forget();
   getSelection()?.removeAllRanges();

@@ -9,7 +9,7 @@ import orjson
 
 from api.panels.alarm_file import AlarmFile
 from api.panels.documents import Wanted
-from livestate.state.alarms.board import Board
+from livestate.state.alarms.board import KEPT_MS, Board
 from livestate.state.alarms.rules import Rule
 
 Figures = Callable[[str | None], dict[str, Any]]
@@ -34,6 +34,7 @@ class AlarmDocuments:
         document: dict[str, Any] = {
             "as_of": self._clock(),
             "company_id": company_id,
+            "window_seconds": KEPT_MS // 1000,
             "rules": rules,
             "alarms": [_shown(one.record()) for one in self._board.alarms(company_id)],
         }

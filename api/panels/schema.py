@@ -83,6 +83,7 @@ def alarms() -> dict[str, Any]:
         next_seconds={"type": "integer", "description": "When to ask again."},
         as_of=time,
         company_id={"type": ["string", "null"], "description": "Null: all calls."},
+        window_seconds=_COUNT,
         rules={"type": "array", "items": rule},
         alarms={"type": "array", "items": alarm},
     )

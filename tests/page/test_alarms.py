@@ -9,15 +9,18 @@ from typing import Any
 import httpx
 import nats
 import pytest
+from playwright.async_api import Page, expect
 
 from api.cli.child_service import Instance
 from livestate.client.paths import ALARMS_PATH
 from livestate.devtools import servers
 from tests.harness import Node, bearer
-from tests.pages import Desk, a_module, a_test, browser, in_one_loop, page
+from tests.page.test_tabs import axe
+from tests.pages import Desk, a_module, a_test, browser, in_one_loop, log_in, page
 
 __all__ = ["browser", "page"]
 pytestmark = in_one_loop
+WAIT = 20_000  # ms
 RULES = (
     "[live_calls]\nwarning = 3\nraise_after_seconds = 0\nclear_after_seconds = 0\n"
     "companies = true\n[cps]\nalarm = 'many'\n"
@@ -109,3 +112,60 @@ async def test_alarms_of_others_can_be_neither_seen_nor_acknowledged(
         assert (await client.post(unknown, headers=mine)).status_code == 404
     again = await raised(desk, desk.service.token(), company_id="secret")
     assert "acknowledged_by" not in again
+
+
+async def test_an_alarm_is_on_every_page_and_who_acknowledged_it_too(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    company = {"company_id": "<i>one"}
+    await log_in(page, desk.service, "user", subject="anna <b>", **company)
+    badge = page.locator("#alarm-badge")
+    await expect(page.get_by_role("tab", name="Alarms")).to_be_visible()
+    await expect(badge).to_be_hidden()
+    await three_calls(node, "<i>one")
+    await expect(badge).to_have_text("Alarms: 1, not acknowledged: 1", timeout=WAIT)
+    await badge.click()
+    row = page.locator("#panel .alarms tbody tr")
+    await expect(row).to_have_attribute("data-level", "warning", timeout=WAIT)
+    await expect(row.locator("th")).to_contain_text("warning: Live calls")
+    await expect(row.locator("th small")).to_have_text("3, limit 3")
+    await expect(page.locator("#panel ul.rules li").first).to_have_text(
+        "Live calls: warning from 3 on; raised after 00:00, over after 00:00"
+    )
+    found = await axe(page)
+    assert found == [], '\n'.join(found)
+    await row.get_by_role("button", name="Acknowledge: Live calls").click()
+    await expect(row.locator("td").last).to_contain_text("anna <b>", timeout=WAIT)
+    await expect(badge).to_have_text("Alarms: 1", timeout=WAIT)
+    for number in range(3):
+        await node.say("ended", f"{number}.<i>one", **company)
+    await expect(row.locator("td").nth(2)).to_contain_text("over since", timeout=WAIT)
+    await expect(badge).to_be_hidden(timeout=WAIT)
+
+
+async def test_an_acknowledgement_that_fails_says_why_and_can_be_tried_again(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    await log_in(page, desk.service, "user", company_id="two")
+    await three_calls(node, "two")
+    await page.goto(f"{desk.service.url}/live-calls?panel=alarms")
+    button = page.get_by_role("button", name="Acknowledge: Live calls")
+    await expect(button).to_be_visible(timeout=WAIT)
+    await page.route("**/api/v1/live/alarms/*", lambda route: route.abort())
+    await button.click()
+    problem = page.locator("#panel [role=alert]")
+    await expect(problem).to_contain_text("The alarm is not acknowledged: the service does not")
+    await page.unroute("**/api/v1/live/alarms/*")
+    await button.click()
+    await expect(button).to_have_count(0, timeout=WAIT)
+    await expect(problem).to_have_text("")
+
+
+async def test_the_page_names_what_is_wrong_in_the_file(desk: Desk, page: Page) -> None:
+    await log_in(page, desk.service)
+    await page.goto(f"{desk.service.url}/live-calls?panel=alarms")
+    wrong = page.locator("#panel .notes")
+    await expect(wrong).to_contain_text("[cps] alarm is neither a number", timeout=WAIT)
+    await expect(page.locator("#panel")).to_contain_text(
+        "NER: warning below 85 %, alarm below 70 %"
+    )

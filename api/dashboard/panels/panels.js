@@ -3,6 +3,7 @@
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
 import { length, plain, timeOfDay, whole } from "../text/text.js";
+import { Alarms } from "./alarms.js";
 import { Companies } from "./companies.js";
 import { Ended } from "./ended.js";
 import { Failures } from "./failures.js";
@@ -11,9 +12,12 @@ import { Poll } from "./poll.js";
 import { Trunks } from "./trunks.js";
 
 const CALLS = "calls"; // the table
-const PANELS = { trunks: Trunks, failures: Failures, companies: Companies, nodes: Nodes, ended: Ended };
+const PANELS = {
+  trunks: Trunks, failures: Failures, companies: Companies, nodes: Nodes, ended: Ended, alarms: Alarms,
+};
 const DOCUMENTS = {
   trunks: "trunks", failures: "trunks", companies: "companies", nodes: "nodes", ended: "ended",
+  alarms: "alarms",
 };
 const OF_ALL_CALLS = ["companies", "nodes"]; // for roles that see all calls, whatever filters there are
 const CODE = /^[a-z0-9_]{1,24}$/;
@@ -51,6 +55,7 @@ export class Panels {
     scroller.after(this.box);
     this.panels = new Map(Object.entries(PANELS).map(([name, Panel]) => [name, new Panel({
       mask, open, code: () => this.code, showAll: () => this.narrow(null),
+      again: () => this.poll.ask(),
     })]));
     this.poll = new Poll({
       url: () => this.url(),
@@ -67,11 +72,13 @@ export class Panels {
     tab.setAttribute("role", "tab");
     tab.setAttribute("aria-controls", name === CALLS ? "scroller" : "panel");
     tab.textContent = t(`panels.${name}`);
-    tab.addEventListener("click", () => {
-      this.choose(name);
-      this.changed();
-    });
+    tab.addEventListener("click", () => this.open(name));
     return tab;
+  }
+
+  open(name) {
+    this.choose(name);
+    this.changed();
   }
 
   // Arrow keys move between tabs (ARIA Authoring Practices, "Tabs").
@@ -127,6 +134,11 @@ export class Panels {
     if (this.data !== null) this.draw();
     else setText(this.about, t("panels.loading"));
     this.poll.start();
+  }
+
+  // The alarms are others now: do not wait until it is time to ask.
+  alarmsChanged() {
+    if (this.name === "alarms") this.poll.ask();
   }
 
   // The filters may be others now.
