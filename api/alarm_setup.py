@@ -3,51 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from redis.asyncio import Redis
 
 from api.panels.alarm_file import AlarmFile
 from api.panels.alarm_watch import AlarmWatch
+from api.panels.alarm_webhook import Webhook
 from api.panels.trunk_file import TrunkFile
 from api.settings import Settings
+from livestate.fanout.hub import Hub
 from livestate.process.clock import steady_ms
 from livestate.state.alarms.board import Board
 from livestate.state.alarms.readings import Readings
 from livestate.state.alarms.rules import Rules, trunk_limits
 from livestate.state.kpi.kpis import Kpis
 from livestate.state.nodes.registry import Nodes
-from livestate.state.source import Source
 from livestate.store.alarms import KeptAlarms
 from livestate.store.keys import Keys
+from livestate.store.projection import Projection
+
+
+class Parts(Protocol):
+    """What alarms need of a service; :class:`api.service.Service` has them."""
+
+    settings: Settings
+    hub: Hub
+    projection: Projection
+    kpis: Kpis
+    nodes: Nodes
+    trunk_file: TrunkFile
 
 
 def make_alarms(
-    settings: Settings,
-    board: Board,
-    redis: Redis,
-    keys: Keys,
-    kpis: Kpis,
-    nodes: Nodes,
-    trunks: TrunkFile,
-    *,
-    source: Callable[[], Source],
-    writes: Callable[[], bool],
-    ready: Callable[[], bool],
+    live: Parts, board: Board, redis: Redis, keys: Keys, *, ready: Callable[[], bool]
 ) -> AlarmWatch:
-    """The arguments are those of :class:`~api.panels.alarm_watch.AlarmWatch`."""
+    """``ready()``: whether the service has calls to judge by."""
 
     def changed(rules: Rules) -> None:
-        board.rules, kpis.trunk_limits = rules, trunk_limits(rules)
+        board.rules, live.kpis.trunk_limits = rules, trunk_limits(rules)
 
     return AlarmWatch(
         board,
-        Readings(kpis, nodes),
+        Readings(live.kpis, live.nodes),
         KeptAlarms(redis, board, keys),
-        AlarmFile(settings.alarms, changed),
-        trunks,
-        source=source,
-        writes=writes,
+        AlarmFile(live.settings.alarms, changed),
+        live.trunk_file,
+        source=lambda: live.hub.source,
+        writes=lambda: not live.projection.standby,
         ready=ready,
-        report=lambda changes: None,
+        webhook=_webhook(live.settings),
         clock=steady_ms,
     )
+
+
+def _webhook(settings: Settings) -> Webhook | None:
+    url, secret = settings.alarm_webhook, settings.alarm_webhook_secret
+    return Webhook(url, secret) if url is not None and secret is not None else None

@@ -28,6 +28,8 @@ _URLS: Final = frozenset({"nats_url", "redis_url"})
 _SECRETS: Final = frozenset(
     {
         "admin_token",
+        "alarm_webhook",
+        "alarm_webhook_secret",
         "oidc_client_secret",
         "redis_password",
         "redis_sentinel_password",
@@ -79,6 +81,11 @@ def from_environment(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
             for name in ("oidc_client_id", "public_url", "session_key")
             if name not in values
         ]
+    if "alarm_webhook" in values and "alarm_webhook_secret" not in values:
+        problems.append(
+            f"{variable('alarm_webhook')} needs {variable('alarm_webhook_secret')} too "
+            "(docs/operator.md)"
+        )
     if problems or settings is None:
         raise SettingsError(problems)
     return settings, [_unknown(name) for name in sorted(_unknown_names(environ))]

@@ -45,6 +45,7 @@ async def run(
         live.kpis,
         live.clocks,
         live.edges,
+        live.alarms,
     )
     await serve(
         settings,

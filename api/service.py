@@ -113,16 +113,7 @@ class Service:
             writes=lambda: not self.projection.standby,
         )
         self.alarms = make_alarms(
-            settings,
-            board,
-            self._redis,
-            self._keys,
-            self.kpis,
-            self.nodes,
-            self.trunk_file,
-            source=lambda: self.hub.source,
-            writes=lambda: not self.projection.standby,
-            ready=lambda: self._been_ready,
+            self, board, self._redis, self._keys, ready=lambda: self._been_ready
         )
         documents = make_documents(self)
         self.panels = make_panels(documents, self.alarms)
@@ -311,10 +302,8 @@ class Service:
         writing = asyncio.create_task(self._write())
         watching = asyncio.create_task(self.watch.run())
         sweeping = asyncio.create_task(self.streams.run())
-        reading = [
-            asyncio.create_task(one.run())
-            for one in (self.trunk_file, self.alarms.file, self.alarms)
-        ]
+        reading = asyncio.create_task(self.trunk_file.run())
+        judging = asyncio.create_task(self.alarms.run())
         looking = asyncio.create_task(self.projection.health.run())
         roles = [one for one in (self.edges, self.following) if one is not None]
         publishing = [asyncio.create_task(one.run()) for one in roles]
@@ -326,7 +315,17 @@ class Service:
                     yield
         finally:
             await cancel_and_wait(
-                *(feeding, self._reading, watching, sweeping, *reading, looking, tracing, keeping)
+                *(
+                    feeding,
+                    self._reading,
+                    watching,
+                    sweeping,
+                    reading,
+                    judging,
+                    looking,
+                    tracing,
+                    keeping,
+                )
             )
             if self.edges is not None:
                 self.edges.commit()

@@ -242,6 +242,17 @@ class Settings(LoginSettings):
         "`alarm = 25`): see [operator.md](operator.md#alarms). What is not written keeps its "
         "default. Read again when it changes; a bad value is logged and ignored.",
     )
+    alarm_webhook: OtlpUrl | None = Field(
+        None,
+        description="URL that receives a POST with JSON when an alarm is raised, changes its "
+        "level, is acknowledged or over: see [operator.md](operator.md#alarms). Needs "
+        "`LIVESTATE_ALARM_WEBHOOK_SECRET`.",
+    )
+    alarm_webhook_secret: Token | None = Field(
+        None,
+        description="Secret that signs what the webhook receives (HMAC-SHA256), of at least 16 "
+        "characters.",
+    )
     otlp_url: OtlpUrl | None = Field(
         None,
         description="OpenTelemetry collector that receives traces by OTLP/HTTP with JSON, such as "

@@ -14,6 +14,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from api.auth.verifier import Verifier
+from api.metrics.alarms import alarm_metrics
 from api.metrics.engine import engine_metrics
 from api.metrics.events import event_metrics
 from api.metrics.logins import login_metrics
@@ -22,6 +23,7 @@ from api.metrics.nodes import node_metrics
 from api.metrics.process import process_metrics
 from api.metrics.store import store_metrics
 from api.metrics.streams import stream_metrics
+from api.panels.alarm_watch import AlarmWatch
 from api.stream.encoder import SseEncoder
 from api.stream.registry import StreamRegistry
 from livestate.cluster.publisher import EdgeFeed
@@ -58,6 +60,7 @@ class MetricsCollector(Collector):
     kpis: Kpis
     clocks: NodeClocks
     edges: EdgeFeed | None
+    alarms: AlarmWatch
     started_at: float = field(default_factory=time.time)  # seconds since the Unix epoch
 
     def collect(self) -> Iterator[Metric]:
@@ -71,5 +74,6 @@ class MetricsCollector(Collector):
         yield from process_metrics(self.watch, self.probe, self.started_at)
         yield from key_figures(self.kpis, now)
         yield from sip_nodes(self.nodes, self.clocks, self.table, now)
+        yield from alarm_metrics(self.alarms)
         if self.edges is not None:
             yield from engine_metrics(self.edges, now)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from redis.exceptions import RedisError
 
 from api.panels.alarm_file import AlarmFile
+from api.panels.alarm_webhook import Webhook
 from api.panels.documents import NotAvailable
 from api.panels.trunk_file import TrunkFile
 from livestate.process.slices import SLICE_SECONDS
@@ -31,8 +32,7 @@ EVERY_SECONDS: Final = 2.0
 
 class AlarmWatch:
     """``source()`` is the state of the feed, ``writes()`` whether this instance judges, ``ready()``
-    whether it has calls to judge by. ``report(changes)`` returns at once. ``clock`` is in ms and
-    does not jump."""
+    whether it has calls to judge by. ``clock`` is in ms and does not jump."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class AlarmWatch:
         source: Callable[[], Source],
         writes: Callable[[], bool],
         ready: Callable[[], bool],
-        report: Callable[[Iterable[Change]], None],
+        webhook: Webhook | None,
         clock: Callable[[], int],
     ) -> None:
         self.board = board
@@ -56,15 +56,19 @@ class AlarmWatch:
         self._source = source
         self._writes = writes
         self._ready = ready
-        self._report = report
+        self.webhook = webhook
         self._clock = clock
         self._away = False
 
     async def run(self) -> None:
-        """Turn until cancelled."""
-        while True:
-            await self.turn()
-            await asyncio.sleep(EVERY_SECONDS)
+        """Turn, and send to the webhook, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.file.run())
+            if self.webhook is not None:
+                tasks.create_task(self.webhook.run())
+            while True:
+                await self.turn()
+                await asyncio.sleep(EVERY_SECONDS)
 
     async def turn(self) -> None:
         """One round: read from Redis, judge, write."""
@@ -74,7 +78,8 @@ class AlarmWatch:
             changes = self.board.take_changes()
             for change in changes:
                 _log(change)
-            self._report(changes)
+            if self.webhook is not None:
+                self.webhook.report(changes)
             away = not await self._write() or away
         self._away = away
 

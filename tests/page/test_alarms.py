@@ -133,7 +133,7 @@ async def test_an_alarm_is_on_every_page_and_who_acknowledged_it_too(
         "Live calls: warning from 3 on; raised after 00:00, over after 00:00"
     )
     found = await axe(page)
-    assert found == [], '\n'.join(found)
+    assert found == [], "\n".join(found)
     await row.get_by_role("button", name="Acknowledge: Live calls").click()
     await expect(row.locator("td").last).to_contain_text("anna <b>", timeout=WAIT)
     await expect(badge).to_have_text("Alarms: 1", timeout=WAIT)

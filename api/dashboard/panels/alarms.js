@@ -31,7 +31,7 @@ export class Alarms {
     this.rules = make("ul", { className: "rules" });
     this.element = make("div", {}, this.summary, this.problem, this.notes, this.table,
       make("h2", { textContent: t("alarms.rules") }), this.rules);
-    this.shown = "";
+    this.rows = new Map(); // id of an alarm → its row
     this.company = null; // whose alarms these are
     this.table.tBodies[0].addEventListener("click", ({ target }) => {
       const button = target.closest("button");
@@ -40,7 +40,7 @@ export class Alarms {
   }
 
   forget() {
-    this.shown = "";
+    this.rows.clear();
     this.company = null;
     for (const part of [this.table.tBodies[0], this.notes, this.rules]) part.replaceChildren();
     for (const part of [this.summary, this.problem]) setText(part, "");
@@ -58,16 +58,35 @@ export class Alarms {
       this.rules.replaceChildren(...texts.map((textContent) => make("li", { textContent })));
     }
     const body = this.table.tBodies[0];
-    // Under the pointer or the focus no row moves; the ages go on.
+    // Under the pointer or the focus no row moves: what has changed is shown in its place.
     const busy = body.matches(":hover") || body.contains(document.activeElement);
-    const next = JSON.stringify(alarms);
-    if (next !== this.shown && !(busy && this.shown !== "")) {
-      this.shown = next;
-      body.replaceChildren(...alarms.map(row));
+    const rows = alarms.map((one) => this.rowOf(one));
+    if (busy && body.children.length > 0) {
+      for (const row of rows) if (this.rows.get(row.dataset.alarm) !== row) this.replaceRow(row);
+    } else {
+      this.rows = new Map(rows.map((row) => [row.dataset.alarm, row]));
+      if (rows.some((row, index) => body.children[index] !== row) || rows.length !== body.children.length) {
+        body.replaceChildren(...rows);
+      }
     }
     for (const age of body.querySelectorAll("[data-since]")) {
       setText(age, t("alarms.for", { length: length(now - Number(age.dataset.since)) }));
     }
+  }
+
+  // The row of an alarm: the same element while nothing of the alarm changes.
+  rowOf(alarm) {
+    const shown = JSON.stringify(alarm);
+    const known = this.rows.get(alarm.id);
+    if (known?.shown === shown && known.zone === timeOfDay(0)) return known;
+    return Object.assign(row(alarm), { shown, zone: timeOfDay(0) });
+  }
+
+  replaceRow(row) {
+    const known = this.rows.get(row.dataset.alarm);
+    if (known === undefined) return; // a new alarm waits until no row would move
+    known.replaceWith(row);
+    this.rows.set(row.dataset.alarm, row);
   }
 
   note(file) {
@@ -96,7 +115,6 @@ export class Alarms {
       setText(this.problem, t("alarms.not_acknowledged", { reason }));
       return;
     }
-    this.shown = "";
     this.again();
   }
 }
