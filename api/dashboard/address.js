@@ -49,5 +49,39 @@ export function write(filters, { column, up }, wall, panel, call = []) {
   if (wall) pairs.push(["wall", "1"]);
   pairs.push(...panel, ...call);
   const query = new URLSearchParams(pairs).toString();
-  history.replaceState(null, "", query ? `?${query}` : location.pathname);
+  history.replaceState({ owner: owner() }, "", query ? `?${query}` : location.pathname);
+}
+
+// A link was followed: the view before stays in the browser's history, so Back leads to it.
+export function push(href) {
+  history.pushState({ owner: owner() }, "", href);
+}
+
+// `show(search)` is called when Back or Forward leads to another view of this login. Those of a login
+// before may name its companies, so they are not shown: `rewrite()` writes the present one instead.
+export function onBack(show, rewrite) {
+  history.replaceState({ owner: owner() }, "", location.href);
+  addEventListener("popstate", ({ state }) => {
+    if (state?.owner === owner()) show(location.search);
+    else rewrite();
+  });
+}
+
+// Another login: its history begins anew.
+export function disown() {
+  sessionStorage.removeItem(OWNER);
+}
+
+const OWNER = "livestate history";
+
+// Which entries of the history are of the present login of this tab; a reload keeps it.
+function owner() {
+  try {
+    const known = sessionStorage.getItem(OWNER);
+    if (known !== null) return known;
+    sessionStorage.setItem(OWNER, String(Math.random()));
+    return sessionStorage.getItem(OWNER);
+  } catch {
+    return ""; // the browser forbids storage
+  }
 }

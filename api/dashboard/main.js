@@ -8,6 +8,7 @@ import { Attention } from "./figures/attention.js";
 import { FigurePanel } from "./figures/panel.js";
 import { SlowClients } from "./figures/slow-clients.js";
 import { exposeState } from "./inspection.js";
+import { listenToLinks } from "./links.js";
 import { LiveCalls } from "./live-calls.js";
 import { Panels } from "./panels/panels.js";
 import { warnOfPlainHttp } from "./session/responses.js";
@@ -118,11 +119,11 @@ function showFigures() {
 function update() {
   figures.update(live.callTime(), preferences.thresholds); // they go on while the table is paused
   summary.show(table.listing, live);
-  showView();
+  showWords();
 }
 
 // What the table is narrowed to, in words: a wall has no filter bar.
-function showView() {
+function showWords() {
   const words = filters.words();
   setText(byId("view"), words && appearance.isWall() ? t("words.table_only", { filters: words }) : "");
 }
@@ -154,6 +155,7 @@ function forget() {
 
 function startOver() {
   forget();
+  address.disown();
   filterBar.clear();
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   writeAddress();
@@ -183,12 +185,35 @@ function showAnomalies(kind) {
 
 function applyFilters() {
   filters.ignored = []; // the address is written anew
+  showFiltered();
+}
+
+function showFiltered() {
   table.rebuild();
   figures.draw();
   update();
   writeAddress();
   live.narrow(filters.onServer());
   panels.look();
+}
+
+// Show the view of an address: of a link, or of the browser's history.
+function showView(search) {
+  filters.read(search);
+  filterBar.draw();
+  restore(search);
+  showFiltered();
+}
+
+// What an address says beside the filters.
+function restore(search) {
+  const linked = address.callIn(search);
+  const { column, up } = address.sortIn(search) ?? address.DEFAULT_SORT;
+  if (table.sorted.column !== column || table.sorted.up !== up) table.sort(column, up);
+  if (address.isWallIn(search) !== appearance.isWall()) toggleWall();
+  panels.restore(search);
+  if (linked !== null) openDrawer(linked.key, linked);
+  else drawer.close();
 }
 
 function writeAddress() {
@@ -266,12 +291,12 @@ setInterval(() => {
   table.drawSoon(); // ages grow, ended calls fade
 }, TICK_MS);
 
-const linked = address.callIn(location.search); // before anything writes the address anew
-const sort = address.sortIn(location.search);
-if (sort !== null) table.sort(sort.column, sort.up);
-if (address.isWallIn(location.search)) toggleWall();
-panels.restore(location.search);
-if (linked !== null) openDrawer(linked.key, linked);
+restore(location.search);
+address.onBack(showView, writeAddress);
+listenToLinks((href) => {
+  address.push(href);
+  showView(new URL(href).search);
+});
 applyPreferences();
 filterBar.menus.offer([]);
 showConnection();

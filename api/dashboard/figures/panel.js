@@ -23,8 +23,8 @@ export class FigurePanel {
     const { figures } = this.liveCalls;
     this.tiles.draw(this.several ? {} : figures.series ?? {});
     byId("companies").hidden = figures.companies === undefined;
-    topTalkers.fill(byId("companies").tBodies[0], figures.companies ?? []);
-    topTalkers.fill(byId("trunks").tBodies[0], figures.trunks ?? []);
+    topTalkers.fill(byId("companies").tBodies[0], "company_id", figures.companies ?? []);
+    topTalkers.fill(byId("trunks").tBodies[0], "trunk", figures.trunks ?? []);
   }
 
   // Counts of live calls come from the calls themselves, so that tiles and table agree. If the

@@ -2,6 +2,7 @@
 // colour, a sign (signs.css) and a word, so colours are not needed to read it.
 
 import { setText } from "../elements.js";
+import { aim, alone } from "../links.js";
 import { t } from "../text/catalogue.js";
 import { counted, gap, length, percent, tenths, whole } from "../text/text.js";
 import { judge, side } from "./thresholds.js";
@@ -19,6 +20,17 @@ export const TILES = {
   acd_seconds: { title: t("tile.acd_seconds"), series: "acd_seconds", format: seconds },
   pdd_p95_ms: { title: t("tile.pdd_p95_ms"), series: "pdd_ms", format: gap },
   longest: { title: t("tile.longest"), format: (value) => length(value * 1000) },
+};
+// Where a figure leads: what changes in the address of the view; see links.js.
+const VIEWS = {
+  concurrent: {},
+  waiting: { state: ["trying", "ringing", "early"] },
+  answered: { state: "answered" },
+  held: { state: "held" },
+  asr: { panel: "failures" },
+  ner: { panel: "failures" },
+  acd_seconds: { panel: "ended" },
+  longest: { state: ["answered", "held"], sort: "-talk" },
 };
 const WINDOW_SECONDS = 900; // over which figures are measured; less after a start of the service
 const SVG = "http://www.w3.org/2000/svg";
@@ -90,7 +102,12 @@ function make(name, { title, id, series }) {
   link.textContent = title;
   term.append(link);
   const definition = document.createElement("dd");
-  const value = document.createElement("span");
+  const view = VIEWS[name];
+  const value = document.createElement(view === undefined ? "span" : "a");
+  if (view !== undefined) {
+    aim(value, alone(view));
+    value.title = t(view.panel === undefined ? "links.calls" : `links.${view.panel}`);
+  }
   value.className = "value";
   value.id = id ?? `kpi-${name}`;
   value.textContent = "–";

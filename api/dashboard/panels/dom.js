@@ -1,6 +1,6 @@
 // Elements of the panels.
 
-import { plain } from "../text/text.js";
+import { makeLink } from "../links.js";
 
 // An element with properties and children.
 export function make(tag, properties = {}, ...children) {
@@ -17,26 +17,13 @@ export function tableWith(label, titles) {
   return table;
 }
 
-// The address of the live calls of a trunk or company: this view with one filter more, as a link to
-// share. `filter`: "trunk" or "company_id".
-export function linkToCalls(filter, value) {
-  const query = new URLSearchParams(location.search);
-  query.delete("panel");
-  query.delete("code");
-  query.set(filter, value);
-  return `?${query}`;
+// A link to the calls that ended just now by a SIP response or outcome. `narrow`: other filters, name →
+// value.
+export function endedLink(code, text, title, narrow = {}) {
+  return makeLink({ panel: "ended", code, ...narrow }, text, title);
 }
 
-// The address of the calls that ended just now by a SIP response or outcome.
-export function linkToEnded(code) {
-  const query = new URLSearchParams(location.search);
-  query.set("panel", "ended");
-  query.set("code", code);
-  return `?${query}`;
-}
-
-// A name from outside, kept apart from the direction of the text around it.
-const callsLink = (filter) => (value, title) =>
-  make("a", { href: linkToCalls(filter, value), title }, make("bdi", { textContent: plain(value) }));
+// A link to the live calls of a trunk or company: this view with one filter more.
+const callsLink = (filter) => (value, title) => makeLink({ [filter]: value }, value, title);
 export const trunkLink = callsLink("trunk");
 export const companyLink = callsLink("company_id");

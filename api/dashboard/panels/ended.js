@@ -3,6 +3,7 @@
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
 import { length, masked, plain, timeOfDay, whole } from "../text/text.js";
+import { makeLink } from "../links.js";
 import { make, tableWith } from "./dom.js";
 import { isFault, name as nameOf, phrase } from "./responses.js";
 
@@ -52,6 +53,12 @@ export class Ended {
   }
 }
 
+// The company or the trunk, as a link to its ended calls.
+function linked(field, call) {
+  const name = call[field];
+  return make("td", {}, name === undefined ? "–" : makeLink({ panel: "ended", [field]: name }, name));
+}
+
 function row(call, mask) {
   const answered = call.answered_at !== undefined;
   const number = (text) => (text === undefined ? "–" : plain(mask ? masked(text) : text));
@@ -64,8 +71,7 @@ function row(call, mask) {
   const element = make("tr", {},
     make("th", { scope: "row" }, button),
     make("td", { className: "outcome", textContent: plain(outcome), title: plain(call.sip_reason ?? "") }),
-    cell(number(call.from)), cell(number(call.to)), cell(plain(call.company_id ?? "–")),
-    cell(plain(call.trunk ?? "–")),
+    cell(number(call.from)), cell(number(call.to)), linked("company_id", call), linked("trunk", call),
     make("td", { className: "number", textContent: answered ? length(call.ended_at - call.answered_at) : "–" }));
   element.dataset.kind = answered || call.reason === "answered" ? "answered" : isFault(call.reason) ? "fault" : "people";
   return element;

@@ -3,7 +3,7 @@
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
 import { percent, whole } from "../text/text.js";
-import { linkToEnded, make, tableWith, trunkLink } from "./dom.js";
+import { endedLink, make, tableWith, trunkLink } from "./dom.js";
 import { isFault, name as nameOfCode, phrase } from "./responses.js";
 
 const MOST_TRUNKS = 6; // of a response, those that sent it most
@@ -68,8 +68,7 @@ export function tally(data) {
 function draw({ code, count, trunks }, all, most) {
   const bar = make("div", { className: "bar" });
   bar.style.setProperty("--share", `${(100 * count) / most}%`);
-  const ended = make("a", { href: linkToEnded(code), textContent: nameOfCode(code),
-    title: t("failures.show_ended", { code: nameOfCode(code) }) });
+  const ended = endedLink(code, nameOfCode(code), t("failures.show_ended", { code: nameOfCode(code) }));
   const head = make("th", { scope: "row" }, ended, ` ${phrase(code)} `);
   if (isFault(code)) head.append(make("small", { textContent: t("failures.fault") }));
   const named = trunks.slice(0, MOST_TRUNKS).map(([trunk, times, real]) => make("span",

@@ -3,7 +3,7 @@
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
 import { gap, length, percent, plain, whole } from "../text/text.js";
-import { make } from "./dom.js";
+import { endedLink, make } from "./dom.js";
 import { name as nameOfCode, phrase, isFault } from "./responses.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -20,6 +20,7 @@ export class FigureRow {
   // `link`: the name, which leads to the live calls; `of`: the key of the text that says of how many.
   constructor(link, of) {
     this.of = of;
+    this.narrow = JSON.parse(link.dataset.view); // to the trunk or company
     const cell = (className, ...children) => make("td", { className }, ...children);
     this.sign = make("span", { className: "sign" });
     this.about = make("small");
@@ -70,7 +71,8 @@ export class FigureRow {
     this.cells.codes.dataset.codes = text(found);
     this.cells.codes.title = found.map(([code, count]) => `${nameOfCode(code)} ${phrase(code)}: ${whole(count)}`).join("\n");
     this.cells.codes.replaceChildren(...found.slice(0, MOST_CODES).map(([code, count]) => make(
-      "span", { className: isFault(code) ? "code fault" : "code", textContent: `${nameOfCode(code)} ×${whole(count)}` },
+      "span", { className: isFault(code) ? "code fault" : "code" },
+      endedLink(code, `${nameOfCode(code)} ×${whole(count)}`, t("failures.show_ended", { code: nameOfCode(code) }), this.narrow),
     )), ...(found.length > MOST_CODES ? ["…"] : []));
   }
 }

@@ -2,14 +2,18 @@
 //
 // `details` is the service's response for one call: its record with a `timeline` of { phase, at }.
 
-import { phaseText } from "./endings.js";
+import { makeLink } from "../links.js";
 import { t } from "../text/catalogue.js";
 import { gap, plain, timeOfDay } from "../text/text.js";
+import { phaseText } from "./endings.js";
+import { STATES } from "./filters.js";
 
 const FIELDS = [
   "company_id", "direction", "trunk", "attempt", "node", "sip_code", "sip_reason", "by", "outcome",
   "detail", "from_uri", "to_uri",
 ];
+// The fields that are links to the calls with the same value.
+const LINKED = new Set(["company_id", "direction", "trunk", "node"]);
 const URIS = new Set(["from_uri", "to_uri"]);
 
 // Each party is isolated: right-to-left letters must not swap caller and callee.
@@ -53,9 +57,16 @@ export function fieldItems(details, maskUri) {
   return FIELDS.filter((name) => details[name] !== undefined).flatMap((name) => {
     const title = name === "sip_reason" ? "" : t(`field.${name}`); // it stands below its code
     const text = URIS.has(name) ? maskUri(details[name]) : plain(details[name]);
-    return [
-      Object.assign(document.createElement("dt"), { textContent: title }),
-      Object.assign(document.createElement("dd"), { textContent: text }),
-    ];
+    const value = document.createElement("dd");
+    if (LINKED.has(name)) value.append(makeLink({ [name]: details[name] }, details[name], t("links.calls_of", { name: text })));
+    else if (name === "sip_code") value.append(codeLink(details));
+    else value.textContent = text;
+    return [Object.assign(document.createElement("dt"), { textContent: title }), value];
   });
+}
+
+// The last SIP response of a call, as a link: of an ended call to those that it ended just now.
+function codeLink({ sip_code: code, state }) {
+  const changes = Object.hasOwn(STATES, state) ? { q: `code:${code}` } : { panel: "ended", code };
+  return makeLink(changes, code, t(changes.panel ? "failures.show_ended" : "links.calls_of", { code, name: code }));
 }

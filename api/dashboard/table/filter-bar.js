@@ -32,9 +32,14 @@ export class FilterBar {
   }
 
   clear() {
-    clearTimeout(this.timer);
     this.filters.clear();
-    this.search.value = "";
+    this.draw();
+  }
+
+  // The filters are others now.
+  draw() {
+    clearTimeout(this.timer);
+    this.search.value = this.filters.text;
     this.mark();
     this.menus.draw();
   }

@@ -24,6 +24,12 @@ const shortened = (text) => plain(text.length > 40 ? `${text.slice(0, 40)}…` :
 
 export class Filters {
   constructor(search = "") {
+    this.limits = LIMITS; // of anomalies; main.js sets those of the preferences
+    this.read(search);
+  }
+
+  // Take the filters of an address instead of the present ones.
+  read(search) {
     const query = new URLSearchParams(search);
     this.values = new Map(FIELDS.map((field) => [field, new Set()]));
     this.ignored = []; // what the address asks for and the page cannot do, as texts
@@ -36,7 +42,6 @@ export class Filters {
     const why = query.get("why") ?? "";
     this.why = Object.hasOwn(KINDS, why) ? why : ""; // only calls with this anomaly
     if (this.why !== why) this.ignore("why", why, "filter.no_anomaly");
-    this.limits = LIMITS; // of anomalies; main.js sets those of the preferences
     this.search(query.get("q") ?? "");
   }
 

@@ -152,13 +152,14 @@ function term(token, states) {
   return { admits: (record, key) => any.some((one) => one(record, key)) };
 }
 
-// Read a search: { admits(key, record, now), byTime, errors }. `now`: ms since the epoch; `byTime`:
+// Read a search: { admits(key, record, now), byTime, errors, codes }. `now`: ms since the epoch; `byTime`:
 // whether the answer changes as time passes; `errors`: [key of a text, values] for each term that is
-// not applied as it stands.
+// not applied as it stands; `codes`: the final SIP responses that it asks for.
 export function read(text, states) {
   const all = tokens(text);
   const errors = all.length > MAX_TERMS ? [["search.too_many", { most: MAX_TERMS }]] : [];
   const terms = [];
+  const codes = all.flatMap((token) => /^code:([3-6]\d\d)$/.exec(token)?.[1] ?? []);
   let byTime = false;
   for (const token of all.slice(0, MAX_TERMS)) {
     const excludes = token.length > 1 && token.startsWith("-");
@@ -169,5 +170,5 @@ export function read(text, states) {
   }
   const admits = (key, record, now) =>
     terms.every(([one, excludes]) => one(record, key, now) !== excludes);
-  return { admits, byTime, errors };
+  return { admits, byTime, errors, codes };
 }

@@ -2,6 +2,7 @@
 // place if there are none.
 
 import { byId, setText } from "../elements.js";
+import { makeLink } from "../links.js";
 import { t } from "../text/catalogue.js";
 import { whole } from "../text/text.js";
 import { KINDS } from "./anomalies.js";
@@ -19,6 +20,9 @@ export class Summary {
       button.addEventListener("click", () => showOnly(kind));
       return [kind, button];
     }));
+    this.offered = null;
+    this.ended = document.createElement("p");
+    byId("empty-text").after(this.ended);
     byId("anomalies").replaceChildren(...this.buttons.values());
   }
 
@@ -41,6 +45,17 @@ export class Summary {
     byId("empty").hidden = listing.count > 0 || !known;
     byId("clear").hidden = !filters.any;
     setText(byId("empty-text"), emptyText(filters, connection));
+    this.offerEnded(listing.count === 0 ? filters.terms.codes[0] : undefined);
+  }
+
+  // A call leaves the table with its final response, so a search for one finds few: lead to those
+  // that it ended.
+  offerEnded(code) {
+    if (code === this.offered) return;
+    this.offered = code;
+    this.ended.hidden = code === undefined;
+    this.ended.replaceChildren();
+    if (code !== undefined) this.ended.append(makeLink({ panel: "ended", code, q: null }, t("links.ended_by", { code })));
   }
 }
 

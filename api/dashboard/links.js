@@ -1,0 +1,70 @@
+// Links to a filtered view: real addresses, which a browser can open in another tab. A plain click
+// changes the view in place, so the stream goes on and the table is never empty in between.
+
+import { plain } from "./text/text.js";
+
+const OF_ONE_VIEW = ["call", "call_id", "since", "panel", "code"];
+const SEARCHED = { company_id: "company", trunk: "trunk", node: "node" };
+
+// Filters beside the company: figures of tiles and top talkers are not narrowed by them.
+const NO_FILTERS = {
+  state: null, trunk: null, direction: null, node: null, longer: null, why: null, q: null,
+};
+// The same `changes` with no other filter but the company's, so that a figure leads to as many calls.
+export const alone = (changes) => ({ ...NO_FILTERS, ...changes });
+
+// The address of the present view with other values: name → value, values, or null for none. A link
+// leads to the calls unless it names a panel.
+export function addressOf(changes, search = location.search) {
+  const query = new URLSearchParams(search);
+  for (const name of OF_ONE_VIEW) query.delete(name);
+  for (const [name, value] of Object.entries(changes)) {
+    query.delete(name);
+    for (const one of [value].flat()) if (one !== null) query.append(...pair(name, one));
+  }
+  return query.size === 0 ? location.pathname : `?${query}`;
+}
+
+// In the address a comma stands between two values, so a name with a comma is searched for.
+function pair(name, value) {
+  if (!Object.hasOwn(SEARCHED, name) || !value.includes(",")) return [name, value];
+  return ["q", `${SEARCHED[name]}:"${value.replaceAll('"', "*")}"`];
+}
+
+// A link with this text, which comes from outside: kept apart from the direction of the text around.
+export function makeLink(changes, text, title = "") {
+  const link = document.createElement("a");
+  const name = document.createElement("bdi");
+  name.textContent = plain(text);
+  link.append(name);
+  if (title !== "") link.title = title;
+  return aim(link, changes);
+}
+
+// Make `link` lead to the present view with `changes`.
+export function aim(link, changes) {
+  const view = JSON.stringify(changes);
+  if (link.dataset.view === view) return link;
+  link.dataset.view = view;
+  link.href = addressOf(changes);
+  return link;
+}
+
+// `go(href)` is called for a plain click. Filters may have changed since a link was made, so its
+// address is made anew before the browser shows or opens it.
+export function listenToLinks(go) {
+  const linkOf = (event) => event.target.closest?.("a[data-view]") ?? null;
+  for (const kind of ["pointerover", "pointerdown", "focusin", "keydown", "contextmenu"]) {
+    document.addEventListener(kind, (event) => {
+      const link = linkOf(event);
+      if (link !== null) link.href = addressOf(JSON.parse(link.dataset.view));
+    }, { capture: true, passive: true });
+  }
+  document.addEventListener("click", (event) => {
+    const link = linkOf(event);
+    if (link === null || event.defaultPrevented || event.button !== 0) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; // another tab
+    event.preventDefault();
+    go(link.href);
+  });
+}
