@@ -40,16 +40,20 @@ export function callPairs({ key, callId, since }) {
   return pairs;
 }
 
-// `filters`, `panel` and `call`: [name, value] pairs. The browser's history gets no entry.
-export function write(filters, { column, up }, wall, panel, call = []) {
+// The query of a view: "?state=held&sort=-age", or "". `filters` and `more`: [name, value] pairs.
+export function queryOf(filters, { column, up }, wall, more) {
   const pairs = [...filters];
   if (column !== DEFAULT_SORT.column || up !== DEFAULT_SORT.up) {
     pairs.push(["sort", `${up ? "" : "-"}${column}`]);
   }
   if (wall) pairs.push(["wall", "1"]);
-  pairs.push(...panel, ...call);
-  const query = new URLSearchParams(pairs).toString();
-  history.replaceState({ owner: owner() }, "", query ? `?${query}` : location.pathname);
+  pairs.push(...more);
+  return pairs.length === 0 ? "" : `?${new URLSearchParams(pairs)}`;
+}
+
+// The page's address is that of the present view. The browser's history gets no entry.
+export function write(query) {
+  history.replaceState({ owner: owner() }, "", query || location.pathname);
 }
 
 // A link was followed: the view before stays in the browser's history, so Back leads to it.
@@ -72,7 +76,7 @@ export function disown() {
   sessionStorage.removeItem(OWNER);
 }
 
-const OWNER = "livestate history";
+const OWNER = "livestate-history";
 
 // Which entries of the history are of the present login of this tab; a reload keeps it.
 function owner() {

@@ -50,7 +50,7 @@ export function aim(link, changes) {
   return link;
 }
 
-// `go(href)` is called for a plain click. Filters may have changed since a link was made, so its
+// `go(href)` is called for a plain click, also on a link to a named view (`data-named`). Filters may have changed since a link was made, so its
 // address is made anew before the browser shows or opens it.
 export function listenToLinks(go) {
   const linkOf = (event) => event.target.closest?.("a[data-view]") ?? null;
@@ -61,7 +61,7 @@ export function listenToLinks(go) {
     }, { capture: true, passive: true });
   }
   document.addEventListener("click", (event) => {
-    const link = linkOf(event);
+    const link = event.target.closest?.("a:is([data-view], [data-named])") ?? null;
     if (link === null || event.defaultPrevented || event.button !== 0) return;
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; // another tab
     event.preventDefault();

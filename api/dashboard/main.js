@@ -14,10 +14,14 @@ import { Panels } from "./panels/panels.js";
 import { warnOfPlainHttp } from "./session/responses.js";
 import { Session } from "./session/session.js";
 import * as appearance from "./settings/appearance.js";
+import { ColumnChoice } from "./settings/column-choice.js";
+import { ColumnSettings } from "./settings/column-settings.js";
 import { listenToButtons, listenToKeys } from "./settings/actions.js";
 import { load, save } from "./settings/preferences.js";
 import { showSettings } from "./settings/settings.js";
 import { AlarmBadge } from "./status/alarm-badge.js";
+import { ViewMenu } from "./settings/view-menu.js";
+import * as views from "./settings/views.js";
 import { StatusBar } from "./status/status-bar.js";
 import { anomalyOf } from "./table/anomalies.js";
 import { Drawer } from "./table/drawer.js";
@@ -34,6 +38,12 @@ const TICK_MS = 500;
 
 translate(document);
 const preferences = load(localStorage);
+const columns = new ColumnChoice(preferences, () => {
+  prefer({});
+  columnSettings.draw();
+  writeAddress();
+});
+const columnSettings = new ColumnSettings(columns);
 const filters = new Filters(location.search);
 filters.limits = preferences.limits;
 const live = new LiveCalls(filters.onServer(), {
@@ -54,9 +64,16 @@ const table = new Table({
   anomalyOf: (record, time) => anomalyOf(record, time, preferences.limits),
   limits: () => preferences.limits,
   open: (key) => openDrawer(key),
-  sort(column, up) {
-    table.sort(column, up);
-    writeAddress();
+  heading: {
+    sort(column, up) {
+      table.sort(column, up);
+      writeAddress();
+    },
+    move: (column, other) => columns.moveTo(column, other),
+    resize(column, rem, done) {
+      if (done) columns.resize(column, rem);
+      else table.setWidths(columns.widths(table.heading.names).with(table.heading.names.indexOf(column), `${rem}rem`));
+    },
   },
 });
 const pause = new Pause(table, live);
@@ -94,6 +111,7 @@ const alarmBadge = new AlarmBadge(byId("alarm-badge"), {
   changed: () => panels.alarmsChanged(),
   open: () => panels.open("alarms"),
 });
+const viewMenu = new ViewMenu(byId("pause"), () => viewAddress(columns.pairs(true)));
 const summary = new Summary(filters, showAnomalies);
 const session = new Session({
   forget, startOver, reload, verify: () => live.connection.probe(), changed: showLogin,
@@ -150,6 +168,7 @@ function forget() {
   alarmBadge.forget();
   files.forget();
   panels.forget();
+  viewMenu.forget();
   getSelection()?.removeAllRanges();
 }
 
@@ -172,6 +191,7 @@ function showLogin(who) {
   filterBar.menus.hide("company_id", who?.company_id !== undefined);
   slowClients.login(who);
   panels.login(who?.company_id !== undefined);
+  views.use(who);
   applyPreferences();
 }
 
@@ -211,17 +231,25 @@ function restore(search) {
   const { column, up } = address.sortIn(search) ?? address.DEFAULT_SORT;
   if (table.sorted.column !== column || table.sorted.up !== up) table.sort(column, up);
   if (address.isWallIn(search) !== appearance.isWall()) toggleWall();
+  columns.read(search);
+  columnSettings.draw();
+  applyPreferences();
   panels.restore(search);
   if (linked !== null) openDrawer(linked.key, linked);
   else drawer.close();
 }
 
+// `more`: [name, value] pairs beside filters, order, screen and panel.
+function viewAddress(more) {
+  return address.queryOf(filters.pairs(), table.sorted, appearance.isWall(), [...panels.pairs(), ...more]);
+}
+
 function writeAddress() {
-  address.write(filters.pairs(), table.sorted, appearance.isWall(), panels.pairs(), drawer.pairs());
+  address.write(viewAddress([...columns.pairs(), ...drawer.pairs()]));
 }
 
 function applyPreferences() {
-  appearance.apply(preferences, session.who?.company_id !== undefined, { table, attention });
+  appearance.apply(preferences, session.who?.company_id !== undefined, { table, attention, columns });
   panels.redraw();
   update();
 }

@@ -18,7 +18,7 @@ export function onScreenChange(changed) {
 }
 
 // `preferences`: see preferences.js. A login of one company (`ofCompany`) needs no company column.
-export function apply(preferences, ofCompany, { table, attention }) {
+export function apply(preferences, ofCompany, { table, attention, columns }) {
   const { density, mask, sound, theme, topTalkers, utc } = preferences;
   setUtc(utc);
   document.documentElement.dataset.theme = theme;
@@ -34,7 +34,8 @@ export function apply(preferences, ofCompany, { table, attention }) {
     table.setColumns(Object.keys(NARROW), Object.values(NARROW));
   } else {
     const without = new Set([...(ofCompany ? ["company"] : []), ...(isWall() ? OFF_THE_WALL : [])]);
-    table.setColumns(preferences.columns.filter((column) => !without.has(column)));
+    const names = columns.names.filter((column) => !without.has(column));
+    table.setColumns(names, columns.widths(names));
   }
   table.rebuild();
 }

@@ -1,13 +1,15 @@
 // The preferences of this browser, in its local storage; the service never receives them.
 
 import { COLUMNS } from "../table/columns.js";
+import { USUAL, soundWidths } from "./column-choice.js";
 import { LIMITS } from "../table/anomalies.js";
 import { THRESHOLDS } from "../figures/thresholds.js";
 
 const KEY = "livestate";
 
 const DEFAULTS = {
-  columns: Object.keys(COLUMNS).filter((name) => !COLUMNS[name].optional),
+  columns: USUAL, // in their order
+  widths: {}, // column → its width in rem, for those that the user has changed
   density: "normal", // or compact
   theme: "auto", // or light, dark
   mask: false,
@@ -35,6 +37,7 @@ export function load(storage) {
   const preferences = { ...DEFAULTS, anomaliesFirst, topTalkers, ...stored };
   preferences.columns = preferences.columns.filter((name) => Object.hasOwn(COLUMNS, name));
   if (preferences.columns.length === 0) preferences.columns = DEFAULTS.columns;
+  preferences.widths = soundWidths(stored.widths);
   preferences.limits = { ...DEFAULTS.limits, ...stored.limits };
   // The former default, which every browser that ever saved a preference has stored.
   if (preferences.limits.ringing === FORMER_RINGING) preferences.limits.ringing = LIMITS.ringing;

@@ -1,7 +1,6 @@
 // The settings dialog: the preferences of this browser.
 
 import { byId } from "../elements.js";
-import { COLUMNS } from "../table/columns.js";
 import { TILES } from "../figures/tiles.js";
 import { THRESHOLDS, side } from "../figures/thresholds.js";
 import { t } from "../text/catalogue.js";
@@ -12,7 +11,6 @@ const CHOICES = ["theme", "density"];
 
 // `preferences` is changed in place; `changed()` is called after each change.
 export function showSettings(preferences, changed) {
-  for (const name of Object.keys(COLUMNS)) byId("set-columns").append(column(name));
   for (const name of Object.keys(THRESHOLDS)) byId("set-thresholds").append(thresholds(name));
   for (const name of SWITCHES) {
     listen(`set-${name}`, "checked", preferences[name], (on) => { preferences[name] = on; });
@@ -32,22 +30,6 @@ export function showSettings(preferences, changed) {
       take(byId(id)[property]);
       changed();
     });
-  }
-
-  function column(name) {
-    const box = document.createElement("input");
-    box.type = "checkbox";
-    box.checked = preferences.columns.includes(name);
-    box.dataset.column = name;
-    box.addEventListener("change", () => {
-      const wanted = new Set(preferences.columns);
-      if (box.checked) wanted.add(name);
-      else wanted.delete(name);
-      if (wanted.size === 0) box.checked = true; // one column at least
-      else preferences.columns = Object.keys(COLUMNS).filter((one) => wanted.has(one));
-      changed();
-    });
-    return labelled(box, COLUMNS[name].title);
   }
 
   function thresholds(name) {
@@ -76,10 +58,4 @@ export function showSettings(preferences, changed) {
     row.append(Object.assign(document.createElement("span"), { textContent: UNITS[name] ?? "" }));
     return row;
   }
-}
-
-function labelled(box, text) {
-  const label = document.createElement("label");
-  label.append(box, ` ${text}`);
-  return label;
 }

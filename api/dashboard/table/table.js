@@ -3,7 +3,6 @@
 // `Listing` keeps the calls in order, `Viewport` knows which are visible, `Rows` writes those into the
 // document. Changes are painted four times a second at most; scrolling is painted at once.
 
-import { COLUMNS } from "./columns.js";
 import { DEFAULT_SORT } from "../address.js";
 import { Heading } from "./heading.js";
 import { FADE_MS, Listing } from "./listing.js";
@@ -16,13 +15,13 @@ const PAINT_MS = 250; // between two paints of changes
 export class Table {
   // `clock()` is the time up to which the calls are known, ms since the epoch; `now()` is passing
   // time for the fade, ms. `admits(key, record, time)` is the filter, `anomalyOf(record, time)`
-  // marks rows; `open(key)` is called for a clicked row, `sort(column, up)` for a clicked heading.
+  // marks rows; `open(key)` is called for a clicked row; `heading`: see heading.js.
   constructor({ table, scroller, head, body, ruler, clock, now, schedule, admits, anomalyOf,
-    limits, open, sort }) {
+    limits, open, heading }) {
     Object.assign(this, { table, body, clock, now, schedule, limits });
     this.element = table;
     this.listing = new Listing({ clock, now, admits, anomalyOf });
-    this.heading = new Heading(head, sort);
+    this.heading = new Heading(head, heading);
     this.rows = new Rows(body);
     this.mask = false;
     this.sorted = DEFAULT_SORT;
@@ -79,12 +78,17 @@ export class Table {
     this.draw();
   }
 
-  setColumns(names, widths = names.map((name) => COLUMNS[name].width)) {
-    this.table.style.setProperty("--columns", widths.join(" "));
+  // `widths`: of the columns in turn, as CSS.
+  setColumns(names, widths) {
+    this.setWidths(widths);
     this.heading.setColumns(names);
     this.heading.label(this.sorted);
     this.rows.setColumns(names);
     this.draw();
+  }
+
+  setWidths(widths) {
+    this.table.style.setProperty("--columns", widths.join(" "));
   }
 
   // Keep nothing of any call.
