@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -89,7 +90,10 @@ class World:
     async def _start(self) -> None:
         enter = self._stack.enter_async_context
         self.cluster = await enter(Cluster(self.home))
-        self.redis = await enter(servers.Valkey())
+        self.redis = servers.Valkey()
+        self.clock = Clock(self.home / "clock-redis")
+        self.redis.environment = {**os.environ, **self.clock.environment}
+        await enter(self.redis)
         self.load = Load(TRAFFIC, now_ms())
         publisher = Publisher(self.cluster.url, self.load, clock=now_ms, cdrs=True)
         self._publishing = asyncio.create_task(publisher.run())
@@ -286,9 +290,10 @@ class World:
         return "an edge and five clients"
 
     async def clock_is_set(self, seconds: float) -> str:
-        """Of one process or node: all must be right while it is wrong, and when it is right
-        again."""
-        whose: Member | str = self.chance.choice([*self.members, *sorted(self.load.nodes)])
+        """Of one process, of a node or of Redis, which measures leases with it: all must be right
+        while it is wrong, and when it is right again."""
+        every = [*self.members, *sorted(self.load.nodes), "redis"]
+        whose: Member | str = self.chance.choice(every)
         ahead = self.chance.choice((-1, 1)) * self.chance.randrange(5, 3_600)
         await self._set_clock(whose, ahead, seconds)
         await self.heals(self.heal_seconds)
@@ -296,8 +301,8 @@ class World:
         return f"{whose.role if isinstance(whose, Member) else whose}, {ahead:+d} s"
 
     async def _set_clock(self, whose: Member | str, ahead: int, seconds: float) -> None:
-        if isinstance(whose, Member):
-            whose.clock.set(ahead)
+        if isinstance(whose, Member) or whose == "redis":
+            (whose.clock if isinstance(whose, Member) else self.clock).set(ahead)
             seconds += CLOCK_SECONDS
         else:
             self.load.set_clock(whose, ahead)
