@@ -29,7 +29,7 @@ faults: .venv/ready ## all of what can go wrong, done to it; OUTAGE_SECONDS=300 
 	@EXAMPLES=all $(PYTEST) -m hypothesis tests/unit tests/promises
 
 deaths: .venv/ready ## engines, edges, NATS and Redis die in random order; DEATH_SEED=1 DEATH_MINUTES=2
-	@scripts/system-packages faketime
+	@scripts/system-packages chromium faketime
 	@$(BIN)/python -m pytest tests/faults/test_deaths.py -s
 
 faults-fast: .venv/ready ## the rows of it that take seconds

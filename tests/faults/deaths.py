@@ -136,6 +136,11 @@ class World:
         return Wall(self.caddy.url, token, company, seed=number, gzip=number % 3 == 0)
 
     @property
+    def service(self) -> Instance:
+        """One that makes logins for a page, see :mod:`tests.faults.screen`."""
+        return self.edges[0].instance
+
+    @property
     def edges(self) -> list[Member]:
         return [one for one in self.members if one.role == "edge"]
 

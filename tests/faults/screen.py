@@ -7,18 +7,31 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from playwright.async_api import Page, async_playwright
 
-from tests.faults.load import Shown
-from tests.faults.rig import Rig
+from api.cli.child_service import Instance
+from tests.faults.caddy import Caddy
+from tests.faults.load import Load, Shown
 from tests.page.test_page import FLAGS
+
+
+class Behind(Protocol):
+    """What a page is behind: a :class:`~tests.faults.rig.Rig`, or engines and edges."""
+
+    @property
+    def caddy(self) -> Caddy: ...
+    @property
+    def service(self) -> Instance: ...
+    @property
+    def load(self) -> Load: ...
 
 
 class Screen:
     """One page, logged in through Caddy, and left alone from then on."""
 
-    def __init__(self, page: Page, rig: Rig) -> None:
+    def __init__(self, page: Page, rig: Behind) -> None:
         self._page = page
         self._rig = rig
 
@@ -56,7 +69,7 @@ class Screen:
 
 
 @contextlib.asynccontextmanager
-async def screen(program: str, rig: Rig) -> AsyncIterator[Screen]:
+async def screen(program: str, rig: Behind) -> AsyncIterator[Screen]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
         try:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import Row
 from tests.faults.deaths import World
+from tests.faults.screen import screen
 
 SEED = int(os.environ.get("DEATH_SEED", "1"))
 MINUTES = float(os.environ.get("DEATH_MINUTES", "2"))
@@ -23,8 +25,13 @@ HEAL_SECONDS = float(os.environ.get("DEATH_HEAL_SECONDS", "60"))  # a busy machi
 
 @pytest.mark.slow
 @pytest.mark.timeout(MINUTES * 60 + 600)
-async def test_V_J_L_R_E_whoever_dies_walls_show_what_nodes_said(row: Row, tmp_path: Path) -> None:
-    async with World(tmp_path, seed=SEED, heal_seconds=HEAL_SECONDS) as world:
+async def test_V_J_L_R_E_whoever_dies_walls_show_what_nodes_said(
+    row: Row, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    async with (
+        World(tmp_path, seed=SEED, heal_seconds=HEAL_SECONDS) as world,
+        screen(program("chromium"), world) as page,
+    ):
         counted: Counter[str] = Counter()
         until = time.monotonic() + MINUTES * 60
         deck: list[str] = []
@@ -39,6 +46,7 @@ async def test_V_J_L_R_E_whoever_dies_walls_show_what_nodes_said(row: Row, tmp_p
             began = time.monotonic()
             await world.heals(HEAL_SECONDS)
             row.heals(time.monotonic() - began)
+            await page.right(HEAL_SECONDS)  # the same page as in the beginning
             assert not world.violations(), (name, whom, world.violations()[:5])
         await world.heals(HEAL_SECONDS)
         world.fleet.walls[1].dashboard.calls.popitem()
