@@ -10,11 +10,12 @@ import gc
 import multiprocessing
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Self
 
 from api.service import Service
 from bench.workload import stream_of
+from livestate.contract.events import BATCH_SUBJECT, CALL_PHASES, SUBJECT_PREFIX
 from livestate.process.memory import set_up_collector
 
 WINDOW: Final = 15_000  # sent but not taken yet: less than the consumer's buffer, so none is lost
@@ -22,13 +23,35 @@ _AT_ONCE: Final = 5_000
 _PATIENCE_SECONDS: Final = 60
 
 
-def _publish(port: int, events: int, ready: Any, go: Any, taken: Any) -> None:
+def joined(messages: list[tuple[str, bytes]], batch: int) -> Iterator[tuple[str, bytes]]:
+    """These messages, where up to ``batch`` events of calls that follow each other share one."""
+    events: list[tuple[str, bytes]] = []
+    for subject, data in messages:
+        alone = subject.removeprefix(SUBJECT_PREFIX) not in CALL_PHASES
+        if events and (alone or len(events) == batch):
+            yield _one(events)
+            events = []
+        if alone:
+            yield subject, data
+        else:
+            events.append((subject, data))
+    if events:
+        yield _one(events)
+
+
+def _one(events: list[tuple[str, bytes]]) -> tuple[str, bytes]:
+    if len(events) == 1:
+        return events[0]
+    return BATCH_SUBJECT, b"[%b]" % b",".join(data for _, data in events)
+
+
+def _publish(port: int, events: int, batch: int, ready: Any, go: Any, taken: Any) -> None:
     """The child. It makes the day itself: sent to it, the day would be in memory three times."""
     messages = stream_of(events)
     wire = [
         b"".join(
             b"PUB %b %d\r\n%b\r\n" % (s.encode(), len(d), d)
-            for s, d in messages[at : at + _AT_ONCE]
+            for s, d in joined(messages[at : at + _AT_ONCE], batch)
         )
         for at in range(0, events, _AT_ONCE)
     ]
@@ -48,15 +71,17 @@ def _publish(port: int, events: int, ready: Any, go: Any, taken: Any) -> None:
 
 class Feed:
     """So many messages, ready to be published before whoever takes them starts: a service that
-    hears no node for a while connects anew."""
+    hears no node for a while connects anew. ``batch`` of them share one message."""
 
-    def __init__(self, port: int, events: int) -> None:
+    def __init__(self, port: int, events: int, batch: int = 1) -> None:
         context = multiprocessing.get_context("spawn")
         self._events = events
         self._ready, self._go = context.Event(), context.Event()
         self._taken = context.Value("q", 0, lock=False)
         self._process = context.Process(
-            target=_publish, args=(port, events, self._ready, self._go, self._taken), daemon=True
+            target=_publish,
+            args=(port, events, batch, self._ready, self._go, self._taken),
+            daemon=True,
         )
 
     async def __aenter__(self) -> Self:

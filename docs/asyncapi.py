@@ -13,6 +13,7 @@ import yaml
 from api.openapi import document
 from livestate.client.paths import STREAM_PATH
 from livestate.contract.events import (
+    BATCH_SUBJECT,
     CDR_SUBJECT,
     SUBJECT_PREFIX,
     CallPhase,
@@ -81,6 +82,8 @@ def _nats() -> tuple[Json, Json]:
     for model, phase in PHASES.items():
         channels[phase] = _channel(SUBJECT_PREFIX + phase, [model])
         operations[f"receive{model}"] = _operation("receive", phase)
+    channels["batch"] = _channel(BATCH_SUBJECT, ["Batch"])
+    operations["receiveBatch"] = _operation("receive", "batch")
     channels["cdr"] = _channel(CDR_SUBJECT, ["Ended", "Failed"]) | {
         "description": "JetStream: the terminal event of each call, once."
     }
@@ -112,7 +115,7 @@ def _messages() -> Json:
     told: Json = {
         model: {"summary": models[model]["description"].splitlines()[0],
                 "payload": {"$ref": f"#/components/schemas/{model}"}}
-        for model in PHASES
+        for model in (*PHASES, "Batch")
     }  # fmt: skip
     told["Resync"] = {"summary": "Nothing: the subject says it all.", "payload": {"type": "string"}}
     for name in _sse():
@@ -122,7 +125,7 @@ def _messages() -> Json:
 
 def _schemas() -> Json:
     models = contract_schema()["$defs"]
-    told = {name: _plain(models[name]) for name in (*PHASES, "SyncedCall", "CopiedCall")}
+    told = {name: _plain(models[name]) for name in (*PHASES, "SyncedCall", "CopiedCall", "Batch")}
     return told | {"Call": document()["components"]["schemas"]["Call"]} | _sse()
 
 

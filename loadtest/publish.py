@@ -141,10 +141,15 @@ class Day:
 
 
 async def publish(
-    url: str, day: Day, report: Path | None, credentials: str | None = None, cdrs: bool = True
+    url: str,
+    day: Day,
+    report: Path | None,
+    credentials: str | None = None,
+    cdrs: bool = True,
+    batch: int = 1,
 ) -> None:
     """Publish until SIGTERM; writes what was published to ``report`` every second."""
-    publisher = Publisher(url, day, clock=now_ms, credentials=credentials, cdrs=cdrs)
+    publisher = Publisher(url, day, clock=now_ms, credentials=credentials, cdrs=cdrs, batch=batch)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, day.end)
     publishing = asyncio.create_task(publisher.run())
     began, cpu = time.perf_counter(), time.process_time()
@@ -168,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--creds", help="credentials file of NATS")
     parser.add_argument("--no-cdrs", action="store_true", help="write no CDRs to cdr.raw")
+    parser.add_argument("--batch", type=int, default=1, help="events that may share a message")
     parser.add_argument("--rate", type=float, default=200.0, help="events a second")
     parser.add_argument("--companies", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
@@ -185,6 +191,7 @@ def main() -> None:
                 arguments.report,
                 arguments.creds,
                 not arguments.no_cdrs,
+                arguments.batch,
             )
         )
     except KeyboardInterrupt:

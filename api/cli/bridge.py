@@ -29,7 +29,7 @@ from livestate.bridge.kamailio.source import KamailioSource
 from livestate.bridge.outbox import summary
 from livestate.bridge.relay import Bridge
 from livestate.bridge.spool import SpoolUnusable
-from livestate.contract.events import MAX_MESSAGE_BYTES, RESYNC_PREFIX
+from livestate.contract.events import MAX_EVENTS_A_BATCH, MAX_MESSAGE_BYTES, RESYNC_PREFIX
 from livestate.nats.connection import AWAY
 from livestate.nats.jetstream import CDRS
 from livestate.process import logs
@@ -52,6 +52,7 @@ class Wiring:
     spool: Path
     spool_bytes: int
     list_seconds: float
+    batch: int
 
 
 class _Address(click.ParamType[tuple[str, int]]):
@@ -125,6 +126,15 @@ class _Address(click.ParamType[tuple[str, int]]):
     help="Interval of dialog lists, besides requested ones.",
 )
 @click.option(
+    "--batch",
+    type=click.IntRange(1, MAX_EVENTS_A_BATCH),
+    default=1,
+    show_default=True,
+    show_envvar=True,
+    help="Events that may share one message when several come at the same moment. Above 1 only "
+    "if every livestate that listens is of this version or a later one; 32 is a good value.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
@@ -143,6 +153,7 @@ def bridge(
     spool: Path,
     spool_mb: int,
     list_seconds: float,
+    batch: int,
     log_format: str,
     check: bool,
 ) -> None:
@@ -152,7 +163,7 @@ def bridge(
     environment variable.
     """
     wiring = Wiring(
-        evapi, nats_url, nats_creds, nats_inbox, spool, spool_mb * 1024**2, list_seconds
+        evapi, nats_url, nats_creds, nats_inbox, spool, spool_mb * 1024**2, list_seconds, batch
     )
     if check:
         sys.exit(asyncio.run(tell(findings(wiring))))
@@ -175,6 +186,7 @@ async def _run(wiring: Wiring) -> None:
         list_seconds=wiring.list_seconds,
         credentials=wiring.nats_creds,
         inbox=wiring.nats_inbox,
+        batch=wiring.batch,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -11,10 +11,10 @@ from nats.aio.msg import Msg
 from api.cli.finding import Finding
 from api.cli.node_survey import Hearsay
 from livestate.contract.errors import Rejected
-from livestate.contract.events import Sync
+from livestate.contract.events import BATCH_SUBJECT, Sync
 from livestate.contract.node_name import node_name_problem
-from livestate.contract.parse import parse
-from livestate.contract.subjects import Subjects
+from livestate.contract.parse import BadEvent, parse, parse_batch
+from livestate.contract.subjects import Subjects, Vouched
 from livestate.process.clock import now_ms
 
 LISTEN_SECONDS: Final = 3.0  # a node sends a heartbeat every 2 s
@@ -35,6 +35,9 @@ class NodeMessages:
     async def on_message(self, message: Msg) -> None:
         try:
             vouched = self.subjects.of(message.subject)
+            if vouched.subject == BATCH_SUBJECT:
+                self._take_batch(message.data, vouched)
+                return
             event = parse(vouched.subject, message.data)
             self.subjects.check(vouched, event.node)
         except Rejected as rejected:
@@ -48,6 +51,14 @@ class NodeMessages:
             if event.unlisted:
                 unlisted = f"{event.node} could not list {event.unlisted} dialogs"
                 self.rejected_items.append(unlisted)
+
+    def _take_batch(self, data: bytes, vouched: Vouched) -> None:
+        for event in parse_batch(data):
+            if isinstance(event, BadEvent):
+                self._reject(event.data, event.rejected)
+                continue
+            self.subjects.check(vouched, event.node)
+            self.nodes[event.node] += 1
 
     def _reject(self, data: bytes, rejected: Rejected) -> None:
         named = _NAMED.search(data, 0, 4_096)

@@ -17,8 +17,11 @@ from livestate.process import logs
 from livestate.process.clock import now_ms
 
 
-def publish(source: Source, disturbance: Disturbance, progress: Callable[[], str]) -> None:
+def publish(
+    source: Source, disturbance: Disturbance, progress: Callable[[], str], batch: int = 1
+) -> None:
     """Publish the messages of ``source`` on NATS until it ends or Ctrl-C, and show the progress.
+    ``batch`` is how many events that are due together may share one message.
 
     Raises :class:`click.ClickException` if NATS cannot be reached.
     """
@@ -32,6 +35,7 @@ def publish(source: Source, disturbance: Disturbance, progress: Callable[[], str
         credentials=found.nats_creds,
         inbox=found.nats_inbox,
         disturbance=disturbance,
+        batch=batch,
     )
 
     def line() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from api.cli.publishing import publish
+from livestate.contract.events import MAX_EVENTS_A_BATCH
 from livestate.devtools.disturbance import Disturbance
 from livestate.devtools.simulator import Network, Traffic
 from livestate.process.clock import now_ms
@@ -61,6 +62,13 @@ from livestate.process.clock import now_ms
     metavar="SHARE",
     help="Share of messages not sent.",
 )
+@click.option(
+    "--batch",
+    type=click.IntRange(1, MAX_EVENTS_A_BATCH),
+    default=1,
+    show_default=True,
+    help="Events that may share one message when several are due at the same moment.",
+)
 def simulate(
     cps: float,
     calls: int | None,
@@ -72,6 +80,7 @@ def simulate(
     duplicates: float,
     reorder: float,
     losses: float,
+    batch: int,
 ) -> None:
     """Simulate a network of nodes, companies and trunks on NATS.
 
@@ -86,4 +95,5 @@ def simulate(
         network,
         Disturbance(duplicates, reorder, losses, seed),
         lambda: f"{network.started:,} calls{total}",
+        batch,
     )

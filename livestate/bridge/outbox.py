@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError, OutboundBufferLimitError
 
 from livestate.contract.encoding import LEAST_ROOM, Unsendable, encode, encode_list
-from livestate.contract.events import LIST_PHASES, MAX_MESSAGE_BYTES
+from livestate.contract.events import BATCH_SUBJECT, LIST_PHASES, MAX_MESSAGE_BYTES
 from livestate.contract.messages import Outgoing
 from livestate.nats.failure import PAYLOAD_VIOLATION
 from livestate.process.log_limit import LogLimit, printable
@@ -45,10 +45,11 @@ _NOT_ALLOWED: Final = "permissions violation for publish"
 class Outbox:
     """Publishes, and counts what it could not publish. ``clock`` is in s and only goes forward.
 
-    ``refused`` counts messages by reason; a list counts as one message."""
+    ``refused`` counts messages by reason; a list counts as one message,
+    each event of a batch as one."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.published = 0  # messages handed to the connection, each part of a list as one
+        self.published = 0  # handed to the connection; each part of a list, each event of a batch
         self.refused: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self.last_refusal: str | None = None
         self._clock = clock
@@ -86,20 +87,35 @@ class Outbox:
                 await self._publish(client, outgoing.subject, data)
         except Unsendable as error:
             return self._refuse(error.reason, outgoing.subject, error.size, error.detail)
-        except MaxPayloadError:
-            # There is another connection meanwhile, and its server takes less.
-            return self._refuse("too_large", outgoing.subject, self._largest, "a new connection")
-        except OutboundBufferLimitError:
-            waiting = client.pending_data_size
-            return self._refuse("buffer_full", outgoing.subject, waiting, f"{waiting} bytes wait")
         except (TimeoutError, NatsError, OSError) as error:
-            detail = str(error) or type(error).__name__
-            return self._refuse("disconnected", outgoing.subject, 0, detail)
+            return self._failed(client, outgoing.subject, error)
         return True
 
-    def disconnected(self) -> None:
-        """Count a message for which there is no connection. Not logged: the connection is."""
-        self.refused["disconnected"] += 1
+    def encoded(self, client: Client, outgoing: Outgoing) -> bytes | None:
+        """One event as :meth:`send_events` takes it; None, and counted, if livestate would reject
+        it."""
+        try:
+            # In a batch it has two brackets around it.
+            return encode(outgoing, self.max_bytes(client) - 2)
+        except Unsendable as error:
+            self._refuse(error.reason, outgoing.subject, error.size, error.detail)
+            return None
+
+    async def send_events(self, client: Client, subject: str, events: list[bytes]) -> bool:
+        """Publish these events in one message: one alone on its own ``subject``, several on
+        ``call.events.batch``. False if they were not published."""
+        data = events[0]
+        if len(events) > 1:
+            subject, data = BATCH_SUBJECT, b"[%b]" % b",".join(events)
+        try:
+            await self._publish(client, subject, data, len(events))
+        except (TimeoutError, NatsError, OSError) as error:
+            return self._failed(client, subject, error, len(events))
+        return True
+
+    def disconnected(self, messages: int = 1) -> None:
+        """Count messages for which there is no connection. Not logged: the connection is."""
+        self.refused["disconnected"] += messages
 
     def on_error(self, error: Exception) -> str | None:
         """Handle an error that the server sent later. Returns the subject if the server refused a
@@ -119,11 +135,11 @@ class Outbox:
         while _full(client, size) and client.is_connected and self._clock() < until:
             await asyncio.sleep(ROOM_SECONDS / 100)
 
-    async def _publish(self, client: Client, subject: str, data: bytes) -> None:
+    async def _publish(self, client: Client, subject: str, data: bytes, events: int = 1) -> None:
         if _full(client, len(data)):  # nats-py would wait for the server without a bound
             raise OutboundBufferLimitError
         await client.publish(subject, data)
-        self.published += 1
+        self.published += events
         self._largest = max(self._largest, len(data))
 
     # A proxy or an account limit between bridge and server may take less than INFO says. The server
@@ -144,8 +160,18 @@ class Outbox:
             self._largest,
         )
 
-    def _refuse(self, reason: str, subject: str, size: int, detail: str) -> bool:
-        self.refused[reason] += 1
+    def _failed(self, client: Client, subject: str, error: Exception, messages: int = 1) -> bool:
+        if isinstance(error, MaxPayloadError):
+            # There is another connection meanwhile, and its server takes less.
+            return self._refuse("too_large", subject, self._largest, "a new connection", messages)
+        if isinstance(error, OutboundBufferLimitError):
+            waiting = client.pending_data_size
+            return self._refuse("buffer_full", subject, waiting, f"{waiting} bytes wait", messages)
+        detail = str(error) or type(error).__name__
+        return self._refuse("disconnected", subject, 0, detail, messages)
+
+    def _refuse(self, reason: str, subject: str, size: int, detail: str, messages: int = 1) -> bool:
+        self.refused[reason] += messages
         self.last_refusal = f"{subject}: {reason}: {detail}"[:300]
         unlogged = self._limits[reason].allows(self._clock())
         if unlogged is not None:

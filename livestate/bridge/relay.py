@@ -21,6 +21,7 @@ from typing import Final
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from livestate.bridge.batch import Batch
 from livestate.bridge.cdr_publisher import CdrPublisher
 from livestate.bridge.list_pace import ListPace
 from livestate.bridge.outbox import Outbox
@@ -56,7 +57,8 @@ class Bridge:
     """The :class:`~livestate.bridge.source.Receiver` of ``source``, while ``run()`` runs.
 
     ``spool`` is a directory, ``spool_bytes`` its bound. ``clock`` gives ms. ``list_seconds`` is the
-    time between two lists without a request.
+    time between two lists without a request. ``batch`` is how many events may be published in one
+    message, where the source has several at the same moment.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Bridge:
         list_seconds: float,
         credentials: str | None = None,
         inbox: str = "_INBOX",
+        batch: int = 1,
     ) -> None:
         self.counts = Counts()
         self.spool = Spool(spool, most_bytes=spool_bytes)
@@ -83,6 +86,7 @@ class Bridge:
             failed=self._on_error,
         )
         self.outbox = Outbox(time.monotonic)
+        self._batch = Batch(self.outbox, batch)
         self.cdr_publisher = CdrPublisher(
             self.connection, self.spool, clock, max_bytes=self.outbox.max_bytes
         )
@@ -105,6 +109,7 @@ class Bridge:
                 tasks.create_task(self.cdr_publisher.run())
                 tasks.create_task(self._request_lists())
                 tasks.create_task(self._sync_spool())
+                tasks.create_task(self._flush_batches())
                 self.cdr_publisher.news.set()  # CDRs of the process before
                 while True:
                     await self._read()
@@ -123,9 +128,14 @@ class Bridge:
         is_list = message["phase"] == "sync"
         self.counts.lists += is_list
         if not self.connection.connected:
-            self.counts.dropped += 1
+            self.counts.dropped += 1 + await self._batch.flush(None)
             self.outbox.disconnected()
             return
+        if self._batch.takes(outgoing):
+            self.counts.dropped += await self._batch.add(self.connection.client, outgoing)
+            self.counts.published = self.outbox.published
+            return
+        self.counts.dropped += await self._batch.flush(self.connection.client)
         whole = await self.outbox.send(self.connection.client, outgoing, self.reject)
         self.counts.published = self.outbox.published
         self.counts.dropped += not whole
@@ -135,6 +145,15 @@ class Bridge:
             else:
                 self._lists.refused()
                 self._list_wanted.set()
+
+    async def _flush_batches(self) -> None:
+        """Publish events as soon as the source has no other one that it can hand over now: the
+        event loop runs this task when the source waits for its next read."""
+        while True:
+            await self._batch.begun.wait()
+            client = self.connection.client if self.connection.connected else None
+            self.counts.dropped += await self._batch.flush(client)
+            self.counts.published = self.outbox.published
 
     def keep(self, cdr: Message, acknowledge: Callable[[], None] | None) -> None:
         try:

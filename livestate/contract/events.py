@@ -29,10 +29,12 @@ from livestate.contract.validation import MAX_DISPLAY_CHARS
 SUBJECT_PREFIX: Final = "call.events."
 CDR_SUBJECT: Final = "cdr.raw"
 SYNC_SUBJECT: Final = SUBJECT_PREFIX + "sync"
+BATCH_SUBJECT: Final = SUBJECT_PREFIX + "batch"  # several events in one message
 RESYNC_PREFIX: Final = "call.resync."  # then the node: asks its bridge for a list of dialogs
 MAX_MESSAGE_BYTES: Final = 256 * 1024  # a sync part of 200 calls is about 90 KB
 MAX_CALLS_A_PART: Final = 200
 MAX_PARTS: Final = 10_000
+MAX_EVENTS_A_BATCH: Final = 64  # 3 ms of the fold; also how many numbers of a node may be late
 MAX_NAME_CHARS: Final = 64  # of a company, a trunk, a dialog
 MAX_CALL_ID_CHARS: Final = 512  # RFC 3261 sets no limit, memory does
 
@@ -270,6 +272,12 @@ CallPhase: TypeAlias = (
 Event: TypeAlias = Annotated[
     CallPhase | Heartbeat | Sync | Copies | Lost, Field(discriminator="phase")
 ]
+# A message of ``call.events.batch``: events of calls that a bridge read together, in its order,
+# each as it would be sent alone.
+Batch: TypeAlias = Annotated[
+    tuple[Annotated[CallPhase, Field(discriminator="phase")], ...],
+    Field(min_length=1, max_length=MAX_EVENTS_A_BATCH),
+]
 Cdr: TypeAlias = Annotated[Ended | Failed, Field(discriminator="phase")]
 
 LIST_PHASES: Final = ("sync", "copies")  # sent in parts
@@ -277,6 +285,7 @@ PHASES: Final[frozenset[str]] = frozenset(
     get_args(model.model_fields["phase"].annotation)[0]
     for model in (*get_args(CallPhase), Heartbeat, Sync, Lost)
 )
+CALL_PHASES: Final[frozenset[str]] = PHASES - {"heartbeat", "sync", "lost"}
 # ``copies`` is not a phase: it does not tell how far a call or its node is.
 SUBJECTS: Final[dict[str, str]] = {SUBJECT_PREFIX + one: one for one in (*PHASES, "copies")}
 REJECT_REASONS: Final = (
@@ -287,6 +296,7 @@ REJECT_REASONS: Final = (
 
 # One adapter for the life of the process: building one costs 100 × a validation.
 EVENT: Final[TypeAdapter[Any]] = TypeAdapter(Event)
+BATCH: Final[TypeAdapter[Any]] = TypeAdapter(Batch)
 CDR: Final[TypeAdapter[Any]] = TypeAdapter(Cdr)
 LISTED_ITEM: Final[dict[str, TypeAdapter[Any]]] = {
     "sync": TypeAdapter(SyncedCall),
@@ -296,5 +306,15 @@ ENVELOPE: Final = TypeAdapter(Envelope)
 
 
 def contract_schema() -> dict[str, Any]:
-    """The contract as JSON Schema (draft 2020-12), as ``livestate schema`` prints it."""
-    return EVENT.json_schema(by_alias=True)
+    """The contract as JSON Schema (draft 2020-12), as ``livestate schema`` prints it. The schema is
+    of one message; ``Batch`` among its definitions is that of ``call.events.batch``."""
+    schema = EVENT.json_schema(by_alias=True)
+    schema["$defs"]["Batch"] = {
+        "description": "Events of calls that a bridge read together, in its order, each as it "
+        "would be sent alone. A bridge sends them only where it is told to (`--batch`).",
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MAX_EVENTS_A_BATCH,
+        "items": {"oneOf": [{"$ref": f"#/$defs/{one.__name__}"} for one in get_args(CallPhase)]},
+    }
+    return schema

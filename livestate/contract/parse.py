@@ -1,4 +1,5 @@
-"""From bytes to an event of the contract: :func:`parse` for messages, :func:`parse_cdr` for CDRs.
+"""From bytes to an event of the contract: :func:`parse` for messages, :func:`parse_batch` for those
+with several events, :func:`parse_cdr` for CDRs.
 
 The pipeline, the bridge and the commands call these for everything that comes in. The result is a
 model of :mod:`livestate.contract.events`, or :class:`~livestate.contract.errors.Rejected` is raised
@@ -13,19 +14,24 @@ not of the contract is rejected.
 from __future__ import annotations
 
 import json
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from livestate.contract.errors import Rejected, UnknownPhase
 from livestate.contract.events import (
+    BATCH,
+    CALL_PHASES,
     CDR,
     ENVELOPE,
     EVENT,
     LIST_PHASES,
     LISTED_ITEM,
     MAX_CALLS_A_PART,
+    MAX_EVENTS_A_BATCH,
     MAX_MESSAGE_BYTES,
+    SUBJECT_PREFIX,
     SUBJECTS,
     CallPhase,
     Copies,
@@ -39,13 +45,23 @@ from livestate.contract.events import (
 from livestate.contract.validation import (
     SPACED_COLON,
     first_problem,
+    items_of,
     mendable,
     refuse_repeated_keys,
 )
 
+
+class BadEvent(NamedTuple):
+    """An event of a batch that is not of the contract: why, and its own bytes."""
+
+    rejected: Rejected
+    data: bytes
+
+
 Parsed: TypeAlias = CallPhase | Heartbeat | Sync | Copies | Lost
 # The adapter's own ``validate_json`` hands on options that are never set: 0.3 µs an event.
 _event_of = EVENT.validator.validate_json
+_events_of = BATCH.validator.validate_json
 
 
 def parse(subject: str, data: bytes) -> Parsed:
@@ -73,10 +89,48 @@ def parse(subject: str, data: bytes) -> Parsed:
     # costs a second parse, so count first: every key has its colon, and as many colons as fields
     # that were set means that no key comes twice. More colons (in a text, or of unknown keys) or a
     # space before one only lead to the slower look.
-    keys = len(event.model_fields_set)
-    if data.count(b":") != keys and (data.count(b'":') != keys or SPACED_COLON.search(data)):
+    if _may_repeat_keys(data, len(event.model_fields_set)):
         refuse_repeated_keys(data)
     return event
+
+
+def parse_batch(data: bytes) -> Sequence[CallPhase | BadEvent]:
+    """One message of ``call.events.batch`` into its events, in its order. An event that is not of
+    the contract is in its place as a :class:`BadEvent`; the others are what :func:`parse` makes of
+    each of them alone.
+
+    Raises :class:`~livestate.contract.errors.Rejected` for a message that is no list of events.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise Rejected("too_large", f"{len(data)} bytes")
+    try:
+        events: tuple[CallPhase, ...] = _events_of(data)
+    except ValidationError:
+        return _one_by_one(data)
+    if _may_repeat_keys(data, sum([len(event.model_fields_set) for event in events])):
+        return _one_by_one(data)
+    return events
+
+
+def _may_repeat_keys(data: bytes, keys: int) -> bool:
+    return data.count(b":") != keys and (
+        data.count(b'":') != keys or SPACED_COLON.search(data) is not None
+    )
+
+
+def _one_by_one(data: bytes) -> list[CallPhase | BadEvent]:
+    found: list[CallPhase | BadEvent] = []
+    for value, item in items_of(data, MAX_EVENTS_A_BATCH):
+        phase = value.get("phase") if isinstance(value, dict) else None
+        try:
+            if not isinstance(phase, str):
+                raise Rejected("missing_field", "phase of an event of a batch")
+            if phase not in CALL_PHASES and SUBJECT_PREFIX + phase in SUBJECTS:
+                raise Rejected("phase_mismatch", f"{phase} in a batch of events of calls")
+            found.append(cast("CallPhase", parse(SUBJECT_PREFIX + phase, item)))
+        except Rejected as rejected:
+            found.append(BadEvent(rejected, item))
+    return found
 
 
 def parse_cdr(data: bytes) -> Ended | Failed:

@@ -21,6 +21,7 @@ SPACED_COLON: Final = re.compile(rb'"[ \t\r\n]+:')
 DISPLAY_FIELDS: Final = frozenset({"from", "to", "from_uri", "to_uri", "sip_reason", "detail"})
 URI_FIELDS: Final = frozenset({"from_uri", "to_uri"})
 _LONGEST_NUMBER: Final = 400  # digits; Python refuses to read 4,300, and JSON sets no limit
+_SPACE: Final = re.compile(r"[ \t\r\n]*")
 _DEPTH: Final = 4  # message, list of calls, call, value: a list has nothing deeper
 
 _REASON_OF: Final = {
@@ -29,6 +30,7 @@ _REASON_OF: Final = {
     "string_too_long": "too_long",
     "too_long": "too_long",
     "string_too_short": "out_of_range",
+    "too_short": "out_of_range",
     "string_pattern_mismatch": "out_of_range",
     "greater_than_equal": "out_of_range",
     "less_than_equal": "out_of_range",
@@ -86,6 +88,9 @@ def _integer(digits: str) -> float:
     return int(digits) if len(digits) <= _LONGEST_NUMBER else math.inf
 
 
+_DECODER: Final = json.JSONDecoder(parse_int=_integer, strict=False)
+
+
 def _trim(value: Any, field: str = "", *, deepest: int | None = None) -> Any:
     if isinstance(value, str):
         text = without_surrogates(value)
@@ -127,6 +132,38 @@ def refuse_repeated_keys(data: bytes) -> None:
         json.loads(data, object_pairs_hook=unique)
     except (ValueError, RecursionError) as broken:
         raise Rejected("not_json", str(broken)[:200]) from None
+
+
+def items_of(data: bytes, most: int) -> list[tuple[Any, bytes]]:
+    """The items of a JSON array of at most ``most``, each as a value and as its own bytes.
+
+    Raises :class:`~livestate.contract.errors.Rejected` if it is no such array.
+    """
+    items: list[tuple[Any, bytes]] = []
+    try:
+        text = data.decode()
+        at = _after_space(text, 0)
+        if text[at : at + 1] != "[":
+            raise Rejected("wrong_type", "no list of events")
+        separator = "["
+        while separator in ("[", ","):
+            if len(items) == most:
+                raise Rejected("too_long", f"more than {most} events")
+            at = _after_space(text, at + 1)
+            value, end = _DECODER.raw_decode(text, at)
+            items.append((value, text[at:end].encode()))
+            at = _after_space(text, end)
+            separator = text[at : at + 1]
+        if separator != "]" or _after_space(text, at + 1) != len(text):
+            raise Rejected("not_json", "no end of the list of events")
+    except (ValueError, RecursionError) as broken:
+        raise Rejected("not_json", str(broken)[:200]) from None
+    return items
+
+
+def _after_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found is not None else at
 
 
 def _errors(error: ValidationError) -> list[Any]:

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from livestate.bridge.batch import Batch
 from livestate.bridge.outbox import Outbox
 from livestate.contract.events import CDR_SUBJECT, RESYNC_PREFIX
 from livestate.contract.messages import Outgoing, with_cdrs
@@ -48,7 +49,8 @@ class Source(Protocol):
 
 
 class Publisher:
-    """One source on one connection. ``clock`` gives ms; ``cdrs`` False: no CDRs are written."""
+    """One source on one connection. ``clock`` gives ms; ``cdrs`` False: no CDRs are written.
+    ``batch``: how many events that are due at the same time are published in one message."""
 
     def __init__(
         self,
@@ -60,11 +62,13 @@ class Publisher:
         inbox: str = "_INBOX",
         disturbance: Disturbance | None = None,
         cdrs: bool = True,
+        batch: int = 1,
     ) -> None:
         self.published = 0
         self.unsent = 0  # messages that could not be published
         self.lists_requested = 0
         self.outbox = Outbox(time.monotonic)
+        self._batch = Batch(self.outbox, batch)
         self.disturber = Disturber(disturbance or Disturbance())
         self.connection = Connection(
             url,
@@ -135,7 +139,13 @@ class Publisher:
                 self.unsent += 1
                 continue
             client = self.connection.client
+            if self._batch.takes(outgoing):
+                self.unsent += await self._batch.add(client, outgoing)
+                continue
+            self.unsent += await self._batch.flush(client)
             self.unsent += not await self.outbox.send(client, outgoing, _refuse)
+        client_now = self.connection.client if self.connection.connected else None
+        self.unsent += await self._batch.flush(client_now)
         self.published = self.outbox.published
 
     def _on_error(self, error: Exception) -> None:

@@ -23,6 +23,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from livestate.contract.events import BATCH_SUBJECT
+
 MAX_BYTES: Final = 128 * 1024 * 1024
 MAX_MESSAGES: Final = 200_000
 ROUND_SECONDS: Final = 0.005
@@ -40,11 +42,17 @@ def claimed_node(data: bytes) -> str:
     return "" if found is None else found[1].decode("utf-8", "replace")
 
 
+def events_in(subject: str, data: bytes) -> int:
+    """How many events a message has, found without parsing it: drops are counted by event."""
+    return max(1, data.count(b'"call_id":')) if subject.endswith(BATCH_SUBJECT) else 1
+
+
 class Backlog:
     """Calls ``handle(subject, data)`` in later rounds of the event loop, round-robin by node.
 
-    ``node_of(subject, data)`` returns the node of a message. ``on_dropped(1, node)`` is called for
-    each message that did not fit into ``max_bytes`` and ``max_messages``. ``clock`` is in seconds.
+    ``node_of(subject, data)`` returns the node of a message. ``on_dropped(events, node)`` is called
+    for each message that did not fit into ``max_bytes`` and ``max_messages``. ``clock`` is in
+    seconds.
     """
 
     def __init__(
@@ -80,7 +88,7 @@ class Backlog:
     def drop(self) -> None:
         """Drop all messages that wait."""
         for node, queue in self._queues.items():
-            self._on_dropped(len(queue), node)
+            self._on_dropped(sum(events_in(*message) for message in queue), node)
         self._forget()
 
     def release(self) -> None:
@@ -103,7 +111,7 @@ class Backlog:
         queue = self._queues.get(node)
         full = self.bytes + size > self._max_bytes or self.messages >= self._max_messages
         if full and self._exceeds_share(node, size):
-            self._on_dropped(1, node)
+            self._on_dropped(events_in(subject, data), node)
             return
         if queue is None:
             queue = self._queues[node] = deque()

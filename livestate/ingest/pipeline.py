@@ -15,6 +15,7 @@ from typing import Final
 
 from livestate.contract.errors import Rejected, UnknownPhase
 from livestate.contract.events import (
+    BATCH_SUBJECT,
     CDR_SUBJECT,
     SYNC_SUBJECT,
     CallPhase,
@@ -22,12 +23,13 @@ from livestate.contract.events import (
     Heartbeat,
     Lost,
 )
-from livestate.contract.parse import parse, parse_cdr
+from livestate.contract.parse import BadEvent, parse, parse_batch, parse_cdr
 from livestate.contract.subjects import Subjects, Vouched
 from livestate.ingest.backlog import claimed_node
 from livestate.ingest.counters import Counters
 from livestate.ingest.dialog_lists import DialogLists, latest_position
 from livestate.ingest.rejection_log import RejectionLog
+from livestate.ingest.second_node import is_new_call
 from livestate.ingest.sinks import Sink, Sinks
 from livestate.process.slices import Slices
 from livestate.state.active_calls import ActiveCalls, Change
@@ -40,7 +42,6 @@ from livestate.state.position import Position, just_before, position_at
 from livestate.state.takeover import Takeover
 from livestate.state.transitions import TRANSITIONS
 
-JUST_NOW_MS: Final = 10_000  # ended calls are remembered for longer
 # These say nothing against the node's messages in general: it is heard, and works otherwise.
 _NOT_A_REFUSED_NODE: Final = {"unproven", "unknown_phase", "too_many_calls"}
 _UNVOUCHED: Final = Vouched("", None)  # the NATS server does not vouch for the sender
@@ -93,6 +94,9 @@ class Pipeline:
             if self._subjects is not None:
                 vouched = self._subjects.of(subject)
                 subject = vouched.subject
+            if subject == BATCH_SUBJECT:
+                self._handle_batch(data, now, vouched)
+                return
             event = parse(subject, data)
             if self._subjects is not None:
                 self._subjects.check(vouched, event.node)
@@ -122,6 +126,24 @@ class Pipeline:
                 self._reject_list(data, rejected, now, vouched)
             return
         counters.applied += 1
+
+    def _handle_batch(self, data: bytes, now: int, vouched: Vouched) -> None:
+        """Fold each event of a batch as if it had come alone: also counted and rejected alone."""
+        events = parse_batch(data)
+        counters = self.counters
+        counters.received += len(events) - 1  # the message is counted as one
+        for event in events:
+            if isinstance(event, BadEvent):
+                self._reject(event.rejected, event.data, now, vouched)
+                continue
+            try:
+                if self._subjects is not None:
+                    self._subjects.check(vouched, event.node)
+                counters.phases[event.phase] += 1
+                if self._handle_call(event, now):
+                    counters.applied += 1
+            except Rejected as rejected:
+                self._reject(rejected, b'{"node":"%b"}' % event.node.encode(), now, vouched)
 
     def handle_cdr(self, data: bytes, subject: str = CDR_SUBJECT) -> str | None:
         """Fold one CDR of ``cdr.raw``. Returns None, or why it was rejected (counted and logged).
@@ -271,33 +293,12 @@ class Pipeline:
     ) -> Change | None:
         """Look for a second node of the same name behind an event whose number is not the next
         one. Returns what the event changed in the end."""
-        if change is None and self._is_new_call(event, heard, now):
+        if change is None and is_new_call(self._nodes, self._table, event, heard, now):
             self._nodes.collide(event.node, event.epoch, event.seq, now)
             return self._table.apply(event, now)
         if change is not None and not heard.fresh:
             self._nodes.collide(event.node, event.epoch, event.seq, now)
         return change
-
-    # Two nodes that use one name give out the same numbers, so an event of the second looks like
-    # an old one of the first and changes nothing. The difference is the call: the call of a true
-    # duplicate is known, or the event happened long ago. An event of a moment ago about a call
-    # that is not known, under a number that is old in one of three ways (seen before; given out
-    # before we first heard this numbering; of an epoch that is over), is of another node.
-    def _is_new_call(self, event: CallPhase, heard: Observed, now: int) -> bool:
-        """Whether an event that changed nothing has an old number but reports a current call."""
-        if event.dialog is None or now - event.ts > JUST_NOW_MS:
-            return False
-        if event.owner is not None and event.owner != event.node:
-            return False
-        node = self._nodes.by_name[event.node]
-        if event.epoch == node.epoch:
-            old = not heard.fresh or event.seq < node.sequence.first
-        else:
-            other_epochs = self._nodes.floors.get(node.name, ())
-            old = event.epoch < node.epoch and event.epoch not in other_epochs
-        if not old or (heard.fresh and event.ts - node.since < JUST_NOW_MS):
-            return False
-        return self._table.key_of(event.node, event.dialog, event.call_id) not in self._table.calls
 
     def _expire(self, event: Lost, now: int) -> bool:
         """End a call that stayed unconfirmed for too long; False if it is confirmed or over."""

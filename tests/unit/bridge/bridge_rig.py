@@ -14,6 +14,7 @@ import orjson
 
 from livestate.bridge.kamailio.source import KamailioSource
 from livestate.bridge.relay import Bridge
+from livestate.contract.events import BATCH_SUBJECT
 from livestate.process.tasks import cancel_and_wait
 from tests.evapi import Peer
 from tests.harness import now_ms, stored_cdrs
@@ -26,6 +27,7 @@ class Received:
 
     def __init__(self, client: nats.aio.client.Client) -> None:
         self.messages: list[dict[str, Any]] = []
+        self.batches: list[int] = []  # how many events each had
         self.client = client
 
     @classmethod
@@ -37,6 +39,10 @@ class Received:
 
         async def take(message: nats.aio.msg.Msg) -> None:
             payload = orjson.loads(message.data)
+            if message.subject == BATCH_SUBJECT:
+                received.batches.append(len(payload))
+                received.messages += payload
+                return
             assert message.subject == f"call.events.{payload['phase']}"
             received.messages.append(payload)
 
@@ -66,11 +72,17 @@ async def _quiet(error: Exception) -> None:
 
 @asynccontextmanager
 async def bridging(
-    peer: Peer, url: str, spool: Path, *, spool_bytes: int = 1024 * 1024, list_seconds: float = 60
+    peer: Peer,
+    url: str,
+    spool: Path,
+    *,
+    spool_bytes: int = 1024 * 1024,
+    list_seconds: float = 60,
+    batch: int = 1,
 ) -> AsyncIterator[Bridge]:
     """A bridge that is killed at the end: nothing waits for its last words."""
     bridge = Bridge(KamailioSource("127.0.0.1", peer.port), url, spool, clock=now_ms,
-                    spool_bytes=spool_bytes, list_seconds=list_seconds)  # fmt: skip
+                    spool_bytes=spool_bytes, list_seconds=list_seconds, batch=batch)  # fmt: skip
     task = asyncio.create_task(bridge.run())
     try:
         yield bridge

@@ -38,6 +38,23 @@ async def test_events_pass_in_their_order_and_a_list_comes_first(
     assert await received.cdrs() == ["1.1", "2.1"]
 
 
+async def test_events_of_one_read_share_a_message_where_the_bridge_is_told_to(
+    peer: Peer, received: Received, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    async with bridging(peer, nats_server.url, tmp_path, batch=2) as bridge:
+        await until(lambda: received.lists)
+        for number in range(1, 11):
+            peer.call(number)
+        peer.hang_up(*range(1, 11))
+        await until(lambda: len(received.phases("ended")) == 10)
+        events = [m for m in received.messages if m["phase"] not in ("sync", "heartbeat")]
+        assert [m["seq"] for m in events] == list(range(1, 41))
+        assert len(received.batches) > 0
+        assert set(received.batches) == {2}
+        assert bridge.counts.dropped == 0
+        assert bridge.counts.published == len(received.messages)
+
+
 async def test_a_node_without_calls_beats(
     peer: Peer, received: Received, nats_server: NatsServer, tmp_path: Path
 ) -> None:
