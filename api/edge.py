@@ -24,6 +24,7 @@ from api.metrics.process import process_metrics
 from api.metrics.streams import stream_metrics
 from api.panels.documents import Documents
 from api.panels.from_engine import acknowledge_at_engine, ask_engine
+from api.panels.numbering import Numbering
 from api.panels.routes import PANELS, Panels
 from api.serving import begin, serve
 from api.settings import Settings
@@ -74,11 +75,14 @@ class Edge:
         )
         self.panels = Panels(
             {
-                name: Documents(partial(ask_engine, self.hub.connection, name), time.monotonic)
+                name: Documents(
+                    partial(ask_engine, self.hub.connection, name), time.monotonic, name
+                )
                 for name in PANELS
             },
             partial(acknowledge_at_engine, self.hub.connection),
         )
+        self.numbering = Numbering(settings.country)
         # For sessions of logins only: no call is read or written.
         keys = Keys(settings.redis_prefix)
         self._redis = connect(settings.redis_access(), slot_key=keys.active)

@@ -146,7 +146,7 @@ def _one_call() -> Json:
         "state": {"enum": [*sorted(LIVE_STATES), "ended", "failed"]},
         "key": {"type": "string", "pattern": _KEY},
         "timeline": {"type": "array", "items": step},
-        **panels.LINKS,
+        **panels.ONE_CALL,
     }
     return {
         "summary": "One call, live or ended a while ago, with its timeline.",

@@ -9,10 +9,12 @@ from typing import Protocol
 from api.panels.alarm_watch import AlarmWatch
 from api.panels.alarms import AlarmDocuments
 from api.panels.companies import CompanyDocuments
+from api.panels.destinations import DestinationDocuments
 from api.panels.documents import Documents, Wanted
 from api.panels.ended import EndedDocuments
 from api.panels.from_engine import acknowledged_for_edges, for_edges
 from api.panels.nodes import NodeDocuments
+from api.panels.numbering import Numbering
 from api.panels.routes import Panels
 from api.panels.trunk_file import TrunkFile
 from api.panels.trunks import TrunkDocuments
@@ -37,6 +39,7 @@ class Parts(Protocol):
     kpis: Kpis
     trunk_file: TrunkFile
     alarms: AlarmWatch
+    numbering: Numbering
 
     def troubles(self, now: int) -> tuple[Trouble, ...]: ...
 
@@ -50,6 +53,7 @@ def make_documents(live: Parts) -> Makes:
             kpis, now_ms, lambda: ner_of_companies(alarms.file.rules)
         ).make,
         "nodes": NodeDocuments(table, live.nodes, live.clocks, live.troubles).make,
+        "destinations": DestinationDocuments(table, live.numbering, now_ms).make,
         "ended": EndedDocuments(table, now_ms, steady_ms).make,
         "alarms": AlarmDocuments(alarms.board, alarms.file, now_ms).make,
     }
@@ -57,7 +61,7 @@ def make_documents(live: Parts) -> Makes:
 
 def make_panels(makes: Makes, alarms: AlarmWatch) -> Panels:
     """What the routes serve."""
-    documents = {name: Documents(make, time.monotonic) for name, make in makes.items()}
+    documents = {name: Documents(make, time.monotonic, name) for name, make in makes.items()}
     return Panels(documents, alarms.acknowledge)
 
 

@@ -23,6 +23,7 @@ from api.edge_feed_setup import make_edge_feed, make_following
 from api.login_setup import make_verifier
 from api.panel_setup import make_documents, make_panels, panels_for_edges
 from api.panels.alarms import with_alarms
+from api.panels.numbering import Numbering
 from api.panels.trunk_file import TrunkFile
 from api.settings import Settings
 from api.start import Start, nothing_stored, read_stored
@@ -78,6 +79,7 @@ class Service:
         self.clocks = NodeClocks()
         self.kpis = Kpis(steady_ms)
         self.trunk_file = TrunkFile(settings.trunks, self.kpis.trunk_window.keep)
+        self.numbering = Numbering(settings.country)
         board = Board()
         self.encoder = SseEncoder(now_ms, steady_ms, with_alarms(self.kpis.figures, board))
         self.hub = Hub(

@@ -23,6 +23,7 @@ from api.http.address import networks
 from api.http.listener import listen, socket_path
 from api.http.served_connections import ServedConnections
 from api.metrics.connections import ConnectionMetrics
+from api.panels.numbering import Numbering
 from api.panels.routes import Panels
 from api.settings import Settings
 from api.stream.fast_accept import FastAccept
@@ -45,6 +46,7 @@ class Instance(Protocol):
     snapshots: Snapshots
     login: OidcLogin | None
     panels: Panels
+    numbering: Numbering
 
     def not_ready(self) -> str | None: ...
     def running(self) -> AbstractAsyncContextManager[None]: ...
@@ -99,6 +101,7 @@ async def serve(
             settings.trace_url,
             settings.cdr_url,
             settings.ended_seconds,
+            live.numbering.of_call,
         ),
         login=live.login,
         panels=live.panels,

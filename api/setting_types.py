@@ -155,6 +155,12 @@ def count(least: int, most: int) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
+def _country(text: str) -> str:
+    if not (len(text) == 2 and text.isascii() and text.isalpha()):
+        raise ValueError("a country of two letters (ISO 3166-1), such as IT")
+    return text.upper()
+
+
 def one_of(*values: str) -> BeforeValidator:
     """One of the texts."""
 
@@ -166,6 +172,7 @@ def one_of(*values: str) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
+Country = Annotated[str, BeforeValidator(_country)]
 Address = Annotated[str, BeforeValidator(_address)]
 NatsUrl = Annotated[str, _checked_by(parse_nats)]
 Subject = Annotated[str, _checked_by(Subjects)]

@@ -15,6 +15,7 @@ from api.login_settings import LoginSettings
 from api.setting_types import (
     Address,
     Bind,
+    Country,
     Inbox,
     NatsUrl,
     OtlpUrl,
@@ -235,6 +236,11 @@ class Settings(LoginSettings):
         "the first may be empty. Capacity is in simultaneous calls: the trunks panel warns at 80 % "
         "and raises an alarm at 95 %. Read again when it changes; a bad line is logged with its "
         "number and reason, and ignored.",
+    )
+    country: Country | None = Field(
+        None,
+        description="Country of numbers that are written without a country code, such as `IT` (ISO "
+        "3166-1), for the destinations on the page. Without it they belong to no country.",
     )
     alarms: str | None = Field(
         None,

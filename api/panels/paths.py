@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from api.panels import schema
-from livestate.client.paths import ALARMS_PATH, COMPANIES_PATH, ENDED_PATH, NODES_PATH, TRUNKS_PATH
+from livestate.client.paths import (
+    ALARMS_PATH,
+    COMPANIES_PATH,
+    DESTINATIONS_PATH,
+    ENDED_PATH,
+    NODES_PATH,
+    TRUNKS_PATH,
+)
 
 _CODE: Final = {
     "name": "code",
@@ -52,6 +59,12 @@ def paths(
             "At most 500 of them.",
             schema.nodes(),
             [],
+        ),
+        DESTINATIONS_PATH: get(
+            "Where the calls of the last five minutes go, the busiest destination first.",
+            "At most 300 of them.",
+            schema.destinations(),
+            filters,
         ),
         ENDED_PATH: get(
             "Calls that ended in the last five minutes, the latest first.",

@@ -14,7 +14,14 @@ from api.http.headers import quality
 from api.http.problem import problem
 from api.panels.documents import Documents, NotAvailable, Wanted
 from api.stream.admission import wanted as wanted_scope
-from livestate.client.paths import ALARMS_PATH, COMPANIES_PATH, ENDED_PATH, NODES_PATH, TRUNKS_PATH
+from livestate.client.paths import (
+    ALARMS_PATH,
+    COMPANIES_PATH,
+    DESTINATIONS_PATH,
+    ENDED_PATH,
+    NODES_PATH,
+    TRUNKS_PATH,
+)
 from livestate.state.access import Forbidden, Scope, UnknownFilter
 
 _CODE: Final = re.compile(r"[a-z0-9_]{1,24}")
@@ -26,6 +33,7 @@ PANELS: Final = {
     "trunks": TRUNKS_PATH,
     "companies": COMPANIES_PATH,
     "nodes": NODES_PATH,
+    "destinations": DESTINATIONS_PATH,
     "ended": ENDED_PATH,
     "alarms": ALARMS_PATH,
 }
@@ -48,6 +56,10 @@ def panel_routes(panels: Panels, verifier: Verifier) -> Blueprint:
     async def trunks() -> Response:
         scope = _scope(verifier)
         return await _document(documents["trunks"], Wanted(scope.company_id))
+
+    @routes.get(DESTINATIONS_PATH)
+    async def destinations() -> Response:
+        return await _document(documents["destinations"], Wanted(_scope(verifier).company_id))
 
     @routes.get(ENDED_PATH)
     async def ended() -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, get_args
 
+from api.panels.numbering import KINDS as NUMBER_KINDS
 from livestate.state.alarms.alarm import Why
 from livestate.state.alarms.rules import DEFAULTS
 from livestate.state.kpi.trunk_alarms import LEVELS
@@ -17,6 +18,22 @@ _TEXT: Final = {"type": "string"}
 LINKS: Final = {
     "link": _TEXT | {"description": "To its SIP messages: `LIVESTATE_TRACE_URL`."},
     "cdr_link": _TEXT | {"description": "To its CDR: `LIVESTATE_CDR_URL`."},
+}
+_NUMBER: Final = {
+    "type": "object",
+    "required": ["text", "country"],
+    "properties": {
+        "text": _TEXT | {"description": "As it is written internationally."},
+        "country": {"type": ["string", "null"], "pattern": "^[A-Z]{2}$"},
+    },
+}
+ONE_CALL: Final = {
+    "numbers": {
+        "type": "object",
+        "properties": {"from": _NUMBER, "to": _NUMBER},
+        "description": "Of parties with a telephone number; see `LIVESTATE_COUNTRY`.",
+    },
+    **LINKS,
 }
 # What the response says of a call that is no longer known.
 FORGOTTEN: Final = {
@@ -192,6 +209,30 @@ def nodes() -> dict[str, Any]:
         company_id={"type": "null", "description": "It is of all calls."},
         nodes={"type": "array", "items": row, "description": "The worst first."},
         more=_COUNT | {"description": "Nodes that are not listed."},
+    )
+
+
+def destinations() -> dict[str, Any]:
+    """The document of :data:`~livestate.client.paths.DESTINATIONS_PATH`."""
+    row = _object(
+        country=_or_null({"type": "string", "pattern": "^[A-Z]{2}$"}),
+        prefix=_or_null(_TEXT) | {"description": "Country code and area, such as `+39 02`."},
+        kind={"enum": [*NUMBER_KINDS]},
+        live=_COUNT,
+        seizures=_COUNT | {"description": "Calls that began in the last five minutes."},
+        attempts=_COUNT | {"description": "Calls that are over; the figures below are of these."},
+        answered=_COUNT,
+        asr=_RATIO,
+        ner=_RATIO,
+        acd_seconds=_RATIO,
+    )
+    return _object(
+        next_seconds={"type": "integer", "description": "When to ask again."},
+        as_of={"type": "integer"},
+        company_id={"type": ["string", "null"], "description": "Null: all calls."},
+        window_seconds=_COUNT,
+        destinations={"type": "array", "items": row, "description": "The busiest first."},
+        more=_COUNT | {"description": "Destinations that are not listed."},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,6 +42,9 @@ class LiveCalls:
     trace_url: str | None = None  # see api.stream.trace_link
     cdr_url: str | None = None  # likewise
     ended_seconds: float = 0  # how long an ended call is kept
+    numbers: Callable[[Call], Awaitable[dict[str, Any]]] | None = (
+        None  # of the parties, written out
+    )
 
 
 def live_call_routes(live: LiveCalls) -> Blueprint:
@@ -97,6 +100,7 @@ def live_call_routes(live: LiveCalls) -> Blueprint:
                 members |= _links_of_query(live)
             return problem(404, "No such call, or not one of yours.", members=members)
         response = with_timeline(call)
+        response |= await _numbers(live, call)
         if identity.sees_all:
             response |= _links(live, call)
         return Response(orjson.dumps(response), content_type="application/json")
@@ -117,6 +121,12 @@ def _add_clients(routes: Blueprint, live: LiveCalls) -> None:
             content_type="application/json",
             headers={"Cache-Control": "no-store"},
         )
+
+
+async def _numbers(live: LiveCalls, call: Call) -> dict[str, Any]:
+    """The parties' numbers as they are written internationally."""
+    found = await live.numbers(call) if live.numbers is not None else {}
+    return {"numbers": found} if found else {}
 
 
 def _links(live: LiveCalls, call: Call) -> dict[str, str]:

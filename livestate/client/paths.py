@@ -11,4 +11,5 @@ TRUNKS_PATH: Final = "/api/v1/live/trunks"
 ENDED_PATH: Final = "/api/v1/live/ended"
 COMPANIES_PATH: Final = "/api/v1/live/companies"  # roles that see all calls, as the nodes
 NODES_PATH: Final = "/api/v1/live/nodes"
+DESTINATIONS_PATH: Final = "/api/v1/live/destinations"
 ALARMS_PATH: Final = "/api/v1/live/alarms"  # one alarm is below it, by its id

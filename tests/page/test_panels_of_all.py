@@ -78,3 +78,25 @@ async def test_only_roles_that_see_all_calls_get_companies_and_nodes(desk: Desk)
             assert (await client.get(path, headers=user)).status_code == 403
             assert (await client.get(path)).status_code == 401
             assert (await client.get(path, headers=bearer(desk.service.token()))).is_success
+
+
+async def test_destinations_have_a_country_and_the_drawer_writes_the_number(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    company = {"company_id": "818"}
+    for number in range(3):
+        await node.call(f"{number}.1", to=f"+39 06 5550{number}111", **company)
+    await node.call("1.2", to="+88216123456", from_="<b>x", **company)
+    await log_in(page, desk.service, "user", **company)
+    await page.get_by_role("tab", name="Destinations").click()
+    await expect(page.locator("#panel tbody tr")).to_have_count(2, timeout=WAIT)
+    rome, satellite = (page.locator("#panel tbody tr").nth(n) for n in range(2))
+    await expect(rome.locator("th")).to_have_text("Italy")
+    await expect(rome.locator("td")).to_contain_text(["+39 06", "fixed line", "3", "3"])
+    await expect(satellite.locator("th")).to_have_text("no country")
+    await expect(satellite.locator("td").nth(1)).to_have_text("satellite")
+    await page.locator("#tab-calls").click()
+    await rows(page, 4)
+    await page.locator(".call", has_text="55502111").click()
+    fields = page.locator('#drawer [data-part="details"]')
+    await expect(fields).to_contain_text("Number called+39 06 5550 2111 · Italy", timeout=WAIT)

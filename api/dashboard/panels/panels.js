@@ -5,6 +5,7 @@ import { t } from "../text/catalogue.js";
 import { length, plain, timeOfDay, whole } from "../text/text.js";
 import { Alarms } from "./alarms.js";
 import { Companies } from "./companies.js";
+import { Destinations } from "./destinations.js";
 import { Ended } from "./ended.js";
 import { Failures } from "./failures.js";
 import { Nodes } from "./nodes.js";
@@ -13,10 +14,11 @@ import { Trunks } from "./trunks.js";
 
 const CALLS = "calls"; // the table
 const PANELS = {
-  trunks: Trunks, failures: Failures, companies: Companies, nodes: Nodes, ended: Ended, alarms: Alarms,
+  trunks: Trunks, failures: Failures, companies: Companies, nodes: Nodes, destinations: Destinations, ended: Ended, alarms: Alarms,
 };
 const DOCUMENTS = {
-  trunks: "trunks", failures: "trunks", companies: "companies", nodes: "nodes", ended: "ended",
+  trunks: "trunks", failures: "trunks", companies: "companies", nodes: "nodes",
+  destinations: "destinations", ended: "ended",
   alarms: "alarms",
 };
 const OF_ALL_CALLS = ["companies", "nodes"]; // for roles that see all calls, whatever filters there are

@@ -4,7 +4,7 @@
 
 import { makeLink } from "../links.js";
 import { t } from "../text/catalogue.js";
-import { gap, plain, timeOfDay } from "../text/text.js";
+import { countryName, gap, plain, timeOfDay } from "../text/text.js";
 import { phaseText } from "./endings.js";
 import { STATES } from "./filters.js";
 
@@ -54,6 +54,22 @@ function timelineItem(time, phase, after) {
 
 // `maskUri` makes a SIP URI readable or hides it.
 export function fieldItems(details, maskUri) {
+  return numberItems(details, maskUri).concat(otherItems(details, maskUri));
+}
+
+// The parties' numbers as they are written internationally, with the country.
+function numberItems({ numbers = {} }, mask) {
+  return ["from", "to"].filter((name) => numbers[name] !== undefined).flatMap((name) => {
+    const { text, country } = numbers[name];
+    const where = country === null ? "" : ` · ${countryName(country)}`;
+    return [
+      Object.assign(document.createElement("dt"), { textContent: t(`field.${name}_number`) }),
+      Object.assign(document.createElement("dd"), { textContent: `${mask(text)}${where}` }),
+    ];
+  });
+}
+
+function otherItems(details, maskUri) {
   return FIELDS.filter((name) => details[name] !== undefined).flatMap((name) => {
     const title = name === "sip_reason" ? "" : t(`field.${name}`); // it stands below its code
     const text = URIS.has(name) ? maskUri(details[name]) : plain(details[name]);

@@ -26,7 +26,10 @@ const LANGUAGE = locale();
 const WHOLE = new Intl.NumberFormat(LANGUAGE);
 const TENTHS = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 1 });
 const ONE_TENTH = new Intl.NumberFormat(LANGUAGE, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const COUNTRIES = new Intl.DisplayNames([LANGUAGE], { type: "region", fallback: "code" });
 
+// The name of a country, ISO 3166-1.
+export const countryName = (code) => COUNTRIES.of(code);
 export const whole = (number) => WHOLE.format(number);
 export const percent = (number) => `${TENTHS.format(number)} %`;
 export const tenths = (number) => ONE_TENTH.format(number);

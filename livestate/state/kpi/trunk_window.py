@@ -27,9 +27,8 @@ from livestate.state.kpi.trunk_hour import TrunkHour
 from livestate.state.kpi.window import (
     BUCKET_MS,
     BUCKETS,
-    EFFECTIVE,
-    EFFECTIVE_ONCE_ALERTED,
     is_challenge,
+    is_effective,
 )
 from livestate.state.position import is_from_sync
 
@@ -199,11 +198,7 @@ class TrunkWindow:
         """A call is over, and it is known how it ended."""
         attributes, outcome = call.attributes, call.conclusion
         answered = attributes.answered_at is not None or call.state == "ended"
-        effective = (
-            answered
-            or outcome in EFFECTIVE
-            or (outcome in EFFECTIVE_ONCE_ALERTED and attributes.progress_at is not None)
-        )
+        effective = is_effective(call, answered, outcome)
         talk, delay = _talk_ms(call, outcome), _delay_ms(call)
         bucket, trunk = self.bucket(now), attributes.trunk or NO_TRUNK
         for trunks, name in self._places(bucket, call, trunk):

@@ -65,11 +65,7 @@ class Bucket:
         answered = attributes.answered_at is not None or call.state == "ended"
         self.offered += 1
         self.answered += answered
-        self.effective += (
-            answered
-            or outcome in EFFECTIVE
-            or (outcome in EFFECTIVE_ONCE_ALERTED and attributes.progress_at is not None)
-        )
+        self.effective += is_effective(call, answered, outcome)
         self.count_attempt(attributes.trunk, answered)
         self._count_talk(call, outcome)
         self._count_delay(call)
@@ -91,6 +87,15 @@ class Bucket:
             self.delay_ms += delay
             place = round(math.log(delay) / STEP)
             self.delays[place] = self.delays.get(place, 0) + 1
+
+
+def is_effective(call: Call, answered: bool, outcome: str) -> bool:
+    """Whether the network did its work for a call that is over, for the NER."""
+    return (
+        answered
+        or outcome in EFFECTIVE
+        or (outcome in EFFECTIVE_ONCE_ALERTED and call.attributes.progress_at is not None)
+    )
 
 
 def is_challenge(call: Call) -> bool:

@@ -100,6 +100,19 @@ async def test_many_readers_ask_more_slowly(readers: int, wanted: int) -> None:
     assert documents.pace.next_seconds == pytest.approx(wanted, rel=0.35)
 
 
+async def test_a_panel_that_reads_all_calls_is_made_less_often() -> None:
+    clock = Clock()
+
+    async def make(wanted: Wanted) -> bytes:
+        return b'{"a":1}'
+
+    documents = Documents(make, clock, "destinations")
+    for _ in range(20):
+        found = orjson.loads((await documents.get(Wanted(None))).plain)
+        clock.now += 1
+    assert (documents.made, found["next_seconds"]) == (2, 10)
+
+
 async def test_a_company_gets_the_same_bytes_whatever_others_do(tmp_path: Path) -> None:
     """Promise L: nothing of other companies' calls on the same trunk, and nothing of the file."""
     path = tmp_path / "trunks.csv"
