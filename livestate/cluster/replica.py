@@ -26,8 +26,9 @@ from livestate.fanout.patch import record
 from livestate.state.access import Scope
 from livestate.state.active_calls import Change
 from livestate.state.call import Call
-from livestate.state.call_fields import Attributes, Identity, PhaseRecord
-from livestate.state.position import NEVER
+from livestate.state.call_fields import Attributes, Identity
+from livestate.state.phase_log import EMPTY, log_of
+from livestate.state.position import NEVER, NOWHERE
 from livestate.state.view import DIGEST_MODULUS, View
 
 RESUMED_ROWS: Final = 2_000  # of the latest changes, a client with a filter can resume from
@@ -58,13 +59,13 @@ def live_call(key: str, record: Mapping[str, Any], before: Call | None = None) -
         identity = before.identity
         state = record.get("state", before.state)
         unconfirmed = record.get("unconfirmed", before.unconfirmed)
-    return Call(key, identity, state, NEVER, (), None, unconfirmed, Attributes(*values))
+    return Call(key, identity, state, NEVER, EMPTY, None, unconfirmed, Attributes(*values))
 
 
 def call_with_timeline(record: Mapping[str, Any]) -> Call:
     """The call that an engine sent with its timeline. Raises KeyError where that is not whole."""
-    phases = tuple(PhaseRecord(NEVER, one["phase"], one["at"]) for one in record["timeline"])
-    return live_call(record["key"], record).replaced(phase_records=phases)
+    phases = b"".join(log_of(NOWHERE, one["phase"], one["at"]) for one in record["timeline"])
+    return live_call(record["key"], record).replaced(phase_log=phases)
 
 
 def ended_call(before: Call, ended: Mapping[str, Any]) -> Call:
@@ -74,9 +75,7 @@ def ended_call(before: Call, ended: Mapping[str, Any]) -> Call:
     attributes = before.attributes._replace(
         outcome=outcome, ended_at=at, sip_code=ended.get("sip_code", before.attributes.sip_code)
     )
-    return before.replaced(
-        state=state, phase_records=(PhaseRecord(NEVER, state, at),), attributes=attributes
-    )
+    return before.replaced(state=state, phase_log=log_of(NOWHERE, state, at), attributes=attributes)
 
 
 class Replica:

@@ -7,10 +7,10 @@ changes: each function returns another one, or the same object if the event brin
 Events may come in any order, twice, late, or not at all. The final call must be the same, so a call
 does not store its state only. It stores what the state is computed from:
 
-* its **phase records**: for each phase the position of the event that counts, which is the last one
-  of that phase (of an answer and of an end the first one). There are eleven phases, so the records
-  stay few however many events there were. The state is where the transition table leads when the
-  phases are walked in the order of their positions.
+* its **phase log** (:mod:`livestate.state.phase_log`): for each phase the position of the event
+  that counts, which is the last one of that phase (of an answer and of an end the first one). There
+  are twelve phases, so the log stays short however many events there were. The state is where the
+  transition table leads when the phases are walked in the order of their positions.
 * its **attributes**: for each one the value from the latest event that carried it. Events are
   cumulative (each repeats what its node knows of the call), so nearly all values come from the
   latest event; ``attribute_positions`` holds the position of each value that is older than that.
@@ -27,15 +27,23 @@ from typing import Any, Final
 
 from livestate.contract.events import CallPhase, Facts
 from livestate.contract.states import FINAL_STATES, State
-from livestate.state.call_fields import Attributes, CallFields, Identity, PhaseRecord
+from livestate.state.call_fields import Attributes, CallFields, Identity
+from livestate.state.phase_log import (
+    SHIFTED,
+    PhaseLog,
+    PhaseRecord,
+    each_record,
+    has_phase,
+    last_at,
+    pack,
+    records_of,
+    state_after,
+    with_record,
+)
 from livestate.state.position import NEVER, Position, position_at
 from livestate.state.transitions import (
     ALWAYS_COUNT,
     BEFORE_ANSWER,
-    FIRST_COUNTS,
-    STEPS,
-    TRANSITIONS,
-    Phase,
 )
 
 
@@ -48,7 +56,7 @@ class Call(CallFields):
     """
 
     __slots__ = (
-        "attribute_positions", "key", "phase_records", "position", "state", "unconfirmed",
+        "attribute_positions", "key", "phase_log", "position", "state", "unconfirmed",
     )  # fmt: skip
 
     def __init__(
@@ -57,7 +65,7 @@ class Call(CallFields):
         identity: Identity,
         state: State,
         position: Position,
-        phase_records: tuple[PhaseRecord, ...],
+        phase_log: PhaseLog,
         attribute_positions: Mapping[str, Position] | None,
         unconfirmed: bool | None,
         attributes: Attributes,
@@ -66,7 +74,7 @@ class Call(CallFields):
         self.identity = identity
         self.state = state
         self.position = position  # of the latest event or list that the call was heard of in
-        self.phase_records = phase_records  # in the order of their positions
+        self.phase_log = phase_log
         self.attribute_positions = attribute_positions
         self.unconfirmed = unconfirmed  # None: never was; a client that saw True must see False
         self.attributes = attributes
@@ -90,9 +98,14 @@ class Call(CallFields):
     @property
     def lost(self) -> bool:
         """The call is missing from its node's list, and no event says how it ended."""
-        if self.state not in FINAL_STATES or self.phase_records[-1].phase in FINAL_STATES:
+        if self.state not in FINAL_STATES:
             return False
-        return all(record.phase not in FINAL_STATES for record in self.phase_records)
+        return not has_phase(self.phase_log, "ended") and not has_phase(self.phase_log, "failed")
+
+    @property
+    def phase_records(self) -> tuple[PhaseRecord, ...]:
+        """The phases of the call, in the order of their positions."""
+        return records_of(self.phase_log)
 
     @property
     def conclusion(self) -> str:
@@ -106,17 +119,17 @@ class Call(CallFields):
     def over_at(self) -> int:
         """When a call that is over ended, or was found to be over (ms)."""
         ended_at = self.attributes.ended_at
-        return self.phase_records[-1].at if ended_at is None else ended_at
+        return last_at(self.phase_log) if ended_at is None else ended_at
 
 
 PARTS: Final = (
-    "key", "identity", "state", "position", "phase_records", "attribute_positions", "unconfirmed",
+    "key", "identity", "state", "position", "phase_log", "attribute_positions", "unconfirmed",
     "attributes",
 )  # fmt: skip
 _parts_of = attrgetter(*PARTS)
 
-# What PhaseRecord(…) and Attributes(…) do, without passing their arguments twice: the
-# fold runs 5 % faster (``python -m bench.gate --only fold``).
+# What Attributes(…) does, without passing its arguments twice: the fold runs 5 % faster
+# (``python -m bench.gate --only fold``).
 new: Final = tuple.__new__
 _COUNT: Final = len(Attributes._fields)
 # A model finds each of its fields through a ``__getattr__`` of its class; its dict is four times
@@ -135,8 +148,8 @@ def begin(key: str, event: CallPhase) -> Call:
     epoch, seq, phase, at = _place_of(event.__dict__)
     position = position_at(epoch, seq)
     identity = new(Identity, (event.node, event.dialog or "", event.call_id))
-    record = new(PhaseRecord, (position, phase, at))
-    return rebuild(key, identity, position, (record,), None, None, attributes_of(event))
+    log = pack(epoch, seq << 1, SHIFTED[phase] | at)
+    return rebuild(key, identity, position, log, None, None, attributes_of(event))
 
 
 def evolve(call: Call, event: CallPhase, state_counts: bool = True) -> Call:
@@ -148,42 +161,35 @@ def evolve(call: Call, event: CallPhase, state_counts: bool = True) -> Call:
     """
     epoch, seq, phase, at = _place_of(event.__dict__)
     position = position_at(epoch, seq)
-    records = call.phase_records
+    log = call.phase_log
     if state_counts or phase in ALWAYS_COUNT:
-        records = with_record(records, new(PhaseRecord, (position, phase, at)))
-    return merge_into(call, position, records, attributes_of(event))
+        log = with_record(log, pack(epoch, seq << 1, SHIFTED[phase] | at))
+    return merge_into(call, position, log, attributes_of(event))
 
 
 def rebuild(
     key: str,
     identity: Identity,
     position: Position,
-    records: tuple[PhaseRecord, ...],
+    log: PhaseLog,
     attribute_positions: Mapping[str, Position] | None,
     unconfirmed: bool | None,
     attributes: Attributes,
 ) -> Call:
-    """The call that these records and attributes make. Its state is computed here, nowhere else.
+    """The call that this log and these attributes make. Its state is computed here, nowhere else.
 
-    ``records`` are in the order of their positions, and there is at least one.
+    ``log`` has at least one record.
     """
-    state: State = "trying"
-    phase: Phase = "setup"
-    for _, phase, _ in records:
-        state = STEPS[state][phase]
-    if phase == "lost":  # else a later event shows that the call was not lost
-        state = TRANSITIONS[state].get(phase, state)
+    state = state_after(log)
     if state in _REFINED_BY_ATTRIBUTES:
-        state = _refined(state, records, attributes)
-    return Call(
-        key, identity, state, position, records, attribute_positions, unconfirmed, attributes
-    )
+        state = _refined(state, log, attributes)
+    return Call(key, identity, state, position, log, attribute_positions, unconfirmed, attributes)
 
 
 _REFINED_BY_ATTRIBUTES: Final = BEFORE_ANSWER | {"failed"}
 
 
-def _refined(state: State, records: tuple[PhaseRecord, ...], attributes: Attributes) -> State:
+def _refined(state: State, log: PhaseLog, attributes: Attributes) -> State:
     """The state where events were lost, but the attributes of later ones show that they were."""
     if attributes.answered_at is not None:
         return "ended" if state == "failed" else "answered"
@@ -191,33 +197,16 @@ def _refined(state: State, records: tuple[PhaseRecord, ...], attributes: Attribu
         state == "trying"
         and attributes.progress_at is not None
         and (attributes.attempt or 1) == 1  # else the first attempt may have rung, not this one
-        and all(record.phase != "reroute" for record in records)
+        and not has_phase(log, "reroute")
     ):
         return "ringing"
     return state
 
 
-def with_record(records: tuple[PhaseRecord, ...], record: PhaseRecord) -> tuple[PhaseRecord, ...]:
-    """``records`` with one more, in the order of positions; the same object if it does not count
-    because there is one of its phase that counts more."""
-    position, phase, _ = record
-    for at, known, _ in records:
-        if known == phase:
-            if position == at or (position > at) == (phase in FIRST_COUNTS):
-                return records
-            records = tuple(one for one in records if one.phase != phase)
-            break
-    if not records or records[-1].position < position:
-        return (*records, record)
-    return tuple(sorted((*records, record)))
-
-
-def merge_into(
-    call: Call, position: Position, records: tuple[PhaseRecord, ...], attributes: Attributes
-) -> Call:
+def merge_into(call: Call, position: Position, log: PhaseLog, attributes: Attributes) -> Call:
     """``call`` with the attributes that were heard at ``position``: of each the latest wins."""
     if position <= call.position:
-        return merge_late(call, position, records, attributes)
+        return merge_late(call, position, log, attributes)
     known = call.attributes
     positions: dict[str, Position] | None = None
     for carried, old in zip(attributes, known):  # noqa: B905 - of equal length
@@ -227,7 +216,7 @@ def merge_into(
             attributes = merge(known, attributes)
             break
     return rebuild(
-        call.key, call.identity, position, records, positions, once_confirmed(call), attributes
+        call.key, call.identity, position, log, positions, once_confirmed(call), attributes
     )
 
 
@@ -247,11 +236,9 @@ def merge(known: Attributes, attributes: Attributes) -> Attributes:
     return new(Attributes, [old if carried is None else carried for carried, old in pairs])
 
 
-def merge_late(
-    call: Call, position: Position, records: tuple[PhaseRecord, ...], attributes: Attributes
-) -> Call:
+def merge_late(call: Call, position: Position, log: PhaseLog, attributes: Attributes) -> Call:
     """``call`` with attributes that are older than its latest: each fills a gap, or replaces a
-    value that is older still. The same object if they do neither and ``records`` are its own."""
+    value that is older still. The same object if they do neither and ``log`` is its own."""
     known = call.attributes
     positions = dict(call.attribute_positions) if call.attribute_positions else {}
     merged = list(known)
@@ -261,13 +248,13 @@ def merge_late(
         if carried is not None and (old is None or position > positions.get(name, call.position)):
             merged[index] = carried
             positions[name] = position
-    if records is call.phase_records and positions == (call.attribute_positions or {}):
+    if log is call.phase_log and positions == (call.attribute_positions or {}):
         return call
     return rebuild(
         call.key,
         call.identity,
         call.position,
-        records,
+        log,
         positions or None,
         call.unconfirmed,
         new(Attributes, merged),
@@ -280,7 +267,7 @@ def once_confirmed(call: Call) -> bool | None:
 
 
 def looks_the_same(before: Call, after: Call) -> bool:
-    """Whether clients see no difference: positions and phase records are not shown."""
+    """Whether clients see no difference: positions and the phase log are not shown."""
     return (
         before.state == after.state
         and before.attributes == after.attributes
@@ -291,9 +278,9 @@ def looks_the_same(before: Call, after: Call) -> bool:
 def combine(one: Call, other: Call) -> Call:
     """Two records of one call, of which each has heard some of its events: the call that has heard
     all of them. The key and the flag ``unconfirmed`` are those of ``other``."""
-    records = one.phase_records
-    for record in other.phase_records:
-        records = with_record(records, record)
+    log = one.phase_log
+    for record in each_record(other.phase_log):
+        log = with_record(log, record)
     position = max(one.position, other.position)
     values: list[Any] = []
     positions: dict[str, Position] = {}
@@ -313,7 +300,7 @@ def combine(one: Call, other: Call) -> Call:
         other.key,
         other.identity,
         position,
-        records,
+        log,
         positions or None,
         unconfirmed,
         new(Attributes, values),

@@ -1,4 +1,4 @@
-"""The parts of a call: its phase records, its identity, and its attributes.
+"""The parts of a call besides its phases: its identity and its attributes.
 
 :mod:`livestate.state.call` makes them from events; whoever shows, counts or stores a call reads
 them. Pure.
@@ -7,17 +7,6 @@ them. Pure.
 from __future__ import annotations
 
 from typing import NamedTuple
-
-from livestate.state.position import Position
-from livestate.state.transitions import Phase
-
-
-class PhaseRecord(NamedTuple):
-    """The event of a phase that counts: its position, and when the node saw it (ms)."""
-
-    position: Position
-    phase: Phase
-    at: int
 
 
 class Identity(NamedTuple):

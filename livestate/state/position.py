@@ -34,6 +34,11 @@ def unpack(position: Position) -> tuple[int, int, int]:
     return position >> _EPOCH_SHIFT, (position & _BELOW_EPOCH) >> 1, position & 1
 
 
+def numbers_of(position: Position) -> tuple[int, int]:
+    """(epoch, all below it); two of the latter have the order of the positions."""
+    return position >> _EPOCH_SHIFT, position & _BELOW_EPOCH
+
+
 def epoch_of(position: Position) -> int:
     """The epoch alone; -1 of :data:`NEVER`."""
     return position >> _EPOCH_SHIFT

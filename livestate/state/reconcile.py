@@ -17,18 +17,18 @@ from livestate.state.call import (
     merge_late,
     once_confirmed,
     rebuild,
-    with_record,
 )
-from livestate.state.call_fields import Identity, PhaseRecord
+from livestate.state.call_fields import Identity
+from livestate.state.phase_log import PhaseLog, last_at, log_of, with_record, without
 from livestate.state.position import NOWHERE, Position, as_from_sync
 from livestate.state.transitions import BEFORE_ANSWER, PHASE_OF_LISTED, Phase
 
 
 def begin_listed(key: str, node: str, item: SyncedCall, position: Position, at: int) -> Call:
     """A call that is first heard of in its node's list, true at ``position``, received ``at``."""
-    record = PhaseRecord(position, PHASE_OF_LISTED[item.state], at)
+    log = log_of(position, PHASE_OF_LISTED[item.state], at)
     identity = Identity(node, item.dialog, item.call_id)
-    return rebuild(key, identity, position, (record,), None, None, attributes_of(item))
+    return rebuild(key, identity, position, log, None, None, attributes_of(item))
 
 
 def reconcile(call: Call, item: SyncedCall, position: Position, at: int) -> Call:
@@ -41,7 +41,7 @@ def reconcile(call: Call, item: SyncedCall, position: Position, at: int) -> Call
     """
     attributes = attributes_of(item)
     if position < call.position:
-        return merge_into(call, position, call.phase_records, attributes)
+        return merge_into(call, position, call.phase_log, attributes)
     call = _found(reconfirm(call))
     phase: Phase | None = None
     if item.state == "held" and call.state != "held":
@@ -52,11 +52,11 @@ def reconcile(call: Call, item: SyncedCall, position: Position, at: int) -> Call
         # A call goes back to trying by a re-route only.
         phase = "reroute" if item.state == "trying" else PHASE_OF_LISTED[item.state]
     if phase is not None:
-        records = with_record(call.phase_records, PhaseRecord(position, phase, at))
-        return merge_into(call, position, records, attributes)
+        log = with_record(call.phase_log, log_of(position, phase, at))
+        return merge_into(call, position, log, attributes)
     if attributes == call.attributes or merge(call.attributes, attributes) == call.attributes:
         return call
-    return merge_into(call, position, call.phase_records, attributes)
+    return merge_into(call, position, call.phase_log, attributes)
 
 
 def begin_copied(key: str, item: CopiedCall, at: int) -> Call:
@@ -72,10 +72,10 @@ def vouch(call: Call, item: CopiedCall, at: int) -> Call:
     So it fills attributes that are unknown and changes no others.
     """
     call = _found(reconfirm(call))
-    records = call.phase_records
+    log = call.phase_log
     if call.state in BEFORE_ANSWER and item.state in ("answered", "held"):
-        records = with_record(records, PhaseRecord(as_from_sync(call.position), "answered", at))
-    return merge_late(call, NOWHERE, records, attributes_of(item))
+        log = with_record(log, log_of(as_from_sync(call.position), "answered", at))
+    return merge_late(call, NOWHERE, log, attributes_of(item))
 
 
 def mark_lost(call: Call, position: Position, at: int) -> Call:
@@ -84,17 +84,14 @@ def mark_lost(call: Call, position: Position, at: int) -> Call:
     A real end may still tell more later. An event with a number after the list shows that the call
     lives, and it is live again.
     """
-    records = with_record(call.phase_records, PhaseRecord(position, "lost", at))
-    return _with_records(call, records)
+    return _with_log(call, with_record(call.phase_log, log_of(position, "lost", at)))
 
 
 def move_to(call: Call, position: Position) -> Call:
     """``call``, which is live, as if all that is known of it had been heard at ``position``: its
     node's numbering began anew below the positions that it has, or those were of another node."""
-    record = PhaseRecord(position, PHASE_OF_LISTED[call.state], call.phase_records[-1].at)
-    return rebuild(
-        call.key, call.identity, position, (record,), None, call.unconfirmed, call.attributes
-    )
+    log = log_of(position, PHASE_OF_LISTED[call.state], last_at(call.phase_log))
+    return rebuild(call.key, call.identity, position, log, None, call.unconfirmed, call.attributes)
 
 
 def unconfirm(call: Call) -> Call:
@@ -111,15 +108,15 @@ def _found(call: Call) -> Call:
     """``call``, no longer lost: an earlier list lacked it, this one has it."""
     if not call.lost:
         return call
-    return _with_records(call, tuple(one for one in call.phase_records if one.phase != "lost"))
+    return _with_log(call, without(call.phase_log, "lost"))
 
 
-def _with_records(call: Call, records: tuple[PhaseRecord, ...]) -> Call:
+def _with_log(call: Call, log: PhaseLog) -> Call:
     return rebuild(
         call.key,
         call.identity,
         call.position,
-        records,
+        log,
         call.attribute_positions,
         once_confirmed(call),
         call.attributes,
@@ -134,7 +131,7 @@ def _flagged(call: Call, unconfirmed: bool) -> Call:
         call.identity,
         call.state,
         call.position,
-        call.phase_records,
+        call.phase_log,
         call.attribute_positions,
         unconfirmed,
         call.attributes,

@@ -6,22 +6,23 @@ operators also edit them: a record that cannot become a call raises, and a numbe
 view can have produced is replaced.
 
 The field names are older than the names in the code: ``stamp`` is the call's position, ``marks``
-are its phase records, ``older`` the positions of its older attributes, ``v`` its versions. Pure.
+are the records of its phase log, ``older`` the positions of its older attributes, ``v`` its
+versions. Pure.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, cast
 
 import orjson
 
 from livestate.contract.errors import SnapshotUnusable
 from livestate.contract.states import wire_name
 from livestate.state.call import Call, new, rebuild
-from livestate.state.call_fields import Attributes, Identity, PhaseRecord
+from livestate.state.call_fields import Attributes, Identity
+from livestate.state.phase_log import PhaseLog, first_at, log_of, numbers_in
 from livestate.state.position import NOWHERE, Position, position_at, unpack
-from livestate.state.transitions import Phase
 
 MOST: Final = 2**53 - 1  # the contract's largest number; only an edit makes a larger one
 MOST_VERSION: Final = 10**15  # leaves room below MOST for counting on
@@ -34,16 +35,15 @@ _SHARED: Final = frozenset({"company_id", "direction", "trunk", "by", "outcome",
 _NUMBERS_AT: Final = tuple(at for at, name in enumerate(_WIRE) if name in _NUMBERS)
 _SHARED_AT: Final = tuple(at for at, name in enumerate(_WIRE) if name in _SHARED)
 _GOOD_TYPES: Final[set[tuple[type, ...]]] = set()
-# Interned: all calls share one object for each name and phase.
+# Interned: all calls share one object for each name.
 _NAMES: Final = {name: name for name in Attributes._fields}
-_PHASES: Final[dict[str, Phase]] = {phase: phase for phase in get_args(Phase)}
 
 
 def score(call: Call) -> int:
     """The score of a call in the sorted set ``active_calls`` (ms): the time of its setup, or the
     earliest time that is known of it."""
     setup_at = call.attributes.setup_at
-    return setup_at if setup_at is not None else call.phase_records[0].at
+    return setup_at if setup_at is not None else first_at(call.phase_log)
 
 
 def encode(call: Call, versions: dict[str, int]) -> bytes:
@@ -56,7 +56,7 @@ def encode(call: Call, versions: dict[str, int]) -> bytes:
         "dialog": dialog,
         "call_id": call_id,
         "stamp": unpack(call.position),
-        "marks": [(unpack(position), phase, at) for position, phase, at in call.phase_records],
+        "marks": numbers_in(call.phase_log),
         "v": versions,
     }
     if positions:
@@ -82,11 +82,11 @@ def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
     try:
         stored = orjson.loads(data)
         attributes = _attributes(list(map(stored.get, _WIRE)))
-        records = _records(stored["marks"])
+        log, latest = _phase_log(stored["marks"])
         positions = stored.get("older")
         if positions is not None:
             positions = {_NAMES[name]: _position(*parts) for name, parts in positions.items()}
-        if not records:
+        if not log:
             raise ValueError("no marks")
         versions = stored["v"]
         for version in versions.values():
@@ -94,14 +94,12 @@ def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
                 versions = _believable(versions)
                 break
         position = _position(*stored["stamp"])
-        for record in records:
-            if record[0] > position and record[1] != "lost":
-                position = record[0]  # a call is at least as late as its records
+        position = max(position, latest)  # a call is at least as late as its records
         identity = Identity(
             sys.intern(stored["node"]), _text(stored["dialog"]), _text(stored["call_id"])
         )
         unconfirmed = _flag(stored.get("unconfirmed"))
-        call = rebuild(key, identity, position, records, positions or None, unconfirmed, attributes)
+        call = rebuild(key, identity, position, log, positions or None, unconfirmed, attributes)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnapshotUnusable(key, f"{type(error).__name__}: {error}"[:200]) from None
     return call, versions
@@ -115,9 +113,12 @@ def _position(epoch: Any, seq: Any, from_sync: Any) -> Position:
     return position_at(epoch, seq, from_sync == 1)
 
 
-def _records(stored: Any) -> tuple[PhaseRecord, ...]:
+def _phase_log(stored: Any) -> tuple[PhaseLog, Position]:
+    """The phase log that was stored, and the latest position of its phases but "lost"."""
     # Spelled out for speed: a start reads several records for each of tens of thousands of calls.
-    records, edited = [], False
+    records: list[bytes] = []
+    edited = False
+    latest = NOWHERE
     for (epoch, seq, from_sync), phase, at in stored:
         if (
             not type(epoch) is type(seq) is type(from_sync) is type(at) is int
@@ -126,12 +127,13 @@ def _records(stored: Any) -> tuple[PhaseRecord, ...]:
             raise ValueError(f"{[epoch, seq, from_sync, at]} is no phase record")
         if epoch | seq | at > MOST or from_sync > 1:
             edited = True
-            position = _position(epoch, seq, from_sync)
-            records.append(PhaseRecord(position, _PHASES[phase], min(at, MOST)))
-            continue
-        position = position_at(epoch, seq, from_sync == 1)
-        records.append(new(PhaseRecord, (position, _PHASES[phase], at)))
-    return tuple(sorted(records)) if edited else tuple(records)
+            position, at = _position(epoch, seq, from_sync), min(at, MOST)
+        else:
+            position = position_at(epoch, seq, from_sync == 1)
+        records.append(log_of(position, phase, at))
+        if position > latest and phase != "lost":
+            latest = position
+    return b"".join(sorted(records) if edited else records), latest
 
 
 def _believable(versions: dict[str, Any]) -> dict[str, int]:

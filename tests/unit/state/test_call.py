@@ -234,6 +234,6 @@ def test_what_people_see_changes_only_if_a_fact_or_the_state_does(
         after = evolve(call, one)
         seen = {name for name in PARTS if getattr(call, name) != getattr(after, name)}
         assert (not looks_the_same(call, after)) == bool(
-            seen - {"position", "phase_records", "attribute_positions"}
+            seen - {"position", "phase_log", "attribute_positions"}
         )
         call = after
