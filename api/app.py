@@ -15,6 +15,7 @@ from api.auth.session import MAX_BODY_BYTES, session_routes
 from api.auth.session_entry import is_session
 from api.auth.sessions import NotLoaded
 from api.auth.verifier import Verifier, bearer_of, refusal
+from api.error_pages import as_page
 from api.http.headers import cookies
 from api.http.problem import problem, register
 from api.http.security_headers import SECURITY_HEADERS
@@ -111,6 +112,8 @@ def _add_error_handlers(app: Quart, streams: StreamRegistry) -> None:
 def _add_response_headers(app: Quart, site: Site) -> None:
     @app.after_request
     async def secured(response: Response) -> Response:
+        if response.status_code >= 400:
+            await as_page(request, response, site)
         for name, value in SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)
         if request.path.startswith(API):

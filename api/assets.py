@@ -11,8 +11,8 @@ from typing import Final
 
 DASHBOARD: Final = Path(__file__).parent / "dashboard"
 PAGES: Final = frozenset(
-    {"live-calls.html", "login.html", "device.html"}
-)  # served at routes of their own
+    {"live-calls.html", "login.html", "device.html", "error.html"}
+)  # served at routes of their own, or in place of an error
 
 
 def _assets() -> dict[str, Path]:

@@ -36,7 +36,7 @@ _USED: Final = {
     b"expect": 64, b"content-type": MAX_LIST_BYTES, b"authorization": 2**20,
     b"cookie": MAX_VALUE_BYTES, b"accept": MAX_LIST_BYTES, b"accept-encoding": MAX_LIST_BYTES,
     b"accept-language": MAX_LIST_BYTES,
-    b"last-event-id": 2**20, b"origin": 1024, b"sec-fetch-site": 64,
+    b"last-event-id": 2**20, b"origin": 1024, b"sec-fetch-dest": 64, b"sec-fetch-site": 64,
     b"access-control-request-method": 64,
     b"x-forwarded-for": MAX_VALUE_BYTES, b"if-none-match": MAX_LIST_BYTES,
     b"if-modified-since": 1024,

@@ -17,6 +17,7 @@ SOURCES = sorted(
     path for path in DASHBOARD.rglob("*.js") if not {"languages", "client"} & set(path.parts)
 )
 PAGES = sorted(DASHBOARD.glob("*.html"))
+SERVICE = sorted(DASHBOARD.parent.glob("*.py"))
 CATEGORY = re.compile(r"\.(zero|one|two|few|many|other)$")  # of Intl.PluralRules
 HOLE = re.compile(r"\{(\w+)\}")
 # One literal, comment or regular expression after another; what is left over is code.
@@ -99,7 +100,7 @@ def test_every_text_that_is_named_is_there() -> None:
 
 
 def test_every_text_is_used() -> None:
-    sources = "".join(path.read_text() for path in (*SOURCES, *PAGES))
+    sources = "".join(path.read_text() for path in (*SOURCES, *PAGES, *SERVICE))
     # A key may be put together: `settings.${name}`.
     parts = re.findall(r"[`\"](\w+(?:\.[\w ]*)+)(?=[$`\"])", sources)
     unused = [key for key in LANGUAGES["en"]
