@@ -1,4 +1,4 @@
-"""Makes the alarms of a service from its settings and parts."""
+"""Makes the alarms of a service and the minutes of its charts, from its settings and parts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from livestate.process.clock import steady_ms
 from livestate.state.alarms.board import Board
 from livestate.state.alarms.readings import Readings
 from livestate.state.alarms.rules import Rules, trunk_limits
+from livestate.state.kpi.history import History
 from livestate.state.kpi.kpis import Kpis
 from livestate.state.nodes.registry import Nodes
 from livestate.store.alarms import KeptAlarms
+from livestate.store.history import KeptHistory
 from livestate.store.keys import Keys
 from livestate.store.projection import Projection
 
@@ -54,6 +56,22 @@ def make_alarms(
         ready=ready,
         webhook=_webhook(live.settings),
         clock=steady_ms,
+    )
+
+
+def make_history(
+    live: Parts, redis: Redis, keys: Keys, *, ready: Callable[[], bool]
+) -> KeptHistory:
+    """The minutes of the charts, with the same arguments."""
+    return KeptHistory(
+        redis,
+        History(),
+        live.kpis,
+        keys=keys,
+        clock=steady_ms,
+        writes=lambda: not live.projection.standby,
+        ready=ready,
+        stale_since=lambda: live.hub.source.stale_since,
     )
 
 

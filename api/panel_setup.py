@@ -13,6 +13,7 @@ from api.panels.destinations import DestinationDocuments
 from api.panels.documents import Documents, Wanted
 from api.panels.ended import EndedDocuments
 from api.panels.from_engine import acknowledged_for_edges, for_edges
+from api.panels.history import HistoryDocuments
 from api.panels.nodes import NodeDocuments
 from api.panels.numbering import Numbering
 from api.panels.routes import Panels
@@ -26,6 +27,7 @@ from livestate.state.kpi.kpis import Kpis
 from livestate.state.nodes.clock_offset import NodeClocks
 from livestate.state.nodes.registry import Nodes
 from livestate.state.nodes.trouble import Trouble
+from livestate.store.history import KeptHistory
 
 Makes = Mapping[str, Callable[[Wanted], Awaitable[bytes]]]
 
@@ -40,6 +42,7 @@ class Parts(Protocol):
     trunk_file: TrunkFile
     alarms: AlarmWatch
     numbering: Numbering
+    history: KeptHistory
 
     def troubles(self, now: int) -> tuple[Trouble, ...]: ...
 
@@ -55,6 +58,7 @@ def make_documents(live: Parts) -> Makes:
         "nodes": NodeDocuments(table, live.nodes, live.clocks, live.troubles).make,
         "destinations": DestinationDocuments(table, live.numbering, now_ms).make,
         "ended": EndedDocuments(table, now_ms, steady_ms).make,
+        "history": HistoryDocuments(live.history.history, alarms.board, steady_ms).make,
         "alarms": AlarmDocuments(alarms.board, alarms.file, now_ms).make,
     }
 

@@ -17,7 +17,7 @@ from importlib.metadata import version
 
 from redis.exceptions import RedisError
 
-from api.alarm_setup import make_alarms
+from api.alarm_setup import make_alarms, make_history
 from api.auth.verifier import kept_fresh
 from api.edge_feed_setup import make_edge_feed, make_following
 from api.login_setup import make_verifier
@@ -114,9 +114,8 @@ class Service:
             clock=steady_ms,
             writes=lambda: not self.projection.standby,
         )
-        self.alarms = make_alarms(
-            self, board, self._redis, self._keys, ready=lambda: self._been_ready
-        )
+        self.alarms = make_alarms(self, board, self._redis, self._keys, ready=self._is_ready)
+        self.history = make_history(self, self._redis, self._keys, ready=self._is_ready)
         documents = make_documents(self)
         self.panels = make_panels(documents, self.alarms)
         self.edges = (
@@ -240,6 +239,9 @@ class Service:
         )
         self._started = steady_ms()
 
+    def _is_ready(self) -> bool:
+        return self._been_ready
+
     def not_ready(self) -> str | None:
         """Why this instance is not ready for traffic; None if it is."""
         if self.streams.draining:
@@ -306,6 +308,7 @@ class Service:
         sweeping = asyncio.create_task(self.streams.run())
         reading = asyncio.create_task(self.trunk_file.run())
         judging = asyncio.create_task(self.alarms.run())
+        charting = asyncio.create_task(self.history.run())
         looking = asyncio.create_task(self.projection.health.run())
         roles = [one for one in (self.edges, self.following) if one is not None]
         publishing = [asyncio.create_task(one.run()) for one in roles]
@@ -324,6 +327,7 @@ class Service:
                     sweeping,
                     reading,
                     judging,
+                    charting,
                     looking,
                     tracing,
                     keeping,

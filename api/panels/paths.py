@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from api.panels import schema
+from api.panels.history import WINDOWS
 from livestate.client.paths import (
     ALARMS_PATH,
     COMPANIES_PATH,
     DESTINATIONS_PATH,
     ENDED_PATH,
+    HISTORY_PATH,
     NODES_PATH,
     TRUNKS_PATH,
 )
@@ -20,6 +22,14 @@ _CODE: Final = {
     "required": False,
     "schema": {"type": "string", "pattern": "^[a-z0-9_]{1,24}$"},
     "description": "Only calls with this SIP response or outcome.",
+}
+
+_WINDOW: Final = {
+    "name": "window",
+    "in": "query",
+    "required": False,
+    "schema": {"enum": [*WINDOWS]},
+    "description": "The last 60 or 1,440 minutes; without it 60.",
 }
 
 
@@ -77,6 +87,12 @@ def paths(
             "Raised ones first.",
             schema.alarms(),
             filters,
+        ),
+        HISTORY_PATH: get(
+            "Calls by minute, with marks for the charts (docs/operator.md).",
+            "A minute that was not seen is null.",
+            schema.history(),
+            [*filters, _WINDOW],
         ),
         f"{ALARMS_PATH}/{{alarm}}": {"post": _acknowledge(security, parameter, filters, refusals)},
     }

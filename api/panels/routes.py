@@ -13,12 +13,14 @@ from api.auth.verifier import Verifier, foreign
 from api.http.headers import quality
 from api.http.problem import problem
 from api.panels.documents import Documents, NotAvailable, Wanted
+from api.panels.history import WINDOWS
 from api.stream.admission import wanted as wanted_scope
 from livestate.client.paths import (
     ALARMS_PATH,
     COMPANIES_PATH,
     DESTINATIONS_PATH,
     ENDED_PATH,
+    HISTORY_PATH,
     NODES_PATH,
     TRUNKS_PATH,
 )
@@ -36,6 +38,7 @@ PANELS: Final = {
     "destinations": DESTINATIONS_PATH,
     "ended": ENDED_PATH,
     "alarms": ALARMS_PATH,
+    "history": HISTORY_PATH,
 }
 
 
@@ -88,26 +91,37 @@ def panel_routes(panels: Panels, verifier: Verifier) -> Blueprint:
         scope = _scope(verifier)
         return await _document(documents["alarms"], Wanted(scope.company_id))
 
+    @routes.get(HISTORY_PATH)
+    async def history() -> Response:
+        scope, window = _scope(verifier), request.args.get("window", "hour")
+        if window not in WINDOWS:
+            raise UnknownFilter(f"window is one of {', '.join(WINDOWS)}")
+        return await _document(documents["history"], Wanted(scope.company_id, code=window))
+
     @routes.post(f"{ALARMS_PATH}/<alarm>")
     async def acknowledge(alarm: str) -> Response:
-        """Without a body. The login's cookie is SameSite=Strict, and a page of another site is
-        refused whatever login it has."""
-        if foreign(request):
-            return problem(403, "A page of another site may not acknowledge alarms here.")
-        identity = verifier.verify(verifier.token_of(request))
-        company = wanted_scope(request, identity).company_id
-        try:
-            done = _ALARM.fullmatch(alarm) is not None and await panels.acknowledge(
-                company, alarm, identity.subject
-            )
-        except NotAvailable as error:
-            return problem(503, str(error), {"Retry-After": "5"})
-        if not done:
-            return problem(404, "There is no such alarm, or it is not one of yours.")
-        documents["alarms"].forget()
-        return Response(status=204, headers={"Cache-Control": "no-store"})
+        return await _acknowledge(panels, verifier, alarm)
 
     return routes
+
+
+async def _acknowledge(panels: Panels, verifier: Verifier, alarm: str) -> Response:
+    """Without a body. The login's cookie is SameSite=Strict, and a page of another site is refused
+    whatever login it has."""
+    if foreign(request):
+        return problem(403, "A page of another site may not acknowledge alarms here.")
+    identity = verifier.verify(verifier.token_of(request))
+    company = wanted_scope(request, identity).company_id
+    try:
+        done = _ALARM.fullmatch(alarm) is not None and await panels.acknowledge(
+            company, alarm, identity.subject
+        )
+    except NotAvailable as error:
+        return problem(503, str(error), {"Retry-After": "5"})
+    if not done:
+        return problem(404, "There is no such alarm, or it is not one of yours.")
+    panels.documents["alarms"].forget()
+    return Response(status=204, headers={"Cache-Control": "no-store"})
 
 
 def _scope(verifier: Verifier) -> Scope:

@@ -7,6 +7,7 @@ from typing import Any, Final, get_args
 from api.panels.numbering import KINDS as NUMBER_KINDS
 from livestate.state.alarms.alarm import Why
 from livestate.state.alarms.rules import DEFAULTS
+from livestate.state.kpi.history import MarkKind
 from livestate.state.kpi.trunk_alarms import LEVELS
 from livestate.state.kpi.trunk_report import MINUTES
 from livestate.state.nodes.health import HEALTH_TRANSITIONS
@@ -62,6 +63,32 @@ _FIGURES: Final[dict[str, Any]] = {
         "description": "Of attempts that were not answered: by SIP response, or by outcome.",
     },
 }
+
+
+def history() -> dict[str, Any]:
+    """The document of :data:`~livestate.client.paths.HISTORY_PATH`."""
+    time = {"type": "integer", "description": "ms since the Unix epoch"}
+    counts = {"type": "array", "items": {"type": ["integer", "null"], "minimum": 0}}
+    mark = _object(
+        kind={"enum": [*get_args(MarkKind), *(one for one in LEVELS if one)]},
+        since=time,
+        until={"type": ["integer", "null"], "description": "Null: it goes on."},
+    )
+    mark["properties"] |= {"rule": {"enum": [*DEFAULTS]}, "subject": _TEXT}
+    return _object(
+        next_seconds={"type": "integer", "description": "When to ask again."},
+        as_of=time,
+        company_id={"type": ["string", "null"], "description": "Null: all calls."},
+        window_seconds=_COUNT,
+        kept={"type": "boolean", "description": "False: there are more companies than have room."},
+        first=time | {"description": "When the first minute begins."},
+        step_ms=_COUNT,
+        live=counts | {"description": "Calls that were up at the end of the minute."},
+        attempts=counts | {"description": "Attempts that were over in it."},
+        answered=counts,
+        effective=counts | {"description": "Attempts that the network served: for the NER."},
+        marks={"type": "array", "items": mark},
+    )
 
 
 def alarms() -> dict[str, Any]:

@@ -13,3 +13,4 @@ COMPANIES_PATH: Final = "/api/v1/live/companies"  # roles that see all calls, as
 NODES_PATH: Final = "/api/v1/live/nodes"
 DESTINATIONS_PATH: Final = "/api/v1/live/destinations"
 ALARMS_PATH: Final = "/api/v1/live/alarms"  # one alarm is below it, by its id
+HISTORY_PATH: Final = "/api/v1/live/history"

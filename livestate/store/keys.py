@@ -26,6 +26,7 @@ class Keys:
         "calls",
         "ended",
         "flushes",
+        "history",
         "logouts",
         "meta",
         "nodes",
@@ -65,6 +66,7 @@ class Keys:
         # Of livestate/store/trunk_figures.py: HASHes with a number behind.
         self.trunks = f"{tag}:trunks:"
         self.trunk_hour = f"{tag}:trunk_hour:"
+        self.history = f"{tag}:history:"  # HASHes of livestate/store/history.py, one an hour
         # HASHes of livestate/store/alarms.py
         self.alarms = f"{tag}:alarms"
         self.acknowledged = f"{tag}:acknowledged"

@@ -16,7 +16,9 @@ MIN_VALUES = 6  # a shorter table fits one value a line
 def sources(*suffixes: str) -> list[Path]:
     found = [path for name in PACKAGES for path in (ROOT / name).rglob("*.*")]
     return sorted(
-        path for path in found if path.suffix in suffixes and "node_modules" not in path.parts
+        path
+        for path in found
+        if path.suffix in suffixes and not {"node_modules", "vendor"} & set(path.parts)
     )
 
 

@@ -14,7 +14,9 @@ from api.cli.child_service import Instance
 from api.texts import LANGUAGES, best, page, read, text
 
 SOURCES = sorted(
-    path for path in DASHBOARD.rglob("*.js") if not {"languages", "client"} & set(path.parts)
+    path
+    for path in DASHBOARD.rglob("*.js")
+    if not {"languages", "client", "vendor"} & set(path.parts)
 )
 PAGES = sorted(DASHBOARD.glob("*.html"))
 SERVICE = sorted(DASHBOARD.parent.glob("*.py"))

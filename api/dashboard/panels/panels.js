@@ -4,6 +4,7 @@ import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
 import { length, plain, timeOfDay, whole } from "../text/text.js";
 import { Alarms } from "./alarms.js";
+import { Charts, WINDOWS } from "./charts.js";
 import { Companies } from "./companies.js";
 import { Destinations } from "./destinations.js";
 import { Ended } from "./ended.js";
@@ -14,12 +15,12 @@ import { Trunks } from "./trunks.js";
 
 const CALLS = "calls"; // the table
 const PANELS = {
-  trunks: Trunks, failures: Failures, companies: Companies, nodes: Nodes, destinations: Destinations, ended: Ended, alarms: Alarms,
+  trunks: Trunks, failures: Failures, companies: Companies, nodes: Nodes, destinations: Destinations,
+  ended: Ended, alarms: Alarms, charts: Charts,
 };
 const DOCUMENTS = {
   trunks: "trunks", failures: "trunks", companies: "companies", nodes: "nodes",
-  destinations: "destinations", ended: "ended",
-  alarms: "alarms",
+  destinations: "destinations", ended: "ended", alarms: "alarms", charts: "history",
 };
 const OF_ALL_CALLS = ["companies", "nodes"]; // for roles that see all calls, whatever filters there are
 const CODE = /^[a-z0-9_]{1,24}$/;
@@ -38,6 +39,7 @@ export class Panels {
     Object.assign(this, { main, scroller, filters, changed });
     this.name = CALLS;
     this.code = null; // the SIP response or outcome that ended calls are narrowed to
+    this.window = WINDOWS[0]; // of the charts
     this.data = null;
     this.failed = null; // why `data` is old, in words
     this.asked = null; // the address of `data`
@@ -57,7 +59,7 @@ export class Panels {
     scroller.after(this.box);
     this.panels = new Map(Object.entries(PANELS).map(([name, Panel]) => [name, new Panel({
       mask, open, code: () => this.code, showAll: () => this.narrow(null),
-      again: () => this.poll.ask(),
+      again: () => this.poll.ask(), window: () => this.window, chooseWindow: (name) => this.chooseWindow(name),
     })]));
     this.poll = new Poll({
       url: () => this.url(),
@@ -99,19 +101,29 @@ export class Panels {
   // What the page's address says of panels, as [name, value] pairs.
   pairs() {
     if (this.name === CALLS) return [];
-    return [["panel", this.name], ...(this.code !== null ? [["code", this.code]] : [])];
+    const day = this.name === "charts" && this.window !== WINDOWS[0];
+    return [["panel", this.name], ...(this.code !== null ? [["code", this.code]] : []),
+      ...(day ? [["window", this.window]] : [])];
   }
 
   // Show what the address says.
   restore(search) {
     const code = new URLSearchParams(search).get("code");
     this.code = code !== null && CODE.test(code) ? code : null;
+    const window = new URLSearchParams(search).get("window");
+    this.window = WINDOWS.includes(window) ? window : WINDOWS[0];
     const wanted = panelIn(search);
     this.choose(this.tabs.get(wanted).hidden ? CALLS : wanted);
   }
 
   narrow(code) {
     this.code = code;
+    this.forget();
+    this.changed();
+  }
+
+  chooseWindow(name) {
+    this.window = name;
     this.forget();
     this.changed();
   }
@@ -171,6 +183,7 @@ export class Panels {
       ([name]) => name === "company_id" || (ended && name === "trunk"),
     ));
     if (ended && this.code !== null) query.set("code", this.code);
+    if (this.name === "charts") query.set("window", this.window);
     return `api/v1/live/${DOCUMENTS[this.name]}?${query}`;
   }
 
