@@ -13,16 +13,19 @@ from api.panels.destinations import DestinationDocuments
 from api.panels.documents import Documents, Wanted
 from api.panels.ended import EndedDocuments
 from api.panels.from_engine import acknowledged_for_edges, for_edges
+from api.panels.hints import HintDocuments
 from api.panels.history import HistoryDocuments
 from api.panels.nodes import NodeDocuments
 from api.panels.numbering import Numbering
 from api.panels.routes import Panels
 from api.panels.trunk_file import TrunkFile
 from api.panels.trunks import TrunkDocuments
+from api.settings import Settings
 from livestate.cluster import wire
 from livestate.process.clock import now_ms, steady_ms
 from livestate.state.active_calls import ActiveCalls
 from livestate.state.alarms.rules import ner_of_companies
+from livestate.state.kpi.hints import parse
 from livestate.state.kpi.kpis import Kpis
 from livestate.state.nodes.clock_offset import NodeClocks
 from livestate.state.nodes.registry import Nodes
@@ -43,6 +46,7 @@ class Parts(Protocol):
     alarms: AlarmWatch
     numbering: Numbering
     history: KeptHistory
+    settings: Settings
 
     def troubles(self, now: int) -> tuple[Trouble, ...]: ...
 
@@ -57,6 +61,7 @@ def make_documents(live: Parts) -> Makes:
         ).make,
         "nodes": NodeDocuments(table, live.nodes, live.clocks, live.troubles).make,
         "destinations": DestinationDocuments(table, live.numbering, now_ms).make,
+        "hints": HintDocuments(table, live.numbering, parse(live.settings.hints), now_ms).make,
         "ended": EndedDocuments(table, now_ms, steady_ms).make,
         "history": HistoryDocuments(live.history.history, alarms.board, steady_ms).make,
         "alarms": AlarmDocuments(alarms.board, alarms.file, now_ms).make,

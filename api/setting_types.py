@@ -22,6 +22,7 @@ from livestate.contract.subjects import Subjects, paired
 from livestate.nats.url import RIGHT_INBOX, is_inbox
 from livestate.nats.url import parse as parse_nats
 from livestate.redis.url import parse as parse_redis
+from livestate.state.kpi.hints import parse as parse_hints
 from livestate.store.keys import Keys
 
 MIN_TOKEN_LENGTH: Final = 16
@@ -172,6 +173,7 @@ def one_of(*values: str) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
+Hints = Annotated[str, _checked_by(parse_hints)]
 Country = Annotated[str, BeforeValidator(_country)]
 Address = Annotated[str, BeforeValidator(_address)]
 NatsUrl = Annotated[str, _checked_by(parse_nats)]

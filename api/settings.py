@@ -16,6 +16,7 @@ from api.setting_types import (
     Address,
     Bind,
     Country,
+    Hints,
     Inbox,
     NatsUrl,
     OtlpUrl,
@@ -241,6 +242,12 @@ class Settings(LoginSettings):
         None,
         description="Country of numbers that are written without a country code, such as `IT` (ISO "
         "3166-1), for the destinations on the page. Without it they belong to no country.",
+    )
+    hints: Hints = Field(
+        "",
+        description="Rules of the hints of fraud, from how many calls of a caller in five minutes "
+        "on, such as `attempts=100,short=0` (0: never): see [operator.md](operator.md). What is "
+        "not written keeps its default.",
     )
     alarms: str | None = Field(
         None,

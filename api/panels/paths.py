@@ -11,6 +11,7 @@ from livestate.client.paths import (
     COMPANIES_PATH,
     DESTINATIONS_PATH,
     ENDED_PATH,
+    HINTS_PATH,
     HISTORY_PATH,
     NODES_PATH,
     TRUNKS_PATH,
@@ -74,6 +75,12 @@ def paths(
             "Where the calls of the last five minutes go, the busiest destination first.",
             "At most 300 of them.",
             schema.destinations(),
+            filters,
+        ),
+        HINTS_PATH: get(
+            "Hints of fraud: callers of the last five minutes that break a rule, the worst first.",
+            "At most 200 of them.",
+            schema.hints(),
             filters,
         ),
         ENDED_PATH: get(

@@ -20,6 +20,7 @@ from livestate.client.paths import (
     COMPANIES_PATH,
     DESTINATIONS_PATH,
     ENDED_PATH,
+    HINTS_PATH,
     HISTORY_PATH,
     NODES_PATH,
     TRUNKS_PATH,
@@ -36,6 +37,7 @@ PANELS: Final = {
     "companies": COMPANIES_PATH,
     "nodes": NODES_PATH,
     "destinations": DESTINATIONS_PATH,
+    "hints": HINTS_PATH,
     "ended": ENDED_PATH,
     "alarms": ALARMS_PATH,
     "history": HISTORY_PATH,
@@ -63,6 +65,10 @@ def panel_routes(panels: Panels, verifier: Verifier) -> Blueprint:
     @routes.get(DESTINATIONS_PATH)
     async def destinations() -> Response:
         return await _document(documents["destinations"], Wanted(_scope(verifier).company_id))
+
+    @routes.get(HINTS_PATH)
+    async def hints() -> Response:
+        return await _document(documents["hints"], Wanted(_scope(verifier).company_id))
 
     @routes.get(ENDED_PATH)
     async def ended() -> Response:

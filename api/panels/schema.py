@@ -7,6 +7,7 @@ from typing import Any, Final, get_args
 from api.panels.numbering import KINDS as NUMBER_KINDS
 from livestate.state.alarms.alarm import Why
 from livestate.state.alarms.rules import DEFAULTS
+from livestate.state.kpi.hints import RULES as HINT_RULES
 from livestate.state.kpi.history import MarkKind
 from livestate.state.kpi.trunk_alarms import LEVELS
 from livestate.state.kpi.trunk_report import MINUTES
@@ -260,6 +261,29 @@ def destinations() -> dict[str, Any]:
         window_seconds=_COUNT,
         destinations={"type": "array", "items": row, "description": "The busiest first."},
         more=_COUNT | {"description": "Destinations that are not listed."},
+    )
+
+
+def hints() -> dict[str, Any]:
+    """The document of :data:`~livestate.client.paths.HINTS_PATH`."""
+    row = _object(
+        rule={"enum": [*HINT_RULES]},
+        limit=_COUNT,
+        count=_COUNT | {"description": "Calls, at least."},
+        company_id=_or_null(_TEXT),
+        caller=_TEXT,
+        callee=_or_null(_TEXT) | {"description": "Of rules about two numbers."},
+    )
+    return _object(
+        next_seconds={"type": "integer", "description": "When to ask again."},
+        as_of={"type": "integer"},
+        company_id={"type": ["string", "null"], "description": "Null: all calls."},
+        window_seconds=_COUNT,
+        rules=_object(**dict.fromkeys(HINT_RULES, _COUNT))
+        | {"description": "From how many calls on; 0: the rule is off. See `LIVESTATE_HINTS`."},
+        short_seconds=_COUNT,
+        hints={"type": "array", "items": row},
+        more=_COUNT | {"description": "Hints that are not listed."},
     )
 
 

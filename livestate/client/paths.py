@@ -12,5 +12,6 @@ ENDED_PATH: Final = "/api/v1/live/ended"
 COMPANIES_PATH: Final = "/api/v1/live/companies"  # roles that see all calls, as the nodes
 NODES_PATH: Final = "/api/v1/live/nodes"
 DESTINATIONS_PATH: Final = "/api/v1/live/destinations"
+HINTS_PATH: Final = "/api/v1/live/hints"
 ALARMS_PATH: Final = "/api/v1/live/alarms"  # one alarm is below it, by its id
 HISTORY_PATH: Final = "/api/v1/live/history"

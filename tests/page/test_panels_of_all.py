@@ -100,3 +100,19 @@ async def test_destinations_have_a_country_and_the_drawer_writes_the_number(
     await page.locator(".call", has_text="55502111").click()
     fields = page.locator('#drawer [data-part="details"]')
     await expect(fields).to_contain_text("Number called+39 06 5550 2111 · Italy", timeout=WAIT)
+
+
+async def test_a_hint_shows_its_rule_and_leads_to_the_calls(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    company = {"company_id": "828"}
+    for number in range(10):
+        await node.call(f"{number}.1", from_="+39 02 5550", to=f"+3906555{number:04}", **company)
+    await node.call("1.2", from_="+39025551", to="+390655", **company)
+    await log_in(page, desk.service, "user", **company)
+    await page.get_by_role("tab", name="Fraud hints").click()
+    hint = page.locator('#panel tr[data-rule="at_once"]')
+    await expect(hint.locator("td")).to_have_text(["+39025550", "–", "828", "10"], timeout=WAIT)
+    await expect(page.locator("#panel ul.rules")).to_contain_text("10 or more calls are up")
+    await hint.get_by_role("link").click()
+    await rows(page, 10)

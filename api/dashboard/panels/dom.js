@@ -23,6 +23,9 @@ export function endedLink(code, text, title, narrow = {}) {
   return makeLink({ panel: "ended", code, ...narrow }, text, title);
 }
 
+// A link to the live calls that a search finds.
+export const searchLink = (search, text, title) => makeLink({ q: search }, text, title);
+
 // A link to the live calls of a trunk or company: this view with one filter more.
 const callsLink = (filter) => (value, title) => makeLink({ [filter]: value }, value, title);
 export const trunkLink = callsLink("trunk");

@@ -9,6 +9,7 @@ import { Companies } from "./companies.js";
 import { Destinations } from "./destinations.js";
 import { Ended } from "./ended.js";
 import { Failures } from "./failures.js";
+import { Hints } from "./hints.js";
 import { Nodes } from "./nodes.js";
 import { Poll } from "./poll.js";
 import { Trunks } from "./trunks.js";
@@ -16,11 +17,11 @@ import { Trunks } from "./trunks.js";
 const CALLS = "calls"; // the table
 const PANELS = {
   trunks: Trunks, failures: Failures, companies: Companies, nodes: Nodes, destinations: Destinations,
-  ended: Ended, alarms: Alarms, charts: Charts,
+  hints: Hints, ended: Ended, alarms: Alarms, charts: Charts,
 };
 const DOCUMENTS = {
   trunks: "trunks", failures: "trunks", companies: "companies", nodes: "nodes",
-  destinations: "destinations", ended: "ended", alarms: "alarms", charts: "history",
+  destinations: "destinations", hints: "hints", ended: "ended", alarms: "alarms", charts: "history",
 };
 const OF_ALL_CALLS = ["companies", "nodes"]; // for roles that see all calls, whatever filters there are
 const CODE = /^[a-z0-9_]{1,24}$/;
