@@ -26,11 +26,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
-from livestate.contract.states import LIVE_STATES
+from livestate.contract.states import FINAL_STATES, LIVE_STATES
 from livestate.state.access import Scope
 from livestate.state.call import Call
 
@@ -50,8 +50,8 @@ class View:
 
     __slots__ = (
         "_calls",
+        "_company",
         "_gone",
-        "admits",
         "digest",
         "filtered",
         "first",
@@ -79,7 +79,7 @@ class View:
         self.digest = 0
         self.predecessor: tuple[str, int] | None = None  # tag and version before our restart
         self.filtered = scope.filtered
-        self.admits = scope.admits if scope.filtered else _of_company(scope.company_id)
+        self._company = scope.company_id
         self._calls = calls
         self._gone: deque[tuple[int, str, int]] = deque()  # (when, key, version), oldest first
 
@@ -291,8 +291,16 @@ class View:
         """(when, key, version) of the calls that left and are remembered, oldest first."""
         return tuple(self._gone)
 
+    def admits(self, call: Call) -> bool:
+        """Whether the call is in this scope. A method, for a function that is made for each view
+        is three objects more for the cycle collector to walk."""
+        if self.filtered:
+            return self.scope.admits(call)
+        company = self._company
+        return company is None or call.attributes.company_id == company
+
     def holds(self, call: Call) -> bool:
-        return call.live and self.admits(call)
+        return call.state not in FINAL_STATES and self.admits(call)
 
     def gone(self, key: str) -> Call | None:
         """The call of a tombstone, if this scope may see how it ended: a call that was moved to
@@ -331,13 +339,3 @@ class View:
         """The table forgets the call. Its tombstone stays here for its own time, but Redis no
         longer has it."""
         self.stored_floor = max(self.stored_floor, self.rows.get(key, 0))
-
-
-def _everything(call: Call) -> bool:
-    return True
-
-
-def _of_company(company_id: str | None) -> Callable[[Call], bool]:
-    return (
-        _everything if company_id is None else lambda call: call.attributes.company_id == company_id
-    )

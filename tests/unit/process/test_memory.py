@@ -75,7 +75,7 @@ table = fold(2_000, companies=2_000)
 gc.collect()
 print((len(gc.get_objects()) - before) / 2_000)
 """)
-    assert each < 5
+    assert each < 3
 
 
 async def test_a_full_collection_does_not_grow_with_the_calls() -> None:
