@@ -48,6 +48,8 @@ export function queryOf(filters, { column, up }, wall, more) {
   }
   if (wall) pairs.push(["wall", "1"]);
   pairs.push(...more);
+  const language = new URLSearchParams(location.search).get("lang"); // see text/catalogue.js
+  if (language !== null) pairs.push(["lang", language]);
   return pairs.length === 0 ? "" : `?${new URLSearchParams(pairs)}`;
 }
 
@@ -88,4 +90,11 @@ function owner() {
   } catch {
     return ""; // the browser forbids storage
   }
+}
+
+// Without `lang`: the language is that of the settings again.
+export function forgetLanguage() {
+  const query = new URLSearchParams(location.search);
+  query.delete("lang");
+  write(query.size > 0 ? `?${query}` : "");
 }

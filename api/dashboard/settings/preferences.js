@@ -12,6 +12,7 @@ const DEFAULTS = {
   widths: {}, // column → its width in rem, for those that the user has changed
   density: "normal", // or compact
   theme: "auto", // or light, dark
+  language: "", // the code of one, see text/catalogue.js; empty: the browser's
   mask: false,
   anomaliesFirst: true,
   sound: false,

@@ -1,9 +1,10 @@
 // The settings dialog: the preferences of this browser.
 
+import { forgetLanguage } from "../address.js";
 import { byId } from "../elements.js";
 import { TILES } from "../figures/tiles.js";
 import { THRESHOLDS, side } from "../figures/thresholds.js";
-import { t } from "../text/catalogue.js";
+import { LANGUAGES, t } from "../text/catalogue.js";
 
 const UNITS = { asr: "%", ner: "%", acd_seconds: "s", pdd_p95_ms: "ms", longest: "s" };
 const SWITCHES = ["mask", "anomaliesFirst", "sound", "utc"];
@@ -12,6 +13,13 @@ const CHOICES = ["theme", "density"];
 // `preferences` is changed in place; `changed()` is called after each change.
 export function showSettings(preferences, changed) {
   for (const name of Object.keys(THRESHOLDS)) byId("set-thresholds").append(thresholds(name));
+  byId("set-language").append(...Object.keys(LANGUAGES).map(languageOption));
+  listen("set-language", "value", preferences.language, (code) => { preferences.language = code; });
+  // Texts are read once: another language loads the page anew, with the same view.
+  byId("set-language").addEventListener("change", () => {
+    forgetLanguage();
+    location.reload();
+  });
   for (const name of SWITCHES) {
     listen(`set-${name}`, "checked", preferences[name], (on) => { preferences[name] = on; });
   }
@@ -58,4 +66,12 @@ export function showSettings(preferences, changed) {
     row.append(Object.assign(document.createElement("span"), { textContent: UNITS[name] ?? "" }));
     return row;
   }
+}
+
+// A language by its own name, which its readers find in a list of any language.
+function languageOption(code) {
+  const name = new Intl.DisplayNames(code, { type: "language" }).of(code);
+  return Object.assign(document.createElement("option"), {
+    value: code, lang: code, textContent: name[0].toLocaleUpperCase(code) + name.slice(1),
+  });
 }

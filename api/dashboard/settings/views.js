@@ -5,7 +5,8 @@
 const MAX_VIEWS = 50;
 const MAX_NAME = 60; // characters
 const MAX_ADDRESS = 6_000; // characters
-const LEFT_OUT = ["call", "call_id", "since", "wall"]; // an open call and the kind of screen
+// An open call, the kind of screen, and how it is read.
+const LEFT_OUT = ["call", "call_id", "since", "wall", "lang"];
 
 let owner = null; // the login whose views these are
 

@@ -5,8 +5,9 @@
 // chosen once, when the page loads: texts in constants need no second one. Another choice reloads.
 
 import en from "./languages/en.js";
+import it from "./languages/it.js";
 
-export const LANGUAGES = { en };
+export const LANGUAGES = { en, it };
 const FALLBACK = "en";
 const ATTRIBUTES = ["title", "aria-label", "placeholder"];
 

@@ -172,6 +172,8 @@ export default {
   "settings.title": "Settings of this browser",
   "settings.columns": "Columns",
   "settings.appearance": "Appearance",
+  "settings.language": "Language",
+  "settings.language_auto": "of the browser",
   "settings.theme": "Theme",
   "settings.theme_auto": "auto",
   "settings.theme_light": "light",
