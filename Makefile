@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest $(ONLY)
 WORKERS ?= 2
 
-.PHONY: help demo test test-slow check faults deaths faults-fast abuse e2e interop interop-fast format docs figures bench bench-roles peers gate gate-proof builds \
+.PHONY: help demo test test-slow check faults deaths faults-fast abuse e2e interop interop-fast format docs figures bench bench-roles bench-takeover peers gate gate-proof builds \
 	mutants loadtest loadtest-proof bench-page firefox screenshots lock wheel test-compiled clean deploy-check dist
 
 help: ## this list
@@ -89,6 +89,9 @@ loadtest-proof: .venv/ready ## a planted fault is caught by the load test, each 
 
 bench-roles: .venv/ready ## an engine with edges beside a single process, as ratios; BENCH=--write
 	@$(BIN)/python -m bench.roles $(BENCH)
+
+bench-takeover: .venv/ready ## what clients notice when engines and edges die or are replaced; BENCH=--write
+	@$(BIN)/python -m bench.takeover $(BENCH)
 
 peers: .venv/ready ## livestate beside what one would pick instead, in one run, into docs/benchmarks.md
 	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:/usr/lib/nginx/modules/ngx_nchan_module.so || true  # missing: said so

@@ -80,7 +80,7 @@ class Following:
         """For ``/statusz``: whether this engine could take over at once, and what it would do."""
         stored = self.stored
         return {
-            "at_hand": stored is not None,
+            "at_hand": stored is not None and stored.settled,
             "calls": 0 if stored is None else len(stored.table.calls),
             "differing": 0 if stored is None else stored.differing,
             "read_whole": self.read_whole,

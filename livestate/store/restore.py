@@ -31,7 +31,7 @@ from livestate.store.following import Following
 from livestate.store.keys import UNPREFIXED, Keys
 from livestate.store.loader import Loaded, load
 from livestate.store.projection import Projection
-from livestate.store.stored_table import StoredTable
+from livestate.store.stored_table import AT_ONCE, StoredTable
 
 log = logging.getLogger("livestate.redis")
 
@@ -135,12 +135,16 @@ class Restore:
             while not stored.merge(self._clock()):
                 pass  # what changed in the meantime: a few calls
             changes, positions, unconfirmed = stored.exchange()
-            self._kpis.correct(changes)
             self._restore_nodes(merge.Merged(memory, positions, unconfirmed), self._clock())
             if self.projection is not None:
                 self.projection.adopt(stored.secret, stored.epoch)
         finally:
             self.exchanging = False
+        for at in range(
+            0, len(changes), AT_ONCE
+        ):  # sums, so what changes meanwhile may come before
+            self._kpis.correct(changes[at : at + AT_ONCE])
+            await asyncio.sleep(0)
         log.info("took over what Redis holds: merged=%d live=%d", len(changes), memory.live)
 
     # Merging 50,000 calls takes a second, too long for the event loop. So it runs in a thread, on

@@ -54,6 +54,7 @@ class StoredTable:
         self._touched: dict[str, None] = dict.fromkeys(self.table.calls)
         self._differing: dict[str, None] = {}
         self._adopted: dict[str, None] = {}
+        self.settled = False  # all calls were compared once
 
     @property
     def differing(self) -> int:
@@ -132,6 +133,7 @@ class StoredTable:
                 differing.pop(key, None)
             else:
                 differing[key] = None
+        self.settled = self.settled or not touched
         return not touched
 
     def look_again(self) -> None:
@@ -147,7 +149,10 @@ class StoredTable:
             calls[key] = call
             return True
         both = combine(stored, call)
-        # The flag alone may differ: it tells what clients have seen.
+        # The flag tells what clients have seen, and those of Redis' versions never saw it set. An
+        # engine that restarted has False where the leading one has None.
+        if both.unconfirmed is False and stored.unconfirmed is None:
+            both = both.replaced(unconfirmed=None)
         told = both.replaced(unconfirmed=call.unconfirmed)
         if not (looks_the_same(stored, both) and looks_the_same(call, told)):
             return False

@@ -176,6 +176,24 @@ def test_calls_that_agree_are_one_object_and_none_is_merged() -> None:
     assert pair.stored.differing <= differing + 1
 
 
+def test_a_call_that_was_confirmed_again_here_alone_agrees() -> None:
+    """An engine that restarted marked the calls of Redis until their node listed them."""
+    pair = Pair(11)
+    key = next(key for key, call in pair.leader.calls.items() if call.live)
+    stored = pair.leader.calls[key]
+    own = stored.replaced(unconfirmed=False)
+    pair.warm.calls[key] = own
+    pair.stored.touch([key])
+    while not pair.stored.settle():
+        pass
+    assert pair.stored.differing == 0
+    assert pair.stored.table.calls[key].unconfirmed is None
+    pair.warm.calls[key] = stored.replaced(unconfirmed=True)
+    pair.stored.touch([key])
+    pair.stored.settle()
+    assert pair.stored.differing == 1, "clients must see that it is marked"
+
+
 def test_an_edited_record_makes_the_whole_table_be_read() -> None:
     pair = Pair(3)
     key = next(key for key, call in pair.leader.calls.items() if call.live)
