@@ -28,6 +28,7 @@ from livestate.store.alarms import KeptAlarms
 log = logging.getLogger("livestate.alarms")
 
 EVERY_SECONDS: Final = 2.0
+REDIS_SECONDS: Final = 2.0  # alarms do not wait longer for a Redis that hangs
 
 
 class AlarmWatch:
@@ -112,25 +113,27 @@ class AlarmWatch:
 
     async def _read(self) -> bool:
         try:
-            if self._writes():
-                await self._kept.load(self._clock())
-                await self._kept.take_acknowledgements()
-            else:
-                await self._kept.follow(self._clock())
-        except (RedisError, OSError) as error:
+            async with asyncio.timeout(REDIS_SECONDS):
+                if self._writes():
+                    await self._kept.load(self._clock())
+                    await self._kept.take_acknowledgements()
+                else:
+                    await self._kept.follow(self._clock())
+        except (RedisError, OSError) as error:  # a TimeoutError is an OSError
             return self._failed(error)
         return True
 
     async def _write(self) -> bool:
         try:
-            await self._kept.write()
+            async with asyncio.timeout(REDIS_SECONDS):
+                await self._kept.write()
         except (RedisError, OSError) as error:
             return self._failed(error)
         return True
 
     def _failed(self, error: Exception) -> bool:
         if not self._away:
-            log.warning("alarms are not kept in Redis now: error=%s", error)
+            log.warning("alarms are not kept in Redis now: error=%s", repr(error))
         self._away = True
         return False
 

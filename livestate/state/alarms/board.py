@@ -7,8 +7,9 @@ around a limit raises one alarm, not twenty. A figure that is no longer measured
 a quarter of an hour: a night without calls is no recovery.
 
 Bounded: :data:`MOST_OF_ALL` alarms of all calls, :data:`MOST_OF_COMPANY` of each company. Where all
-of them are raised, a further one is not, and ``overlooked`` counts it. Pure: ``now`` comes in, in
-ms.
+of them are raised, a further one is not, and ``overlooked`` counts it. Names of trunks and nodes
+may be made up, so a rule of those has :data:`MOST_OF_RULE` raised alarms: the others keep their
+room. Pure: ``now`` comes in, in ms.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from livestate.state.kpi.trunk_alarms import LEVELS, Level
 
 MOST_OF_ALL: Final = 500
 MOST_OF_COMPANY: Final = 50
+MOST_OF_RULE: Final = 80
 MOST: Final = 5_000  # of all calls and of all companies together
 KEPT_MS: Final = 86_400_000
 UNMEASURED_MS: Final = 900_000
@@ -42,7 +44,7 @@ class _Tracker:
     """One figure that is or was past a limit: for each level, since when it is past its limit or
     good again."""
 
-    __slots__ = ("alarm", "good_since", "measured_at", "on", "past_since")
+    __slots__ = ("alarm", "good_since", "measured_at", "on", "overlooked", "past_since")
 
     def __init__(self) -> None:
         self.past_since: list[int | None] = [None] * len(LEVELS)
@@ -50,6 +52,7 @@ class _Tracker:
         self.on = [False] * len(LEVELS)
         self.measured_at = 0
         self.alarm: Alarm | None = None
+        self.overlooked = False  # there was no room to raise it
 
     def see(self, level: Level, rule: Rule, now: int) -> Level:
         """The level to show: the highest that has lasted and is not over yet."""
@@ -98,6 +101,8 @@ class Board:
         if alarm is None:
             if shown:
                 tracker.alarm = self._raise(key, shown, reading, now)
+                self.overlooked += tracker.alarm is None and not tracker.overlooked
+                tracker.overlooked = tracker.alarm is None
             elif not reading.level:
                 del self._trackers[key]
             return
@@ -148,8 +153,7 @@ class Board:
             limit=reading.limit,
             raised_at=now,
         )
-        if not self._make_room(key.company_id):
-            self.overlooked += 1
+        if self._is_crowded(key) or not self._make_room(key.company_id):
             return None
         self._keep(alarm)
         self._note("raised", alarm, now)
@@ -266,6 +270,12 @@ class Board:
         if not alarms:
             del self._alarms[alarm.company_id]
             self.changed_at.pop(alarm.company_id, None)
+
+    def _is_crowded(self, key: Key) -> bool:
+        alarms = self._alarms.get(key.company_id, {}).values()
+        return bool(key.subject) and (
+            sum(one.rule == key.rule and one.raised for one in alarms) >= MOST_OF_RULE
+        )
 
     def _make_room(self, company_id: str | None) -> bool:
         """Forget the alarm of this scope that has been over for longest if there are too many."""

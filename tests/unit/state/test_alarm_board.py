@@ -7,7 +7,9 @@ import pytest
 from livestate.state.alarms.alarm import Alarm, alarm_of
 from livestate.state.alarms.board import (
     KEPT_MS,
+    MOST_OF_ALL,
     MOST_OF_COMPANY,
+    MOST_OF_RULE,
     UNMEASURED_MS,
     Board,
 )
@@ -168,6 +170,19 @@ def test_alarms_are_bounded_and_raised_ones_are_not_pushed_out() -> None:
     desk.board.update(Key("node_silent", "101", "new"), bad, desk.now + 2)
     assert {one.subject for one in desk.board.alarms("101")} >= {"new", "n1"}
     assert "n0" not in {one.subject for one in desk.board.alarms("101")}
+
+
+def test_names_that_are_made_up_leave_room_for_alarms_of_calls() -> None:
+    """A node may send any number of names, and be silent under each."""
+    desk = Desk()
+    for number in range(2 * MOST_OF_ALL):
+        for _ in range(2):  # each is counted once
+            key = Key("node_silent", None, f"made-up-{number}")
+            desk.board.update(key, Reading("alarm", 60, 10, 60), desk.now)
+    assert desk.board.overlooked == 2 * MOST_OF_ALL - MOST_OF_RULE
+    desk.read(10, 61)
+    assert sum(one.rule == "node_silent" for one in desk.board.alarms(None)) == MOST_OF_RULE
+    assert [one.rule for one in desk.board.alarms(None) if not one.subject] == ["asr"]
 
 
 def test_raised_ones_stand_first_and_the_worst_of_them_at_the_top() -> None:

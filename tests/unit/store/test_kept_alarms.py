@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 
 import orjson
@@ -133,6 +134,23 @@ async def test_without_redis_alarms_are_raised_and_a_standby_says_why_not() -> N
         alone.writes = False
         with pytest.raises(NotAvailable, match="standby"):
             await alone.watch.acknowledge(None, str(alone.shown[0]["id"]), "anna")
+
+
+async def test_a_redis_that_hangs_holds_up_no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.panels.alarm_watch.REDIS_SECONDS", 0.05)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with Redis.from_url(f"redis://127.0.0.1:{port}") as hangs:
+        alone = Instance(hangs)
+        async with asyncio.timeout(30):
+            await alone.turn()
+        assert alone.reported == [("raised", None)]
+    server.close()
 
 
 async def test_the_alarm_of_a_feed_ends_when_it_speaks_again(redis: Redis) -> None:
