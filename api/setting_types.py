@@ -157,8 +157,12 @@ def count(least: int, most: int) -> BeforeValidator:
 
 
 def _country(text: str) -> str:
+    from api.panels.numbering import known_countries
+
     if not (len(text) == 2 and text.isascii() and text.isalpha()):
         raise ValueError("a country of two letters (ISO 3166-1), such as IT")
+    if text.upper() not in known_countries():  # UK is GB: every national number would be unknown
+        raise ValueError("a country with telephone numbers, by ISO 3166-1: IT, GB, DE and so on")
     return text.upper()
 
 

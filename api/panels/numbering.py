@@ -8,6 +8,7 @@ waits for this: only documents of panels and the drawer's call ask.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from functools import lru_cache
 from types import ModuleType
 from typing import Final, NamedTuple
@@ -109,3 +110,8 @@ def _import() -> ModuleType:
     import phonenumbers
 
     return phonenumbers
+
+
+def known_countries() -> Collection[str]:
+    """All countries with numbers of their own. Imports the library."""
+    return frozenset(_import().SUPPORTED_REGIONS)

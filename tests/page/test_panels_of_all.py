@@ -8,6 +8,7 @@ from playwright.async_api import Page, expect
 
 from livestate.client.paths import COMPANIES_PATH, NODES_PATH
 from tests.harness import Node, bearer, now_ms
+from tests.page.test_tabs import axe
 from tests.pages import HOSTILE, Desk, browser, desk, in_one_loop, log_in, node, office, page, rows
 
 __all__ = ["browser", "desk", "node", "office", "page"]
@@ -116,3 +117,14 @@ async def test_a_hint_shows_its_rule_and_leads_to_the_calls(
     await expect(page.locator("#panel ul.rules")).to_contain_text("10 or more calls are up")
     await hint.get_by_role("link").click()
     await rows(page, 10)
+
+
+@pytest.mark.parametrize("name", ["companies", "nodes", "destinations", "hints"])
+async def test_the_panels_are_accessible(desk: Desk, node: Node, page: Page, name: str) -> None:
+    for number in range(10):
+        await node.call(f"{number}.1", from_="+39025550", to="+88216123456", company_id="838")
+    await log_in(page, desk.service)
+    await page.goto(f"{desk.service.url}/live-calls?panel={name}")
+    await expect(page.locator("#panel tbody tr").first).to_be_visible(timeout=WAIT)
+    await expect(page.locator("#status-word")).to_have_text("live", timeout=WAIT)
+    assert await axe(page) == []

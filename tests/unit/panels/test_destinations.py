@@ -6,10 +6,12 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import TypeAdapter
 
 from api.panels.destinations import DestinationDocuments
 from api.panels.documents import Wanted
 from api.panels.numbering import KINDS, Numbering, Place
+from api.setting_types import Country
 from livestate.state.kpi import destinations
 from livestate.state.kpi.recent import LATELY_MS, digits_of
 from tests.unit.state.test_kpis import Room
@@ -151,3 +153,25 @@ async def test_the_parties_of_a_call_are_written_out() -> None:
     (one,) = room.table.calls.values()
     found = await Numbering("IT").of_call(one)
     assert found == {"from": {"text": "+39 02 5550 1234", "country": "IT"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "known"), [("it", True), ("GB", True), ("UK", False), ("ITA", False)]
+)
+def test_a_country_that_has_no_numbers_is_refused_at_the_start(text: str, known: bool) -> None:
+    country = TypeAdapter(Country)
+    if known:
+        assert country.validate_python(text) == text.upper()
+    else:
+        with pytest.raises(ValueError, match="ISO 3166-1"):
+            country.validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "country"), [("+12280009176", "US"), ("+440645494440", "GB"), ("+888", None)]
+)
+async def test_an_invalid_number_still_has_its_country(number: str, country: str | None) -> None:
+    """Callers dial them: daviddrysdale/python-phonenumbers#266, libphonenumber-for-php#123."""
+    numbering = Numbering("IT")
+    await numbering.load()
+    assert numbering.place(number).country == country
