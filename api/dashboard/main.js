@@ -140,10 +140,10 @@ function update() {
   showWords();
 }
 
-// What the table is narrowed to, in words: a wall has no filter bar.
+// What the table is narrowed to, in words: a wall and paper have no filter bar.
 function showWords() {
   const words = filters.words();
-  setText(byId("view"), words && appearance.isWall() ? t("words.table_only", { filters: words }) : "");
+  setText(byId("view"), words ? t("words.table_only", { filters: words }) : "");
 }
 
 function showConnection() {

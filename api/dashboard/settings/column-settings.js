@@ -51,8 +51,8 @@ export class ColumnSettings {
     width.setAttribute("aria-label", t("columns.width", { column: title }));
     width.addEventListener("change", () => choice.resize(name, width.value === "" ? null : Number(width.value)));
     const at = choice.names.indexOf(name);
-    const up = button(`up-${name}`, "↑", () => choice.move(name, -1), t("columns.left", { column: title }));
-    const down = button(`down-${name}`, "↓", () => choice.move(name, 1), t("columns.right", { column: title }));
+    const up = button(`up-${name}`, "←", () => choice.move(name, -1), t("columns.left", { column: title }));
+    const down = button(`down-${name}`, "→", () => choice.move(name, 1), t("columns.right", { column: title }));
     up.setAttribute("aria-disabled", String(at <= 0));
     down.setAttribute("aria-disabled", String(at < 0 || at === choice.names.length - 1));
     item.append(label, up, down, width);

@@ -1,5 +1,6 @@
 // The menu of named views: links to them, and what keeps, renames and deletes them.
 
+import { placeBelow } from "../elements.js";
 import { t } from "../text/catalogue.js";
 import { plain } from "../text/text.js";
 import * as views from "./views.js";
@@ -15,7 +16,7 @@ export class ViewMenu {
   // present view, with everything that a link to it must say.
   constructor(before, search) {
     this.search = search;
-    this.box = make("div", { id: "views", popover: "auto" });
+    this.box = make("div", { id: "views", popover: "auto", role: "dialog", ariaLabel: t("views.button") });
     this.button = make("button", { type: "button", id: "show-views", textContent: t("views.button") });
     this.button.popoverTargetElement = this.box;
     before.before(this.button);
@@ -44,10 +45,10 @@ export class ViewMenu {
   }
 
   open() {
-    const { right, bottom } = this.button.getBoundingClientRect();
-    this.box.style.right = `${Math.max(0, Math.round(document.documentElement.clientWidth - right))}px`;
-    this.box.style.top = `${Math.round(bottom) + 4}px`;
-    this.box.style.setProperty("--top", `${Math.round(bottom) + 12}px`);
+    const place = this.button.getBoundingClientRect();
+    const right = document.documentElement.clientWidth - place.right;
+    this.box.style.right = `${Math.max(0, Math.round(right))}px`;
+    placeBelow(this.box, place);
     this.note.textContent = "";
     this.draw();
   }

@@ -1,5 +1,6 @@
 // The help of the search box: its syntax by examples. A click on one adds it to the search.
 
+import { placeBelow } from "../elements.js";
 import { t } from "../text/catalogue.js";
 
 const EXAMPLES = [
@@ -15,6 +16,8 @@ export class SearchHelp {
     this.input = input;
     this.box = document.createElement("div");
     this.box.id = "search-help";
+    this.box.role = "dialog";
+    this.box.ariaLabel = t("search.help");
     this.box.popover = "auto"; // the browser closes it by Escape, and by a click beside it
     const about = document.createElement("p");
     about.textContent = t("search.help_about");
@@ -31,15 +34,11 @@ export class SearchHelp {
     input.after(button);
     document.body.append(this.box);
     this.box.addEventListener("beforetoggle", ({ newState }) => {
-      if (newState === "open") this.place(input.getBoundingClientRect());
+      if (newState !== "open") return;
+      const place = input.getBoundingClientRect();
+      this.box.style.left = `${Math.max(0, Math.round(place.left))}px`;
+      placeBelow(this.box, place);
     });
-  }
-
-  // Below the search box; CSSOM, because the policy allows no style attribute.
-  place({ left, bottom }) {
-    this.box.style.left = `${Math.max(0, Math.round(left))}px`;
-    this.box.style.top = `${Math.round(bottom) + 4}px`;
-    this.box.style.setProperty("--top", `${Math.round(bottom) + 12}px`);
   }
 
   describe(example, name) {

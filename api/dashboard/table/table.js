@@ -4,6 +4,9 @@
 // document. Changes are painted four times a second at most; scrolling is painted at once.
 
 import { DEFAULT_SORT } from "../address.js";
+import { setText } from "../elements.js";
+import { t } from "../text/catalogue.js";
+import { whole } from "../text/text.js";
 import { Heading } from "./heading.js";
 import { FADE_MS, Listing } from "./listing.js";
 import { reasons } from "./anomalies.js";
@@ -11,6 +14,7 @@ import { Rows } from "./rows.js";
 import { Viewport, inSight } from "./viewport.js";
 
 const PAINT_MS = 250; // between two paints of changes
+export const MAX_PRINTED = 1_000; // rows on paper
 
 export class Table {
   // `clock()` is the time up to which the calls are known, ms since the epoch; `now()` is passing
@@ -37,6 +41,13 @@ export class Table {
       },
       resized: () => this.paint(),
     });
+    this.printing = false;
+    this.cut = document.createElement("p");
+    this.cut.id = "not-printed";
+    this.cut.hidden = true;
+    table.after(this.cut);
+    addEventListener("beforeprint", () => this.print(true));
+    addEventListener("afterprint", () => this.print(false));
     table.addEventListener("keydown", (event) => this.listenToArrows(event));
     body.addEventListener("pointerover", ({ target }) => {
       const cell = target.closest("td");
@@ -155,18 +166,28 @@ export class Table {
     });
   }
 
+  // Paper does not scroll: it gets the first rows instead of those in sight, and no room for others.
+  print(on) {
+    this.printing = on;
+    const { length } = this.listing.rows;
+    this.cut.hidden = !on || length <= MAX_PRINTED;
+    setText(this.cut, this.cut.hidden ? "" : t("table.not_printed", { most: whole(MAX_PRINTED), count: whole(length) }));
+    this.paint();
+  }
+
   paint() {
     const { viewport } = this;
     if (!viewport.ready) return;
     this.paintedAt = this.now();
     this.listing.removeFaded();
-    const { rows } = this.listing;
+    const rows = this.printing ? this.listing.rows.slice(0, MAX_PRINTED) : this.listing.rows;
     const total = viewport.headingHeight + rows.length * viewport.rowHeight;
     const top = viewport.anchoredTop(this.listing, total);
-    const [first, count] = inSight(top, viewport.height, viewport.rowHeight, rows.length);
+    const [first, count] = this.printing ? [0, rows.length]
+      : inSight(top, viewport.height, viewport.rowHeight, rows.length);
     const time = this.clock();
     const visible = rows.slice(first, first + count).map(({ key }) => this.describe(key, time));
-    this.painted = rows;
+    if (!this.printing) this.painted = rows;
     this.rows.show(first, visible, time, this.mask);
     if (this.first !== first || this.total !== total) {
       this.first = first;
@@ -181,6 +202,7 @@ export class Table {
       if (active === undefined) this.table.removeAttribute("aria-activedescendant");
       else this.table.setAttribute("aria-activedescendant", active);
     }
+    if (this.printing) return;
     viewport.scrollTo(top);
     if (viewport.anchor) viewport.hold(rows);
   }

@@ -396,6 +396,7 @@ export default {
   "columns.left": "Move {column} to the left",
   "columns.right": "Move {column} to the right",
   "columns.edge": "Drag to change the width; double click for the automatic one",
+  "table.not_printed": "Only the first {most} of {count} calls are on paper. CSV has all of them.",
   "panels.label": "Views",
   "panels.calls": "Calls",
   "panels.trunks": "Trunks",

@@ -345,6 +345,7 @@ export default {
   "call.ended": "terminata",
   "call.forgotten": "Il servizio non conosce questa chiamata: è terminata prima delle {time}, o è di un'altra azienda. Le chiamate terminate restano per {kept}. Per una più vecchia cerca il CDR.",
   "call.forgotten_since": "Il servizio non conosce questa chiamata, iniziata alle {since}: è terminata prima delle {time}, o è di un'altra azienda. Le chiamate terminate restano per {kept}. Per una più vecchia cerca il CDR.",
+  "table.not_printed": "Su carta ci sono solo le prime {most} chiamate di {count}. Il CSV le contiene tutte.",
   "panels.label": "Viste",
   "panels.calls": "Chiamate",
   "panels.trunks": "Trunk",
