@@ -163,19 +163,20 @@ async def test_two_edges_that_run_already_are_judged(tmp_path: Path) -> None:
             await given.run(SMALL, tmp_path, Given(urls, strange))
 
         loaded = Given(urls, keys, nats=nats.url, admin_urls=admin)
-        outcome = await given.run(SMALL, tmp_path / "out", loaded, say=said.append)
-        assert said == [f"{', '.join(urls)}; 8 users, 40 events/s"]
-        found = {row.objective: row.found for row in outcome.judgement.rows}
-        complaints = outcome.result["complaints"]
-        assert [found[name] for name in WRONG] == [0] * len(WRONG), complaints
-        # A machine may be so busy that a client does not read on in time, or that a publisher is
-        # so late that the service takes the clocks of its nodes for wrong.
-        if outcome.result["pressure"]["publisher_worst_ms"] <= TOLERANCE_MS:
-            assert found["gaps"] == 0, complaints
-        assert not [one for one in complaints if "there" in one], complaints
-        assert outcome.result["counts"]["compared"] >= 1
-        assert outcome.result["histograms"].keys() >= {"receive", "connect"}
-        assert (found["service cpu"] or 0) > 0
-        async with asyncio.timeout(30):
-            while any([await shown(edge) for edge in edges]):
-                await asyncio.sleep(0.1)
+        for _ in range(2):  # the second time the service still knows the calls of the first
+            outcome = await given.run(SMALL, tmp_path / "out", loaded, say=said.append)
+            found = {row.objective: row.found for row in outcome.judgement.rows}
+            complaints = outcome.result["complaints"]
+            assert [found[name] for name in WRONG] == [0] * len(WRONG), complaints
+            # A machine may be so busy that a client does not read on in time, or that a publisher
+            # is so late that the service takes the clocks of its nodes for wrong.
+            if outcome.result["pressure"]["publisher_worst_ms"] <= TOLERANCE_MS:
+                assert found["gaps"] == 0, complaints
+            assert not [one for one in complaints if "there" in one], complaints
+            assert outcome.result["counts"]["compared"] >= 1
+            assert outcome.result["histograms"].keys() >= {"receive", "connect"}
+            assert (found["service cpu"] or 0) > 0
+            async with asyncio.timeout(30):
+                while any([await shown(edge) for edge in edges]):
+                    await asyncio.sleep(0.1)
+        assert said == [f"{', '.join(urls)}; 8 users, 40 events/s"] * 2
