@@ -8,15 +8,17 @@ from typing import Any
 
 import httpx
 import nats
+import orjson
 import pytest
 from playwright.async_api import Page, expect
 
 from api.cli.child_service import Instance
 from livestate.client.paths import ALARMS_PATH
 from livestate.devtools import servers
-from tests.harness import Node, bearer
+from tests.harness import Node, bearer, metrics, until
 from tests.page.test_tabs import axe
 from tests.pages import Desk, a_module, a_test, browser, in_one_loop, log_in, page
+from tests.unit.panels.test_alarm_webhook import SECRET, Receiver
 
 __all__ = ["browser", "page"]
 pytestmark = in_one_loop
@@ -28,12 +30,21 @@ RULES = (
 
 
 @a_module
-async def office(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver() as webhook:
+        yield webhook
+
+
+@a_module
+async def office(
+    tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
+) -> AsyncIterator[Desk]:
     file = tmp_path_factory.mktemp("files") / "alarms.toml"
     file.write_text(RULES)
     async with servers.NatsServer() as queue, servers.Valkey() as store:
         addresses = {"NATS_URL": queue.url, "REDIS_URL": store.url, "READY_SECONDS": "1",
-                     "HEARTBEAT_SECONDS": "1", "ALARMS": str(file)}  # fmt: skip
+                     "HEARTBEAT_SECONDS": "1", "ALARMS": str(file),
+                     "ALARM_WEBHOOK": receiver.url, "ALARM_WEBHOOK_SECRET": SECRET}  # fmt: skip
         async with Instance(tmp_path_factory.mktemp("keys"), addresses) as service:
             await service.until_ready()
             desk = Desk(service, await nats.connect(queue.url))
@@ -91,6 +102,29 @@ async def test_an_alarm_is_acknowledged_with_the_name_of_the_login(desk: Desk, n
     assert everything["file"]["bad"] == [
         "[cps] alarm is neither a number from 0 on nor false, which is no limit"
     ]
+
+
+async def test_the_webhook_and_the_metrics_say_what_is_raised(
+    desk: Desk, node: Node, receiver: Receiver
+) -> None:
+    await three_calls(node, "hooked")
+    theirs = desk.service.token("user", company_id="hooked", subject="dora")
+    alarm = await raised(desk, theirs)
+    found = await metrics(desk.service)
+    assert found['livestate_alarms{level="warning",rule="live_calls"}'] >= 1
+    async with httpx.AsyncClient(headers=bearer(theirs)) as client:
+        await client.post(f"{desk.service.url}{ALARMS_PATH}/{alarm['id']}")
+
+    def told() -> list[tuple[str, str | None]]:
+        bodies = [orjson.loads(body) for _, body in receiver.got]
+        return [
+            (one["event"], one["alarm"]["acknowledged_by"])
+            for one in bodies
+            if one["alarm"]["id"] == alarm["id"]
+        ]
+
+    await until(lambda: len(told()) == 2, 30, told)
+    assert told() == [("raised", None), ("acknowledged", "dora")]
 
 
 async def test_alarms_of_others_can_be_neither_seen_nor_acknowledged(

@@ -17,7 +17,7 @@ from livestate.state.alarms.alarm import Alarm
 from livestate.state.alarms.board import Change, What
 from tests.harness import until
 
-SECRET = "a secret of sixteen"
+SECRET = "a-secret-of-sixteen"
 
 
 class Receiver:
