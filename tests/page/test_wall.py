@@ -1,0 +1,81 @@
+"""The wall, in a real Chromium: what a room reads from five metres."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.harness import Node
+from tests.pages import (
+    Desk,
+    browser,
+    desk,
+    in_one_loop,
+    log_in,
+    node,
+    office,
+    page,
+    rows,
+    some_calls,
+    truth,
+)
+
+__all__ = ["browser", "desk", "node", "office", "page"]
+pytestmark = in_one_loop
+# On a screen of 55 inches a pixel of 1080 lines is 0.63 mm: 44 px are capitals of 2 cm.
+LEAST = {"#status-word": 44, ".tile .value": 60, ".tile dt": 18, ".tile small": 18, ".call td": 18}
+SIX = ["concurrent", "cps", "asr", "ner", "acd_seconds", "pdd_p95_ms"]
+SHOWN = """() => [...document.querySelectorAll(".tile")]
+    .filter((one) => one.checkVisibility()).map((one) => one.dataset.kpi)"""
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (1920, 1080), (3840, 2160)])
+@pytest.mark.parametrize("language", ["en", "it"])
+async def test_a_wall_shows_six_figures_without_scrolling(
+    desk: Desk, node: Node, page: Page, size: tuple[int, int], language: str
+) -> None:
+    await some_calls(node)
+    await page.set_viewport_size({"width": size[0], "height": size[1]})
+    await log_in(page, desk.service)
+    await page.goto(f"{desk.service.url}/live-calls?wall=1&lang={language}")
+    await rows(page, 3)
+    assert await page.evaluate(SHOWN) == SIX
+    cut = await page.evaluate("""() => {
+        const all = [document.documentElement, ...document.querySelectorAll(
+            "#status-bar, .tile .value, .tile dt, .call .state")];
+        return all.filter((one) => one.checkVisibility() && (one.scrollWidth > one.clientWidth
+            && getComputedStyle(one).display !== "inline"))
+            .map((one) => `${one.id} ${one.className} ${one.textContent}`);
+    }""")
+    assert cut == []
+    assert await page.evaluate(
+        "document.documentElement.scrollHeight <= document.documentElement.clientHeight"
+    )
+
+
+async def test_a_wall_is_legible_from_five_metres(desk: Desk, node: Node, page: Page) -> None:
+    await some_calls(node)
+    await page.set_viewport_size({"width": 1920, "height": 1080})
+    await log_in(page, desk.service)
+    await page.goto(f"{desk.service.url}/live-calls?wall=1")
+    await rows(page, 3)
+    for name, least in LEAST.items():
+        size = await page.locator(name).first.evaluate("one => getComputedStyle(one).fontSize")
+        assert float(size.removesuffix("px")) >= least, name
+
+
+async def test_a_figure_past_a_threshold_comes_onto_the_wall(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    await some_calls(node)
+    await log_in(page, desk.service)
+    await rows(page, 3)
+    await truth(page, "live")
+    await page.locator("#show-settings").click()
+    limit = page.locator('[data-threshold="held-alarm"], [data-threshold="waiting-alarm"]').first
+    await limit.fill("0")
+    await limit.press("Tab")
+    await page.locator("#settings [data-close]").click()
+    await page.keyboard.press("w")
+    await expect(page.locator('.tile[data-kpi="waiting"]')).to_be_visible()
+    await expect(page.locator('.tile[data-kpi="held"]')).to_be_hidden()
