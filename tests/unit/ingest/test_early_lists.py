@@ -109,6 +109,7 @@ async def test_a_list_that_comes_while_redis_is_read_decides_on_the_stored_calls
             return stored(node.name, "1.1", "2.1")
 
         service._start.hold()
+        service._start._early._began += 1_000_000  # however long a busy machine takes
         try:
             assert await service._start.restore(read)
             assert service.table.live == 2
