@@ -48,8 +48,12 @@ export function queryOf(filters, { column, up }, wall, more) {
   }
   if (wall) pairs.push(["wall", "1"]);
   pairs.push(...more);
-  const language = new URLSearchParams(location.search).get("lang"); // see text/catalogue.js
-  if (language !== null) pairs.push(["lang", language]);
+  // What no view holds, and every view keeps: the language (text/catalogue.js), and how often a wall
+  // shows another view (settings/rotation.js).
+  const present = new URLSearchParams(location.search);
+  for (const name of wall ? ["rotate", "lang"] : ["lang"]) {
+    if (present.has(name)) pairs.push([name, present.get(name)]);
+  }
   return pairs.length === 0 ? "" : `?${new URLSearchParams(pairs)}`;
 }
 

@@ -21,6 +21,7 @@ import { load, save } from "./settings/preferences.js";
 import { showSettings } from "./settings/settings.js";
 import { AlarmBadge } from "./status/alarm-badge.js";
 import { ViewMenu } from "./settings/view-menu.js";
+import { Rotation } from "./settings/rotation.js";
 import * as views from "./settings/views.js";
 import { StatusBar } from "./status/status-bar.js";
 import { anomalyOf } from "./table/anomalies.js";
@@ -304,6 +305,14 @@ appearance.onScreenChange(applyPreferences);
 
 // -- start ---------------------------------------------------------------------------------
 
+const rotation = new Rotation({
+  views: views.list,
+  now: live.now,
+  show(search) {
+    showView(search);
+    writeAddress();
+  },
+});
 let ticks = 0;
 setInterval(() => {
   ticks += 1;
@@ -311,6 +320,7 @@ setInterval(() => {
   hold.update();
   showConnection();
   update();
+  rotation.tick(appearance.isWall());
   if (pause.on) pause.draw();
   if (document.hidden) return;
   if (ticks % 4 === 0 && !pause.on) table.listing.recheck(filters.byTime);

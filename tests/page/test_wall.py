@@ -79,3 +79,21 @@ async def test_a_figure_past_a_threshold_comes_onto_the_wall(
     await page.keyboard.press("w")
     await expect(page.locator('.tile[data-kpi="waiting"]')).to_be_visible()
     await expect(page.locator('.tile[data-kpi="held"]')).to_be_hidden()
+
+
+async def test_a_wall_shows_its_named_views_in_turn(desk: Desk, node: Node, page: Page) -> None:
+    await some_calls(node)
+    await log_in(page, desk.service)
+    await rows(page, 3)
+    await page.evaluate("""() => localStorage.setItem(
+        'livestate-views:["noc",null]', JSON.stringify([
+            { name: "a", address: "?state=held" }, { name: "b", address: "?panel=trunks" },
+        ]))""")
+    await page.goto(f"{desk.service.url}/live-calls?wall=1&rotate=5")
+    await rows(page, 1, 30)
+    await expect(page.locator("#view")).to_contain_text("on hold")
+    await expect(page.locator("#panel")).to_be_visible(timeout=30_000)
+    assert "rotate=5" in page.url
+    await page.keyboard.press("Escape")
+    assert "rotate" not in page.url
+    assert "wall" not in page.url

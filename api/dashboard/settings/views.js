@@ -6,7 +6,7 @@ const MAX_VIEWS = 50;
 const MAX_NAME = 60; // characters
 const MAX_ADDRESS = 6_000; // characters
 // An open call, the kind of screen, and how it is read.
-const LEFT_OUT = ["call", "call_id", "since", "wall", "lang"];
+const LEFT_OUT = ["call", "call_id", "since", "wall", "rotate", "lang"];
 
 let owner = null; // the login whose views these are
 
