@@ -67,7 +67,7 @@ check: .venv/ready ## format, lint, types, arrows of the house, generated docs, 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m docs.generate --check
-	@$(PYTEST) -q tests/unit/test_docs.py tests/unit/test_source_rules.py tests/abuse/test_map.py
+	@$(BIN)/python -m pytest -q tests/unit/test_docs.py tests/unit/test_source_rules.py tests/abuse/test_map.py
 
 format: .venv/ready ## what the formatter can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
