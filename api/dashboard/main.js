@@ -262,6 +262,7 @@ function prefer(change) {
 }
 
 function toggleWall() {
+  pause.resume(); // a wall cannot be paused
   appearance.toggleWall();
   applyPreferences();
   writeAddress();
@@ -289,7 +290,7 @@ const actions = {
     if (drawer.key === null && appearance.isWall()) toggleWall();
     drawer.close();
   },
-  pause: () => pause.toggle(),
+  pause: () => appearance.isWall() || pause.toggle(),
   wall: toggleWall,
   topTalkers: () => prefer({ topTalkers: !preferences.topTalkers }),
   mask: () => prefer({ mask: !preferences.mask }),

@@ -18,6 +18,7 @@ from tests.pages import (
     rows,
     some_calls,
     truth,
+    until,
 )
 
 __all__ = ["browser", "desk", "node", "office", "page"]
@@ -91,9 +92,32 @@ async def test_a_wall_shows_its_named_views_in_turn(desk: Desk, node: Node, page
         ]))""")
     await page.goto(f"{desk.service.url}/live-calls?wall=1&rotate=5")
     await rows(page, 1, 30)
+    await expect(page.locator("#wall-view")).to_have_text("View: a")
     await expect(page.locator("#view")).to_contain_text("on hold")
+    await expect(page.locator("#wall-view")).to_have_text("View: b", timeout=30_000)
     await expect(page.locator("#panel")).to_be_visible(timeout=30_000)
     assert "rotate=5" in page.url
     await page.keyboard.press("Escape")
     assert "rotate" not in page.url
     assert "wall" not in page.url
+    await expect(page.locator("#wall-view")).to_have_text("")
+
+
+async def test_a_wall_cannot_be_paused(desk: Desk, node: Node, page: Page) -> None:
+    await some_calls(node)
+    await log_in(page, desk.service)
+    await rows(page, 3)
+    await page.keyboard.press("p")
+    await truth(page, "paused")
+    await node.call("9.9")
+    await until(page, "livestate.state().calls === 4")
+    await page.keyboard.press("w")  # ends the pause
+    await truth(page, "live")
+    await rows(page, 4)
+    await expect(page.locator("#pause")).to_be_hidden()
+    await page.keyboard.press("p")
+    await node.call("8.8")
+    await rows(page, 5)
+    await truth(page, "live")
+    await page.keyboard.press("w")
+    await truth(page, "live")
