@@ -2,7 +2,7 @@
 
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
-import { plain, whole } from "../text/text.js";
+import { counted, plain, whole } from "../text/text.js";
 import { companyLink, make, tableWith } from "./dom.js";
 import { FigureRow, titles } from "./figure-row.js";
 import { KeyedRows } from "./keyed-rows.js";
@@ -28,6 +28,6 @@ export class Companies {
     this.rows.show(companies, ({ company_id: company }) => company);
     this.table.hidden = companies.length === 0;
     setText(this.note, companies.length === 0 ? t("companies.none")
-      : more === 0 ? "" : t("companies.more", { more: whole(more), live: whole(live) }));
+      : more === 0 ? "" : counted("companies.more", more, { live: whole(live) }));
   }
 }

@@ -2,7 +2,7 @@
 
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
-import { countryName, length, percent, plain, whole } from "../text/text.js";
+import { counted, countryName, length, percent, plain, whole } from "../text/text.js";
 import { make, tableWith } from "./dom.js";
 import { KeyedRows } from "./keyed-rows.js";
 
@@ -31,7 +31,7 @@ export class Destinations {
     this.rows.show(destinations, ({ country, prefix, kind }) => JSON.stringify([country, prefix, kind]));
     this.table.hidden = destinations.length === 0;
     setText(this.note, destinations.length === 0 ? t("destinations.none")
-      : more === 0 ? "" : t("destinations.more", { more: whole(more) }));
+      : more === 0 ? "" : counted("destinations.more", more));
   }
 }
 
@@ -56,6 +56,6 @@ class Row {
       or(figures.acd_seconds, (s) => length(s * 1000)),
     ];
     texts.forEach((text, index) => setText(this.cells[index], text));
-    this.cells[2].title = this.cells[3].title = t("companies.of", { count: whole(figures.attempts) });
+    this.cells[2].title = this.cells[3].title = counted("companies.of", figures.attempts);
   }
 }

@@ -2,7 +2,7 @@
 
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
-import { length, masked, plain, timeOfDay, whole } from "../text/text.js";
+import { counted, length, masked, plain, timeOfDay, whole } from "../text/text.js";
 import { makeLink } from "../links.js";
 import { make, tableWith } from "./dom.js";
 import { isFault, name as nameOf, phrase } from "./responses.js";
@@ -39,9 +39,8 @@ export class Ended {
     this.all.hidden = code === null;
     if (code !== null) setText(this.all, t("ended.only", { code: nameOf(code) }));
     setText(this.summary, total === 0 ? t("ended.none")
-      : t(total > calls.length ? "ended.some" : "ended.all", {
-        total: whole(total), shown: whole(calls.length),
-      }));
+      : total === calls.length ? counted("ended.all", total)
+        : t("ended.some", { total: whole(total), shown: whole(calls.length) }));
     this.table.hidden = calls.length === 0;
     const body = this.table.tBodies[0];
     // Under the pointer or the focus no row moves.

@@ -2,7 +2,7 @@
 
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
-import { gap, length, percent, plain, whole } from "../text/text.js";
+import { counted, gap, length, percent, plain, whole } from "../text/text.js";
 import { endedLink, make } from "./dom.js";
 import { name as nameOfCode, phrase, isFault } from "./responses.js";
 
@@ -59,7 +59,7 @@ export class FigureRow {
       pdd: or(figures.pdd_ms, gap),
     };
     for (const [name, text] of Object.entries(texts)) setText(this.cells[name], text);
-    this.cells.asr.title = this.cells.ner.title = t(this.of, { count: whole(attempts) });
+    this.cells.asr.title = this.cells.ner.title = counted(this.of, attempts);
     this.path.setAttribute("d", line(figures.asr_by_minute));
     this.showCodes(figures.codes);
   }

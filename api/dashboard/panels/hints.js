@@ -2,7 +2,7 @@
 
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
-import { masked, plain, whole } from "../text/text.js";
+import { counted, masked, plain, whole } from "../text/text.js";
 import { make, searchLink, tableWith } from "./dom.js";
 import { KeyedRows } from "./keyed-rows.js";
 
@@ -33,7 +33,7 @@ export class Hints {
     this.rows.show(hints.map((hint) => ({ ...hint, seconds })), keyOf);
     this.table.hidden = hints.length === 0;
     setText(this.note, hints.length === 0 ? t("hints.none")
-      : more === 0 ? "" : t("hints.more", { more: whole(more) }));
+      : more === 0 ? "" : counted("hints.more", more));
     const lines = Object.entries(rules).map(([rule, limit]) => (limit === 0
       ? t("hints.off", { rule: t(`hints.name.${rule}`) })
       : t(`hints.rule.${rule}`, { limit: whole(limit), seconds: whole(seconds) })));

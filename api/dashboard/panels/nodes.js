@@ -2,7 +2,7 @@
 
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
-import { gap, length, plain, whole } from "../text/text.js";
+import { counted, gap, length, plain, whole } from "../text/text.js";
 import { make, tableWith } from "./dom.js";
 import { KeyedRows } from "./keyed-rows.js";
 
@@ -30,7 +30,7 @@ export class Nodes {
     this.rows.show(nodes, ({ node }) => node);
     this.table.hidden = nodes.length === 0;
     setText(this.note, nodes.length === 0 ? t("nodes.none")
-      : more === 0 ? "" : t("nodes.more", { more: whole(more) }));
+      : more === 0 ? "" : counted("nodes.more", more));
   }
 }
 
@@ -73,7 +73,7 @@ export function reasons(figures) {
   const { health, unconfirmed_ms: unconfirmed, waits_for_list: waits, missing } = figures;
   if (["unconfirmed", "expired"].includes(health)) {
     said.push(t(`nodes.why.${health}`, { since: length(unconfirmed ?? 0) }));
-  } else if (health === "gap") said.push(t("nodes.why.gap", { missing: whole(missing) }));
+  } else if (health === "gap") said.push(counted("nodes.why.gap", missing));
   else if (waits) said.push(t("nodes.why.waits"));
   if (figures.unlisted_dialogs > 0) said.push(t("nodes.why.unlisted", { count: whole(figures.unlisted_dialogs) }));
   return said;

@@ -1,7 +1,7 @@
 // The trunks, the worst first: calls against capacity, quality, and why attempts fail.
 
 import { t } from "../text/catalogue.js";
-import { plain, whole } from "../text/text.js";
+import { counted, plain, whole } from "../text/text.js";
 import { make, tableWith, trunkLink } from "./dom.js";
 import { FigureRow, titles } from "./figure-row.js";
 import { KeyedRows } from "./keyed-rows.js";
@@ -33,7 +33,7 @@ export class Trunks {
     const lines = [];
     if (none) lines.push(make("p", { textContent: t("trunks.none") }));
     if (others !== null && others.live > 0) {
-      lines.push(make("p", { textContent: t("trunks.others", { live: whole(others.live) }) }));
+      lines.push(make("p", { textContent: counted("trunks.others", others.live) }));
     }
     if (file?.trouble) {
       lines.push(make("p", { className: "bad", textContent: t("trunks.unreadable", { reason: file.trouble }) }));
