@@ -1,10 +1,11 @@
 // Links to a filtered view: real addresses, which a browser can open in another tab. A plain click
 // changes the view in place, so the stream goes on and the table is never empty in between.
 
+import { written } from "./table/values.js";
 import { plain } from "./text/text.js";
 
 const OF_ONE_VIEW = ["call", "call_id", "since", "panel", "code"];
-const SEARCHED = { company_id: "company", trunk: "trunk", node: "node" };
+const NAMES = new Set(["company_id", "trunk", "node"]); // of filters, and may have commas
 
 // Filters beside the company: figures of tiles and top talkers are not narrowed by them.
 const NO_FILTERS = {
@@ -20,15 +21,9 @@ export function addressOf(changes, search = location.search) {
   for (const name of OF_ONE_VIEW) query.delete(name);
   for (const [name, value] of Object.entries(changes)) {
     query.delete(name);
-    for (const one of [value].flat()) if (one !== null) query.append(...pair(name, one));
+    for (const one of [value].flat()) if (one !== null) query.append(name, NAMES.has(name) ? written(one) : one);
   }
   return query.size === 0 ? location.pathname : `?${query}`;
-}
-
-// In the address a comma stands between two values, so a name with a comma is searched for.
-function pair(name, value) {
-  if (!Object.hasOwn(SEARCHED, name) || !value.includes(",")) return [name, value];
-  return ["q", `${SEARCHED[name]}:"${value.replaceAll('"', "*")}"`];
 }
 
 // A link with this text, which comes from outside: kept apart from the direction of the text around.

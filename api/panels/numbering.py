@@ -2,7 +2,8 @@
 
 The library is imported when a page first asks, because it takes 20 ms and memory: 4 MB with 3,000
 numbers of 200 countries (RSS of a child process). A region loads when a number of it is seen, and
-results are kept for the numbers seen last. No event waits for this: only documents of panels and the drawer's call ask.
+results are kept for the numbers seen last. No event waits for this: only documents of panels and
+the drawer's call ask.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ async def test_what_the_drawer_names_are_links(desk: Desk, node: Node, page: Pag
     await log_in(page, desk.service)
     drawer = page.locator("#drawer")
     for name, wanted in (("gw-b", {"trunk": ["gw-b"]}), (node.name, {"node": [node.name]}),
-                         ("Rossi, Sons", {"q": ['company:"Rossi, Sons"']}),
+                         ("Rossi, Sons", {"company_id": ["Rossi\\, Sons"]}),
                          ("183", {"q": ["code:183"]})):  # fmt: skip
         await page.goto(f"{desk.service.url}/live-calls")
         await rows(page, 4)
@@ -95,6 +95,26 @@ async def test_what_the_drawer_names_are_links(desk: Desk, node: Node, page: Pag
         await expect(drawer).to_be_hidden()
         await rows(page, {"gw-b": 3, node.name: 4}.get(name, 1))
         assert view(page) == wanted
+
+
+async def test_a_name_with_a_comma_is_one_filter_after_a_reload(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    """Its figures are those of the company too: the service is asked for it."""
+    await some_calls(node)
+    await node.call("4.4", company_id="Rossi, Sons", trunk="gw\\,b\\")
+    await log_in(page, desk.service)
+    await rows(page, 4)
+    await page.get_by_label("Filter by company").select_option("Rossi, Sons")
+    await page.get_by_label("Filter by trunk").select_option("gw\\,b\\")
+    for _ in range(2):
+        await rows(page, 1)
+        await expect(page.locator(".chip:visible")).to_have_text(
+            ["Company: Rossi, Sons", "Trunk: gw\\,b\\"]
+        )
+        await expect(page.locator("#total")).to_have_text("1")
+        await page.reload()
+    assert view(page) == {"company_id": ["Rossi\\, Sons"], "trunk": ["gw\\\\\\,b\\\\"]}
 
 
 async def test_a_search_for_a_final_response_leads_to_the_calls_that_it_ended(

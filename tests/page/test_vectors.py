@@ -167,6 +167,32 @@ async def test_the_page_admits_what_its_filters_say(modules: Page) -> None:
 
 
 @in_one_loop
+async def test_any_names_are_the_same_ones_after_the_address(modules: Page) -> None:
+    """Commas and backslashes too; one of an address of before is read as it was."""
+    given = [
+        "a",
+        "Rossi, Sons",
+        ",",
+        "\\",
+        "\\\\",
+        "a\\,b",
+        "a\\b",
+        "\\a,",
+        "a\\\\b,\\",
+        "a,b\\\\,",
+    ]
+    found = await modules.evaluate(
+        """async (given) => {
+            const { valuesIn, written } = await import("/static/table/values.js");
+            return [given.flatMap((one) => valuesIn(written(one))),
+                valuesIn(given.map(written).join(",")), valuesIn("a\\\\b,c")];
+        }""",
+        given,
+    )
+    assert found == [given, given, ["a\\b", "c"]]
+
+
+@in_one_loop
 async def test_the_search_box_reads_its_syntax(modules: Page) -> None:
     given = vectors("search")
     found = await modules.evaluate(

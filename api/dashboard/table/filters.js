@@ -8,6 +8,7 @@ import { anomalyOf, KINDS, LIMITS } from "./anomalies.js";
 import { t } from "../text/catalogue.js";
 import { length, plain } from "../text/text.js";
 import { read } from "./search.js";
+import { valuesIn, written } from "./values.js";
 
 // Live states of the contract (client/contract.js) → name, in sorting order. signs.css has a sign for
 // each.
@@ -34,7 +35,7 @@ export class Filters {
     this.values = new Map(FIELDS.map((field) => [field, new Set()]));
     this.ignored = []; // what the address asks for and the page cannot do, as texts
     for (const field of FIELDS) {
-      for (const value of query.getAll(field).flatMap((one) => one.split(","))) this.add(field, value);
+      for (const value of query.getAll(field).flatMap(valuesIn)) this.add(field, value);
     }
     const longer = query.get("longer") ?? "0";
     this.longer = /^\d{1,9}$/.test(longer) ? Number(longer) : 0; // seconds
@@ -103,7 +104,9 @@ export class Filters {
     if (this.companies.length > 1) return pairs;
     for (const field of ON_SERVER) {
       const values = [...this.values.get(field)];
-      const fits = values.every((value) => value.length <= SERVER_CHARS && !value.includes(","));
+      // The service takes one company as it is, and a list of states or trunks by commas.
+      const fits = values.every((value) => value.length <= SERVER_CHARS
+        && (field === "company_id" || !value.includes(",")));
       const most = field === "company_id" ? 1 : SERVER_VALUES;
       if (values.length === 0 || values.length > most || !fits) continue;
       pairs.push([field, values.join(",")]);
@@ -115,7 +118,7 @@ export class Filters {
   pairs() {
     const pairs = [];
     for (const [field, values] of this.values) {
-      for (const value of values) pairs.push([field, value]);
+      for (const value of values) pairs.push([field, written(value)]);
     }
     if (this.longer) pairs.push(["longer", String(this.longer)]);
     if (this.why) pairs.push(["why", this.why]);
