@@ -11,6 +11,7 @@ from playwright.async_api import Page, expect
 
 from tests.conftest import World
 from tests.harness import Node, now_ms
+from tests.page.test_tabs import axe
 from tests.page.test_vectors import modules
 from tests.pages import (
     Desk,
@@ -179,6 +180,11 @@ async def test_a_silent_node_is_named_with_its_calls(world: World, page: Page) -
         one.silence()
         await truth(page, "stale", 15)
         status = page.locator("#status-reason")
+        await expect(status).to_have_text("kam-1 is silent: 2 of 3 calls are on it.")
+        assert [one for one in await axe(page) if "node=kam-1" in one] == []
+        await status.get_by_role("link", name="kam-1").click()
+        await rows(page, 2)
+        assert page.url.endswith("?node=kam-1")
         await expect(status).to_have_text("kam-1 is silent: 2 of 3 calls are on it.")
 
 

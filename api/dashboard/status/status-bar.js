@@ -1,8 +1,9 @@
 // The status bar: whether the calls on the page are live, and if not, why and since when.
 
 import { byId, setText } from "../elements.js";
+import { alone, makeLink } from "../links.js";
 import { t } from "../text/catalogue.js";
-import { counted, length, timeOfDay, whole } from "../text/text.js";
+import { counted, length, plain, timeOfDay, whole } from "../text/text.js";
 import { reloads } from "./obstacles.js";
 import { reason, remedy, wordText } from "./texts.js";
 
@@ -33,13 +34,28 @@ export class StatusBar {
     if (document.body.dataset.status !== status) document.body.dataset.status = status;
     const known = (!live || paused) && state !== "signed out" && receivedAt > 0;
     setText(byId("status-word"), wordText(this.word));
-    setText(byId("status-reason"), reason(connection, this.liveCalls.fold.calls));
+    this.showReason(reason(connection, this.liveCalls.fold.calls));
     setText(byId("status-age"), known ? this.ageText() : "");
     setText(byId("status-remedy"), paused
       ? counted("status.paused_remedy", this.pause.changes) : remedy(connection));
     setText(byId("data-age"), live ? updated(this.liveCalls.age()) : "");
     byId("login").hidden = state !== "signed out";
     byId("reload").hidden = !reloads(connection.obstacle);
+  }
+
+  // A node's name leads to its calls. The parts are written in place while only numbers change, so that
+  // a link keeps its focus and a click.
+  showReason(parts) {
+    const element = byId("status-reason");
+    const shape = JSON.stringify(parts.map((part) => (typeof part === "string" ? "" : part)));
+    if (element.dataset.shape !== shape) {
+      element.dataset.shape = shape;
+      element.replaceChildren(...parts.map((part) => (typeof part === "string" ? new Text(part)
+        : makeLink(alone(part), part.node, t("links.calls_of", { name: plain(part.node) })))));
+    }
+    parts.forEach((part, at) => {
+      if (typeof part === "string") setText(element.childNodes[at], part);
+    });
   }
 
   ageText() {
