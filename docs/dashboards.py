@@ -56,6 +56,9 @@ NOC: Final = (
     Panel("Failures a second by trunk and SIP class",
           {"{{trunk}} {{class}}": "max by (trunk, class) "
            "(rate(livestate_trunk_failures_total@[5m])) > 0"}, "reqps", width=12),
+    Panel("Alarms that are raised",
+          {"{{rule}} {{level}}": "max by (rule, level) (livestate_alarms@)"}, width=24,
+          description="By the rules of LIVESTATE_ALARMS, as the pages show them."),
     Panel("SIP nodes", {"{{node}}": "min by (node) (livestate_sip_node_up@)"}, width=8,
           description="0: silent."),
     Panel("Clock offset of SIP nodes",

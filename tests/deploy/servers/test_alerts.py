@@ -95,6 +95,15 @@ CASES: dict[str, list[Series]] = {
     "LivestateAsrLow": [
         gauge("livestate_kpi_asr_ratio", 0.6, 0.2), gauge("livestate_kpi_offered_calls", 500, 500)
     ],
+    "LivestateAlarmRaised": [
+        gauge("livestate_alarms", 0, 2, ',level="alarm",rule="ner"'),
+        gauge("livestate_alarms", 1, 1, ',level="alarm",rule="feed_stale"'),
+        gauge("livestate_alarms", 1, 0, ',level="warning",rule="ner"'),
+    ],
+    "LivestateWarningRaised": [
+        gauge("livestate_alarms", 0, 1, ',level="warning",rule="ner"'),
+        gauge("livestate_alarms", 1, 0, ',level="alarm",rule="ner"'),
+    ],
 }  # fmt: skip
 
 
@@ -160,6 +169,7 @@ def test_an_alert_fires_in_time_and_is_over(
         ("LivestateNodeSilent", "for: 1m", "for: 2h"),
         ("LivestateTrunkFailing", "> 0.5 *", "> 5 *"),
         ("LivestateAsrLow", "< 0.3", "< 30"),
+        ("LivestateAlarmRaised", "feed_stale|", ""),
     ],
 )
 def test_a_broken_alert_is_found(

@@ -27,6 +27,8 @@ OVER_WITHIN: Final = 120.0
 SMALL: Final = "livestate-small"  # a job of its own: the sums of the other one are not disturbed
 OUTDATED: Final = 2  # a version of the contract that is none
 
+RULES = "[live_calls]\nwarning = 2\nalarm = 3\nraise_after_seconds = 0\nclear_after_seconds = 0\n"
+
 
 class World:
     """Servers, two services, and the Prometheus that watches them."""
@@ -37,10 +39,12 @@ class World:
         self.redis, self.small_redis = Valkey(), Valkey()
         self.revoked, self.jwks = home / "revoked", home / "jwks.json"
         self.revoked.write_text("")
+        alarms = home / "alarms.toml"
+        alarms.write_text(RULES)
         self.service = self._service(self.nats, self.redis)
         self.small = self._service(
             self.small_nats, self.small_redis, MAX_CALLS="3", MAX_STREAMS="2",
-            JWT_JWKS=str(self.jwks), REVOKED=str(self.revoked),
+            JWT_JWKS=str(self.jwks), REVOKED=str(self.revoked), ALARMS=str(alarms),
         )  # fmt: skip
         self.rival = self._service(self.small_nats, self.small_redis)  # not scraped
         self.prometheus = Prometheus({
@@ -156,17 +160,19 @@ async def a_start_without_keys(world: World) -> None:
 
 async def limits(world: World) -> None:
     async with await Node.connect(world.small_nats.url) as node, contextlib.AsyncExitStack() as two:
-        for dialog in ("1", "2", "3"):
+        for dialog in ("1", "2"):
             await node.call(dialog)
+        await world.fires("LivestateWarningRaised")
+        await node.call("3")
         for _ in range(2):
             stream = await Stream.open(world.small.url, world.small.token())
             await two.enter_async_context(stream)
-        both = ("LivestateCallsNearLimit", "LivestateStreamsNearLimit")
-        await world.fires(*both)
+        all_three = ("LivestateCallsNearLimit", "LivestateStreamsNearLimit", "LivestateAlarmRaised")
+        await world.fires(*all_three)
         for dialog in ("1", "2", "3"):
             await node.say("ended", dialog, ended_at=now_ms())
         await two.aclose()
-        await world.is_over(*both)
+        await world.is_over(*all_three, "LivestateWarningRaised")
 
 
 async def another_writer(world: World) -> None:

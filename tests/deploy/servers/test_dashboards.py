@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from docs import dashboards
+from docs import dashboards, release
 from livestate.devtools.servers import NatsServer, Valkey
 from livestate.nats.jetstream import create_at
 from tests.deploy.servers.prometheus import Prometheus
@@ -98,8 +98,8 @@ async def traffic(node: Node) -> None:
     await publish_cdrs(node.client, json.dumps(written).encode())
 
 
-def test_no_query_names_a_metric_that_is_not_in_the_table() -> None:
-    known = json.loads((FOLDER.parents[2] / "docs/released/metrics.json").read_text())
+async def test_no_query_names_a_metric_that_the_service_does_not_have() -> None:
+    known = release.metrics(await release.scrape())
     for where, title, query in panels():
         for name in re.findall(r"livestate_\w+", query):
             assert name in known, f"{where}: {title} asks for {name}"
