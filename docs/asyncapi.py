@@ -189,6 +189,7 @@ def _sse() -> Json:
             "trunks": names, "series": {"type": "object"},
         }, companies=names, alarms=_object({
             "alarm": _SIZE, "warning": _SIZE, "open": _SIZE, "changed_at": _TIME,
+            "figures": {"type": "object", "additionalProperties": {"type": "array"}},
         })),
         "goodbye": _object({"reason": {
             "enum": ["drain", "rotation", "overload", "starting", "expired", "revoked"]

@@ -136,7 +136,7 @@ function showFigures() {
 
 // What depends on the calls, the figures and the time together.
 function update() {
-  figures.update(live.callTime(), preferences.thresholds); // they go on while the table is paused
+  figures.update(live.callTime()); // they go on while the table is paused
   summary.show(table.listing, live);
   showWords();
 }

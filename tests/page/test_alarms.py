@@ -158,6 +158,12 @@ async def test_an_alarm_is_on_every_page_and_who_acknowledged_it_too(
     await expect(badge).to_be_hidden()
     await three_calls(node, "<i>one")
     await expect(badge).to_have_text("Alarms: 1, not acknowledged: 1", timeout=WAIT)
+    tile = page.locator('.tile[data-kpi="concurrent"]')
+    await expect(tile).to_have_attribute("data-level", "warning")
+    await expect(tile.locator("small")).to_have_text("warning ≥ 3")
+    await expect(page).to_have_title("(1!) Live calls")
+    await expect(page.locator("#announce")).to_have_text("warning: Live calls 3")
+    await expect(page.locator("#icon")).to_have_attribute("href", "static/icon-warning.svg")
     await badge.click()
     row = page.locator("#panel .alarms tbody tr")
     await expect(row).to_have_attribute("data-level", "warning", timeout=WAIT)
@@ -175,6 +181,8 @@ async def test_an_alarm_is_on_every_page_and_who_acknowledged_it_too(
         await node.say("ended", f"{number}.<i>one", **company)
     await expect(row.locator("td").nth(2)).to_contain_text("over since", timeout=WAIT)
     await expect(badge).to_be_hidden(timeout=WAIT)
+    await expect(tile).to_have_attribute("data-level", "")
+    await expect(page).to_have_title("Live calls")
 
 
 async def test_an_acknowledgement_that_fails_says_why_and_can_be_tried_again(

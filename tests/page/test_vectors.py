@@ -317,28 +317,23 @@ async def test_an_unused_sort_order_keeps_no_ended_calls(modules: Page) -> None:
 @in_one_loop
 async def test_the_rest_is_as_the_vectors_say(modules: Page) -> None:
     found = await modules.evaluate(
-        """async ([windows, thresholds, odd, text]) => {
+        """async ([windows, odd, text]) => {
             const { inSight } = await import("/static/table/viewport.js");
-            const { THRESHOLDS, judge } = await import("/static/figures/thresholds.js");
             const { LIMITS, anomalyOf, reasons } = await import("/static/table/anomalies.js");
             const texts = await import("/static/text/text.js");
             return [
                 windows.map(({ scrolled, seen, height, count }) =>
                     inSight(scrolled, seen, height, count)),
-                thresholds.map(({ figure, value, figures }) =>
-                    judge(figure, value, figures, THRESHOLDS).level),
                 odd.map(({ call, now }) =>
                     [reasons(call, now, LIMITS), anomalyOf(call, now, LIMITS) !== ""]),
                 text.map(([name, value]) => texts[name](value)),
             ];
         }""",
-        [vectors("window"), vectors("thresholds"), vectors("anomalies"), vectors("text")],
+        [vectors("window"), vectors("anomalies"), vectors("text")],
     )  # fmt: skip
-    windows, levels, odd, texts = found
+    windows, odd, texts = found
     for vector, sight in zip(vectors("window"), windows, strict=True):
         assert sight == vector["sight"], vector["name"]
-    for vector, level in zip(vectors("thresholds"), levels, strict=True):
-        assert level == vector["level"], vector["name"]
     for vector, (reasons, is_odd) in zip(vectors("anomalies"), odd, strict=True):
         assert reasons == vector["reasons"], vector["name"]
         assert is_odd == bool(vector["reasons"]), vector["name"]

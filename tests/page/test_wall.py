@@ -65,23 +65,6 @@ async def test_a_wall_is_legible_from_five_metres(desk: Desk, node: Node, page: 
         assert float(size.removesuffix("px")) >= least, name
 
 
-async def test_a_figure_past_a_threshold_comes_onto_the_wall(
-    desk: Desk, node: Node, page: Page
-) -> None:
-    await some_calls(node)
-    await log_in(page, desk.service)
-    await rows(page, 3)
-    await truth(page, "live")
-    await page.locator("#show-settings").click()
-    limit = page.locator('[data-threshold="held-alarm"], [data-threshold="waiting-alarm"]').first
-    await limit.fill("0")
-    await limit.press("Tab")
-    await page.locator("#settings [data-close]").click()
-    await page.keyboard.press("w")
-    await expect(page.locator('.tile[data-kpi="waiting"]')).to_be_visible()
-    await expect(page.locator('.tile[data-kpi="held"]')).to_be_hidden()
-
-
 async def test_a_wall_shows_its_named_views_in_turn(desk: Desk, node: Node, page: Page) -> None:
     await some_calls(node)
     await log_in(page, desk.service)

@@ -18,8 +18,8 @@ export class Attention {
     this.audio = null;
   }
 
-  // `alarms`: [figure, level, text]; `trouble`: the word of the status bar, null while it is
-  // live.
+  // `alarms`: [figure, level, text] of alarms that the service has raised: for them the badge of alarms
+  // sounds the tone. `trouble`: the word of the status bar, null while it is live.
   show(alarms, trouble) {
     const worst = alarms.some(([, level]) => level === "alarm") || !CALM.has(trouble) ? "alarm"
       : alarms.length > 0 ? "warning" : "";
@@ -34,7 +34,6 @@ export class Attention {
     if (fresh.length > 0) {
       this.announcements.textContent = fresh.map(([, level, text]) => (
         t("attention.announced", { level: t(`alarm.${level}`), text }))).join(". ");
-      if (this.sound) this.tone();
     }
     if (fresh.length > 0 || gone) this.list.dataset.count = String(alarms.length);
   }

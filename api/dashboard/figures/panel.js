@@ -29,7 +29,7 @@ export class FigurePanel {
 
   // Counts of live calls come from the calls themselves, so that tiles and table agree. If the
   // service filters the stream, they come from the last `kpi` event. `now`: ms since the epoch.
-  update(now, thresholds) {
+  update(now) {
     const { connection, fold } = this.liveCalls;
     const all = connection.query.length === 0 && fold.complete;
     const { several } = this;
@@ -49,6 +49,6 @@ export class FigurePanel {
       answered: count("answered"),
       held: count("held"),
       longest: longestSince === null ? null : Math.max(0, (now - longestSince) / 1000),
-    }, figures, thresholds);
+    }, figures);
   }
 }

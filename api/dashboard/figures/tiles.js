@@ -1,11 +1,11 @@
 // The tiles: one figure each, its last quarter of an hour as a line, and its alarm. An alarm is a
-// colour, a sign (signs.css) and a word, so colours are not needed to read it.
+// colour, a sign (signs.css) and a word, so colours are not needed to read it. The service judges: the
+// colours are those of its raised alarms, the same on every page.
 
 import { setText } from "../elements.js";
 import { aim, alone } from "../links.js";
 import { t } from "../text/catalogue.js";
 import { counted, gap, length, percent, tenths, whole } from "../text/text.js";
-import { judge, side } from "./thresholds.js";
 
 const seconds = (value) => gap(value * 1000);
 
@@ -32,6 +32,12 @@ const VIEWS = {
   acd_seconds: { panel: "ended" },
   longest: { state: ["answered", "held"], sort: "-talk" },
 };
+// figure → its rules of the service, see livestate/state/alarms/rules.py.
+const RULES = {
+  concurrent: ["live_calls"], cps: ["cps"], asr: ["asr", "asr_drop"], ner: ["ner"],
+  pdd_p95_ms: ["pdd_p95_ms"],
+};
+const LOW_IS_BAD = new Set(["asr", "ner"]);
 const WINDOW_SECONDS = 900; // over which figures are measured; less after a start of the service
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -59,16 +65,16 @@ export class Tiles {
   }
 
   // `values`: figure → number or null; `figures`: the last `kpi` event.
-  show(values, figures, thresholds) {
+  show(values, figures) {
     for (const [name, tile] of this.tiles) {
       const value = values[name];
       const { format } = TILES[name];
-      setText(tile.value, value === null || value === undefined ? "–" : format(value));
-      const { level, limit } = judge(name, value, figures, thresholds);
-      const alarm = level && `${t(`alarm.${level}`)} ${side(name) === "below" ? "<" : ">"} ${format(limit)}`;
-      this.levels.set(name, { level, text: level && `${TILES[name].title} ${format(value)}` });
+      const { level, rule, limit } = raisedOf(name, figures.alarms?.figures);
+      const known = value === null || value === undefined ? "–" : format(value);
+      this.levels.set(name, { level, text: level && `${TILES[name].title} ${known}` });
+      setText(tile.value, known);
       if (tile.element.dataset.level !== level) tile.element.dataset.level = level;
-      setText(tile.note, alarm || note(name, value, figures));
+      setText(tile.note, level ? alarmText(level, rule, format(limit)) : note(name, value, figures));
     }
   }
 
@@ -83,11 +89,25 @@ export class Tiles {
     }
   }
 
-  // The figures past a threshold, as [figure, level, text].
+  // The figures with a raised alarm, as [figure, level, text].
   alarms() {
     return [...this.levels].filter(([, { level }]) => level)
       .map(([name, { level, text }]) => [name, level, text]);
   }
+}
+
+// The worst raised alarm of a figure: { level: "" | "warning" | "alarm", rule, limit }. `raised`: rule →
+// [level, limit]. Pure.
+export function raisedOf(name, raised = {}) {
+  const found = (RULES[name] ?? []).filter((rule) => raised[rule] !== undefined)
+    .map((rule) => ({ rule, level: raised[rule][0], limit: raised[rule][1] }));
+  return found.find(({ level }) => level === "alarm") ?? found[0] ?? { level: "", rule: "", limit: null };
+}
+
+// "alarm < 25 %"; of a drop, the limit is the value of the hour before.
+function alarmText(level, rule, limit) {
+  if (rule === "asr_drop") return t("tile.dropped", { level: t(`alarm.${level}`), limit });
+  return `${t(`alarm.${level}`)} ${LOW_IS_BAD.has(rule) ? "<" : "≥"} ${limit}`;
 }
 
 function make(name, { title, id, series }) {

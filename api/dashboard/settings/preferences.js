@@ -3,7 +3,6 @@
 import { COLUMNS } from "../table/columns.js";
 import { USUAL, soundWidths } from "./column-choice.js";
 import { LIMITS } from "../table/anomalies.js";
-import { THRESHOLDS } from "../figures/thresholds.js";
 
 const KEY = "livestate";
 
@@ -19,7 +18,6 @@ const DEFAULTS = {
   utc: false,
   topTalkers: true,
   limits: LIMITS,
-  thresholds: THRESHOLDS,
 };
 
 const FORMER_RINGING = 60;
@@ -42,7 +40,6 @@ export function load(storage) {
   preferences.limits = { ...DEFAULTS.limits, ...stored.limits };
   // The former default, which every browser that ever saved a preference has stored.
   if (preferences.limits.ringing === FORMER_RINGING) preferences.limits.ringing = LIMITS.ringing;
-  preferences.thresholds = { ...DEFAULTS.thresholds, ...stored.thresholds };
   return preferences;
 }
 

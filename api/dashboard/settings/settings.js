@@ -2,17 +2,13 @@
 
 import { forgetLanguage } from "../address.js";
 import { byId } from "../elements.js";
-import { TILES } from "../figures/tiles.js";
-import { THRESHOLDS, side } from "../figures/thresholds.js";
-import { LANGUAGES, t } from "../text/catalogue.js";
+import { LANGUAGES } from "../text/catalogue.js";
 
-const UNITS = { asr: "%", ner: "%", acd_seconds: "s", pdd_p95_ms: "ms", longest: "s" };
 const SWITCHES = ["mask", "anomaliesFirst", "sound", "utc"];
 const CHOICES = ["theme", "density"];
 
 // `preferences` is changed in place; `changed()` is called after each change.
 export function showSettings(preferences, changed) {
-  for (const name of Object.keys(THRESHOLDS)) byId("set-thresholds").append(thresholds(name));
   byId("set-language").append(...Object.keys(LANGUAGES).map(languageOption));
   listen("set-language", "value", preferences.language, (code) => { preferences.language = code; });
   // Texts are read once: another language loads the page anew, with the same view.
@@ -38,33 +34,6 @@ export function showSettings(preferences, changed) {
       take(byId(id)[property]);
       changed();
     });
-  }
-
-  function thresholds(name) {
-    const row = document.createElement("div");
-    row.className = "threshold";
-    const { title } = TILES[name];
-    row.append(Object.assign(document.createElement("span"), {
-      textContent: t(`settings.${side(name)}`, { figure: title }),
-    }));
-    ["warning", "alarm"].forEach((level, index) => {
-      const field = document.createElement("input");
-      field.type = "number";
-      field.min = "0";
-      field.step = "any";
-      field.dataset.threshold = `${name}-${level}`;
-      field.value = preferences.thresholds[name][index] ?? "";
-      field.setAttribute("aria-label", t(`settings.${level}_${side(name)}`, { figure: title }));
-      field.addEventListener("change", () => {
-        const limits = [...preferences.thresholds[name]];
-        limits[index] = field.value === "" ? null : Number(field.value);
-        preferences.thresholds[name] = limits;
-        changed();
-      });
-      row.append(field);
-    });
-    row.append(Object.assign(document.createElement("span"), { textContent: UNITS[name] ?? "" }));
-    return row;
   }
 }
 

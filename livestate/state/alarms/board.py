@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from livestate.state.alarms.alarm import Alarm, Why, id_of
 from livestate.state.alarms.readings import Key
-from livestate.state.alarms.rules import DEFAULTS, FEED, Reading, Rule, Rules, worse
+from livestate.state.alarms.rules import DEFAULTS, FEED, FIGURES, Reading, Rule, Rules, worse
 from livestate.state.kpi.trunk_alarms import LEVELS, Level
 
 MOST_OF_ALL: Final = 500
@@ -201,8 +201,9 @@ class Board:
         return found
 
     def summary(self, company_id: str | None) -> dict[str, Any] | None:
-        """How many are raised and not acknowledged, for the badge of every page; None: there were
-        no alarms lately."""
+        """How many are raised and not acknowledged, for the badge of every page, and the level and
+        the limit of each figure that is past a limit, which colour its tile; None: there were no
+        alarms lately."""
         if company_id not in self.changed_at:
             return None
         raised = [one for one in self._alarms.get(company_id, {}).values() if one.raised]
@@ -210,6 +211,7 @@ class Board:
             "alarm": sum(one.level == "alarm" for one in raised),
             "warning": sum(one.level == "warning" for one in raised),
             "open": sum(one.acknowledged_by is None for one in raised),
+            "figures": {one.rule: [one.level, one.limit] for one in raised if one.rule in FIGURES},
             "changed_at": self.changed_at[company_id],
         }
 

@@ -87,11 +87,13 @@ def test_what_gets_worse_than_was_acknowledged_is_open_again() -> None:
     assert desk.board.acknowledge(None, id, "bruno", desk.now + 1)
     assert (desk.alarm().acknowledged_by, desk.alarm().acknowledged_at) == ("anna", desk.now)
     assert desk.board.summary(None) == {
-        "alarm": 0, "warning": 1, "open": 0, "changed_at": desk.board.changed_at[None]
+        "alarm": 0, "warning": 1, "open": 0, "changed_at": desk.board.changed_at[None],
+        "figures": {"asr": ["warning", 40.0]},
     }  # fmt: skip
     desk.read(10, 61)
     assert desk.alarm().acknowledged_by is None
-    assert (desk.board.summary(None) or {})["open"] == 1
+    summary = desk.board.summary(None) or {}
+    assert (summary["open"], summary["figures"]) == (1, {"asr": ["alarm", 25.0]})
 
 
 def test_an_acknowledgement_finds_alarms_of_its_own_scope_only() -> None:
