@@ -17,10 +17,11 @@ from livestate.client.paths import ALARMS_PATH
 from livestate.devtools import servers
 from tests.harness import Node, bearer, metrics, until
 from tests.page.test_tabs import axe
+from tests.page.test_vectors import modules
 from tests.pages import Desk, a_module, a_test, browser, in_one_loop, log_in, page
 from tests.unit.panels.test_alarm_webhook import SECRET, Receiver
 
-__all__ = ["browser", "page"]
+__all__ = ["browser", "modules", "page"]
 pytestmark = in_one_loop
 WAIT = 20_000  # ms
 RULES = (
@@ -211,3 +212,27 @@ async def test_the_page_names_what_is_wrong_in_the_file(desk: Desk, page: Page) 
     await expect(page.locator("#panel")).to_contain_text(
         "NER: warning below 85 %, alarm below 70 %"
     )
+
+
+async def test_the_worst_alarm_of_a_figure_colours_its_tile(modules: Page) -> None:
+    """And a count of one is in the singular, in both languages."""
+    levels, counts = await modules.evaluate(
+        """async () => {
+            const { raisedOf } = await import("/static/figures/tiles.js");
+            const { counted } = await import("/static/text/text.js");
+            const { choose } = await import("/static/text/catalogue.js");
+            const raised = { asr: ["warning", 40], asr_drop: ["alarm", 62], cps: ["alarm", 9] };
+            const levels = ["asr", "ner", "cps", "held"].map((name) => raisedOf(name, raised));
+            const counts = ["it", "en"].map((code) => {
+                choose([code]);
+                return [1, 2].map((count) => counted("ended.all", count));
+            });
+            return [levels.concat(raisedOf("asr")).map(({ level, rule }) => [level, rule]), counts];
+        }"""
+    )
+    none = ["", ""]
+    assert levels == [["alarm", "asr_drop"], none, ["alarm", "cps"], none, none]
+    assert counts == [
+        ["1 chiamata terminata.", "2 chiamate terminate."],
+        ["1 call ended.", "2 calls ended."],
+    ]

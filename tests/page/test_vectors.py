@@ -315,31 +315,6 @@ async def test_an_unused_sort_order_keeps_no_ended_calls(modules: Page) -> None:
 
 
 @in_one_loop
-async def test_the_worst_alarm_of_a_figure_colours_its_tile(modules: Page) -> None:
-    """And a count of one is in the singular, in both languages."""
-    levels, counts = await modules.evaluate(
-        """async () => {
-            const { raisedOf } = await import("/static/figures/tiles.js");
-            const { counted } = await import("/static/text/text.js");
-            const { choose } = await import("/static/text/catalogue.js");
-            const raised = { asr: ["warning", 40], asr_drop: ["alarm", 62], cps: ["alarm", 9] };
-            const levels = ["asr", "ner", "cps", "held"].map((name) => raisedOf(name, raised));
-            const counts = ["it", "en"].map((code) => {
-                choose([code]);
-                return [1, 2].map((count) => counted("ended.all", count));
-            });
-            return [levels.concat(raisedOf("asr")).map(({ level, rule }) => [level, rule]), counts];
-        }"""
-    )
-    none = ["", ""]
-    assert levels == [["alarm", "asr_drop"], none, ["alarm", "cps"], none, none]
-    assert counts == [
-        ["1 chiamata terminata.", "2 chiamate terminate."],
-        ["1 call ended.", "2 calls ended."],
-    ]
-
-
-@in_one_loop
 async def test_the_rest_is_as_the_vectors_say(modules: Page) -> None:
     found = await modules.evaluate(
         """async ([windows, odd, text]) => {
