@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.conftest import World
 from tests.harness import Node
+from tests.page.test_tabs import axe
 from tests.pages import (
     Desk,
     browser,
@@ -19,12 +24,15 @@ from tests.pages import (
     some_calls,
     truth,
     until,
+    world,
 )
 
-__all__ = ["browser", "desk", "node", "office", "page"]
+__all__ = ["browser", "desk", "node", "office", "page", "world"]
 pytestmark = in_one_loop
+WAIT = 20_000  # ms
 # On a screen of 55 inches a pixel of 1080 lines is 0.63 mm: 44 px are capitals of 2 cm.
-LEAST = {"#status-word": 44, ".tile .value": 60, ".tile dt": 18, ".tile small": 18, ".call td": 18}
+LEAST = {"#status-word": 44, ".tile .value": 60, ".tile dt": 18, ".tile small": 18, ".call td": 18,
+         "#board h2": 22, "#board tbody th": 20, "#board tbody td": 22}  # fmt: skip
 SIX = ["concurrent", "cps", "asr", "ner", "acd_seconds", "pdd_p95_ms"]
 SHOWN = """() => [...document.querySelectorAll(".tile")]
     .filter((one) => one.checkVisibility()).map((one) => one.dataset.kpi)"""
@@ -49,6 +57,12 @@ async def test_a_wall_shows_six_figures_without_scrolling(
             .map((one) => `${one.id} ${one.className} ${one.textContent}`);
     }""")
     assert cut == []
+    await expect(page.locator("#board .trunks tbody tr")).to_have_count(2, timeout=WAIT)
+    await expect(page.locator("#board canvas")).to_have_count(2, timeout=WAIT)
+    over = """() => [...document.querySelectorAll("#board section, #board .chart")]
+        .filter((one) => one.scrollHeight > one.clientHeight + 1 || one.scrollWidth > one.clientWidth + 1)
+        .map((one) => `${one.className} ${one.dataset.part} ${one.scrollHeight} ${one.clientHeight}`)"""
+    assert await page.evaluate(over) == []
     assert await page.evaluate(
         "document.documentElement.scrollHeight <= document.documentElement.clientHeight"
     )
@@ -60,6 +74,7 @@ async def test_a_wall_is_legible_from_five_metres(desk: Desk, node: Node, page: 
     await log_in(page, desk.service)
     await page.goto(f"{desk.service.url}/live-calls?wall=1")
     await rows(page, 3)
+    await expect(page.locator("#board .trunks tbody tr")).to_have_count(2, timeout=WAIT)
     for name, least in LEAST.items():
         size = await page.locator(name).first.evaluate("one => getComputedStyle(one).fontSize")
         assert float(size.removesuffix("px")) >= least, name
@@ -104,3 +119,69 @@ async def test_a_wall_cannot_be_paused(desk: Desk, node: Node, page: Page) -> No
     await truth(page, "live")
     await page.keyboard.press("w")
     await truth(page, "live")
+
+
+async def test_a_wall_asks_only_for_what_it_shows(desk: Desk, node: Node, page: Page) -> None:
+    await some_calls(node)
+    await log_in(page, desk.service)
+    await rows(page, 3)
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url.split("/live/")[-1]))
+    parts = page.locator("#board section > h2")
+    await expect(page.locator("#board")).to_be_hidden()
+    await page.keyboard.press("w")
+    await expect(parts).to_have_text(
+        ["Trunks, worst first: 2 of 2", "No alarm is raised.", "Last hour"], timeout=WAIT
+    )
+    documents = {one.split("?")[0] for one in asked if "static" not in one}
+    assert documents == {"trunks", "alarms", "history"}
+    await page.keyboard.press("w")
+    await expect(page.locator("#board")).to_be_hidden()
+    await page.goto(f"{desk.service.url}/live-calls?wall=1&company_id=102")
+    await expect(parts.first).to_have_text("Trunks, worst first: 1 of 1", timeout=WAIT)
+    assert "trunks?company_id=102" in asked
+
+
+async def test_a_wall_of_one_company_shows_its_own(desk: Desk, node: Node, page: Page) -> None:
+    await some_calls(node)
+    await log_in(page, desk.service, "user", company_id="102")
+    await page.goto(f"{desk.service.url}/live-calls?wall=1")
+    await rows(page, 1)
+    trunks = page.locator("#board .trunks tbody th a")
+    await expect(trunks).to_have_text(["gw-b"], timeout=WAIT)
+    await expect(page.locator("#board canvas")).to_have_count(2, timeout=WAIT)
+    await expect(page.locator("#board .old")).to_have_count(0)
+
+
+async def test_a_wall_shows_alarms_and_is_unmistakably_stale(
+    world: World, page: Page, tmp_path: Path
+) -> None:
+    rules = tmp_path / "alarms.toml"
+    rules.write_text("[live_calls]\nalarm = 3\nraise_after_seconds = 0\n")
+    await page.set_viewport_size({"width": 1920, "height": 1080})
+    async with (
+        world.service(NODE_STALE_SECONDS="2", ALARMS=str(rules)) as service,
+        await Node.connect(world.nats.url, "kam-1") as node,
+    ):
+        await some_calls(node)
+        await log_in(page, service)
+        await page.goto(f"{service.url}/live-calls?wall=1")
+        await truth(page, "live")
+        alarm = page.locator("#board table.alarms tbody tr")
+        await expect(alarm).to_contain_text("Live calls", timeout=WAIT)
+        await expect(alarm).to_contain_text("3, limit 3")
+        for scheme in ("dark", "light"):
+            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            found = await axe(page)
+            assert found == [], "\n".join(found)
+        bar, board = page.locator("#status-bar"), page.locator("#board")
+        calm = await bar.evaluate("one => getComputedStyle(one).backgroundColor")
+        await expect(board).to_have_css("opacity", "1")
+        node.silence()
+        await truth(page, "stale", 20)
+        await expect(page.locator("#status-word")).to_be_in_viewport(ratio=1)
+        await expect(bar).not_to_have_css("background-color", calm)
+        await expect(board).to_have_css("opacity", "0.4")
+        age = page.locator("#status-age")
+        await expect(age).to_contain_text(re.compile(r"\d\d:\d\d:\d\d"))
+        await expect(age).to_be_in_viewport(ratio=1)

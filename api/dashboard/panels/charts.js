@@ -8,7 +8,9 @@ import { t } from "../text/catalogue.js";
 import { isUtc, percent, plain, timeOfDay, whole } from "../text/text.js";
 import { make } from "./dom.js";
 
-const HEIGHT = 190; // pixels of one chart
+const HEIGHT = 190; // pixels of one chart; on a wall they share the height that there is
+const LEAST_HEIGHT = 80; // pixels
+const LEGEND_REM = 2;
 const MOST_LISTED = 30; // marks below the charts, the latest
 export const WINDOWS = ["hour", "day"];
 
@@ -27,9 +29,11 @@ const CHARTS = {
 };
 
 export class Charts {
-  // `choose(window)`: "hour" or "day" was chosen. `window()`: the present one.
-  constructor({ chooseWindow, window: current }) {
+  // `chooseWindow(window)`: "hour" or "day" was chosen. `window()`: the present one. `charts`: names of
+  // those to draw. `wall`: with large letters, in the height of the element.
+  constructor({ chooseWindow, window: current, charts = Object.keys(CHARTS), wall = false }) {
     this.current = current;
+    this.wall = wall;
     this.buttons = WINDOWS.map((name) => {
       const button = make("button", { type: "button", textContent: t(`charts.${name}`) });
       button.addEventListener("click", () => chooseWindow(name));
@@ -39,7 +43,7 @@ export class Charts {
     group.setAttribute("role", "group");
     group.setAttribute("aria-label", t("charts.window"));
     this.note = make("p");
-    this.boxes = Object.fromEntries(Object.keys(CHARTS).map((name) => {
+    this.boxes = Object.fromEntries(charts.map((name) => {
       const box = make("div", { className: "chart" });
       box.setAttribute("role", "img");
       box.dataset.chart = name;
@@ -49,6 +53,7 @@ export class Charts {
     this.probe = make("span", { hidden: true });
     this.element = make("div", {}, group, this.note, ...Object.values(this.boxes), this.marks, this.probe);
     this.plots = new Map();
+    this.drawnRem = 0; // pixels of a letter when they were drawn
     this.shown = "";
     this.data = null;
     new ResizeObserver(() => this.resize()).observe(this.element);
@@ -79,33 +84,38 @@ export class Charts {
     const { default: uPlot } = await import("../vendor/uplot/uPlot.esm.js");
     if (this.data !== data) return; // another one came meanwhile, or another login
     this.shown = next;
+    this.drawnRem = this.rem();
     const { first, step_ms: step } = data;
     const times = data.live.map((_, at) => (first + at * step) / 1000);
-    for (const [name, { unit, lines }] of Object.entries(CHARTS)) {
+    for (const [name, box] of Object.entries(this.boxes)) {
+      const { unit, lines } = CHARTS[name];
       const columns = lines.map(([,, value]) => times.map((_, at) => value(data, at)));
       this.plots.get(name)?.destroy();
-      this.plots.set(name, new uPlot(this.options(name), [times, ...columns], this.boxes[name]));
-      this.boxes[name].setAttribute("aria-label", label(name, unit, lines, columns));
+      this.plots.set(name, new uPlot(this.options(name), [times, ...columns], box));
+      box.setAttribute("aria-label", label(name, unit, lines, columns));
     }
   }
 
   options(name) {
     const { unit, lines } = CHARTS[name];
     const quiet = this.colour("--quiet");
-    const axis = { stroke: quiet, grid: { stroke: this.colour("--line"), width: 1 }, ticks: { show: false } };
+    const rem = this.rem();
+    const letters = this.wall ? { font: `${rem}px sans-serif` } : {};
+    const axis = { ...letters, stroke: quiet, grid: { stroke: this.colour("--line"), width: 1 }, ticks: { show: false } };
     return {
-      width: this.width(), height: HEIGHT, ms: 1e-3,
+      ...this.size(name), ms: 1e-3,
       tzDate: (at) => zoned(at * 1000),
+      legend: { live: !this.wall }, // values under the pointer: a wall has none
       cursor: { sync: { key: "livestate" }, drag: { x: false, y: false } },
       scales: { x: { range: this.range().map((at) => at / 1000) }, y: { range: (_, low, high) => [0, unit === percent ? 100 : Math.max(1, (high ?? 0) * 1.05)] } },
       axes: [
-        { ...axis, size: 30, values: (_, splits) => splits.map((at) => clock(at * 1000)) },
-        { ...axis, size: 60, values: (_, splits) => splits.map((value) => (Number.isInteger(value) ? unit(value) : "")) },
+        { ...axis, size: this.wall ? 1.8 * rem : 30, values: (_, splits) => splits.map((at) => clock(at * 1000)) },
+        { ...axis, size: this.wall ? 4 * rem : 60, values: (_, splits) => splits.map((value) => (Number.isInteger(value) ? unit(value) : "")) },
       ],
       series: [
         { label: t("charts.time"), value: (_, at) => (at === null ? "–" : timeOfDay(at * 1000)) },
         ...lines.map(([key, colour]) => ({
-          label: t(key), stroke: this.colour(colour), width: 1.5, spanGaps: false,
+          label: t(key), stroke: this.colour(colour), width: this.wall ? 3 : 1.5, spanGaps: false,
           points: { show: false }, value: (_, value) => (value === null ? "–" : unit(value)),
         })),
       ],
@@ -162,10 +172,25 @@ export class Charts {
     return Math.max(200, this.element.clientWidth);
   }
 
+  rem() {
+    return parseFloat(getComputedStyle(document.documentElement).fontSize);
+  }
+
+  size(name) {
+    const room = Math.floor(this.boxes[name].clientHeight - LEGEND_REM * this.rem());
+    return { width: this.width(), height: this.wall ? Math.max(LEAST_HEIGHT, room) : HEIGHT };
+  }
+
   resize() {
     if (this.element.clientWidth === 0) return;
-    for (const plot of this.plots.values()) {
-      if (plot.width !== this.width()) plot.setSize({ width: this.width(), height: HEIGHT });
+    if (this.wall && this.data !== null && this.drawnRem !== this.rem()) { // a plot keeps its letters
+      this.shown = "";
+      this.draw(this.data);
+      return;
+    }
+    for (const [name, plot] of this.plots) {
+      const size = this.size(name);
+      if (plot.width !== size.width || plot.height !== size.height) plot.setSize(size);
     }
   }
 }

@@ -4,6 +4,7 @@ import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
 import { length, plain, timeOfDay, whole } from "../text/text.js";
 import { Alarms } from "./alarms.js";
+import { Board } from "./board.js";
 import { Charts, WINDOWS } from "./charts.js";
 import { Companies } from "./companies.js";
 import { Destinations } from "./destinations.js";
@@ -58,6 +59,8 @@ export class Panels {
     this.box.append(this.about, this.body);
     main.prepend(list);
     scroller.after(this.box);
+    this.board = new Board(() => this.companies());
+    this.box.after(this.board.element);
     this.panels = new Map(Object.entries(PANELS).map(([name, Panel]) => [name, new Panel({
       mask, open, code: () => this.code, showAll: () => this.narrow(null),
       again: () => this.poll.ask(), window: () => this.window, chooseWindow: (name) => this.chooseWindow(name),
@@ -140,6 +143,7 @@ export class Panels {
     this.scroller.hidden = name !== CALLS;
     this.box.hidden = name === CALLS;
     this.box.setAttribute("aria-labelledby", `tab-${name}`);
+    this.board.look(name === CALLS);
     if (name === CALLS) {
       this.poll.stop();
       return;
@@ -154,10 +158,12 @@ export class Panels {
   // The alarms are others now: do not wait until it is time to ask.
   alarmsChanged() {
     if (this.name === "alarms") this.poll.ask();
+    this.board.alarmsChanged();
   }
 
   // The filters may be others now.
   look() {
+    this.board.look(this.name === CALLS);
     if (this.name !== CALLS && this.asked !== this.address()) this.forget();
   }
 
@@ -165,6 +171,7 @@ export class Panels {
   forget() {
     this.data = null;
     for (const panel of this.panels.values()) panel.forget();
+    this.board.forget();
     if (this.name !== CALLS) this.choose(this.name);
   }
 
@@ -175,6 +182,10 @@ export class Panels {
       this.choose(CALLS);
       this.changed();
     }
+  }
+
+  companies() {
+    return this.filters().filter(([name]) => name === "company_id");
   }
 
   // Trunks are shown whatever filters there are but of one company; ended calls also by trunk.
@@ -208,6 +219,7 @@ export class Panels {
 
   // Preferences may be others now: the zone of times, or whether numbers are hidden.
   redraw() {
+    this.board.look(this.name === CALLS);
     if (this.name !== CALLS && this.data !== null) this.draw();
   }
 

@@ -34,7 +34,7 @@ export class AlarmBadge {
       : t("alarms.badge", { raised: whole(raised) });
     setText(this.link, raised === 0 ? "" : text);
     if (this.unacknowledged !== null && open > this.unacknowledged) this.fresh();
-    if (at !== this.at && this.at !== null) this.changed(at);
+    if (at !== this.at) this.changed(at);
     this.unacknowledged = open;
     this.at = at;
   }

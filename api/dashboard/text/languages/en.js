@@ -284,6 +284,8 @@ export default {
   "words.text": "“{text}”",
   "words.table_only": "Table: only {filters}",
   "wall.view": "View: {name}",
+  "wall.trunks": "Trunks, worst first: {shown} of {count}",
+  "wall.alarms": "Alarms, worst first: {shown} of {count}",
   "table.shown": "{count} shown",
   "table.new_above.one": "{count} new above",
   "table.new_above.other": "{count} new above",

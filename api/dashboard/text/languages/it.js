@@ -263,6 +263,8 @@ export default {
   "words.text": "“{text}”",
   "words.table_only": "Tabella: solo {filters}",
   "wall.view": "Vista: {name}",
+  "wall.trunks": "Trunk, dal peggiore: {shown} di {count}",
+  "wall.alarms": "Allarmi, dal peggiore: {shown} di {count}",
   "table.shown": "{count} elencate",
   "table.new_above.one": "{count} nuova sopra",
   "table.new_above.other": "{count} nuove sopra",
