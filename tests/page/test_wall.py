@@ -60,8 +60,9 @@ async def test_a_wall_shows_six_figures_without_scrolling(
     await expect(page.locator("#board .trunks tbody tr")).to_have_count(2, timeout=WAIT)
     await expect(page.locator("#board canvas")).to_have_count(2, timeout=WAIT)
     over = """() => [...document.querySelectorAll("#board section, #board .chart")]
-        .filter((one) => one.scrollHeight > one.clientHeight + 1 || one.scrollWidth > one.clientWidth + 1)
-        .map((one) => `${one.className} ${one.dataset.part} ${one.scrollHeight} ${one.clientHeight}`)"""
+        .filter((one) => one.scrollHeight > one.clientHeight + 1
+            || one.scrollWidth > one.clientWidth + 1)
+        .map((one) => `${one.className} ${one.dataset.part} ${one.scrollHeight}`)"""
     assert await page.evaluate(over) == []
     assert await page.evaluate(
         "document.documentElement.scrollHeight <= document.documentElement.clientHeight"
@@ -171,7 +172,7 @@ async def test_a_wall_shows_alarms_and_is_unmistakably_stale(
         await expect(alarm).to_contain_text("Live calls", timeout=WAIT)
         await expect(alarm).to_contain_text("3, limit 3")
         for scheme in ("dark", "light"):
-            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            await page.emulate_media(color_scheme=scheme)
             found = await axe(page)
             assert found == [], "\n".join(found)
         bar, board = page.locator("#status-bar"), page.locator("#board")

@@ -100,7 +100,7 @@ export class Charts {
     const { unit, lines } = CHARTS[name];
     const quiet = this.colour("--quiet");
     const rem = this.rem();
-    const letters = this.wall ? { font: `${rem}px sans-serif` } : {};
+    const letters = this.wall ? { font: [`${rem}px`, "sans-serif"].join(" ") } : {};
     const axis = { ...letters, stroke: quiet, grid: { stroke: this.colour("--line"), width: 1 }, ticks: { show: false } };
     return {
       ...this.size(name), ms: 1e-3,
