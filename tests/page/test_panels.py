@@ -261,7 +261,7 @@ async def test_a_panel_and_the_drawer_follow_the_chosen_zone_at_once(
 ) -> None:
     company = {"company_id": "919"}
     await fail(node, "1.1", "gw", 503, **company)
-    context = await browser.new_context(timezone_id="Asia/Kolkata", locale="it-IT")
+    context = await browser.new_context(timezone_id="Asia/Kolkata", locale="en-IN")
     page = await context.new_page()
     await log_in(page, desk.service, "user", **company)
     await page.goto(f"{desk.service.url}/live-calls?panel=ended")
