@@ -12,6 +12,7 @@ from playwright.async_api import Page, Route, expect
 from tests.conftest import World
 from tests.faults.caddy import Caddy
 from tests.harness import Node, now_ms, snapshot
+from tests.page.test_tabs import axe
 from tests.pages import (
     FLAGS,
     Desk,
@@ -71,7 +72,7 @@ async def test_the_page_recovers_from_a_killed_service_by_itself(world: World, p
         await rows(page, 5)
         await service.kill()
         await truth(page, "disconnected", 5)
-        await expect(page.locator("#rows")).to_have_css("opacity", "0.4")
+        await expect(page.locator("#rows")).to_have_css("opacity", "0.66")
         async with page.expect_event("requestfailed"):
             pass  # it has tried without an answer
         await service.start()
@@ -176,7 +177,10 @@ async def test_a_silent_source_greys_the_page(world: World, page: Page) -> None:
         await truth(page, "live")
         await world.nats.kill()
         await truth(page, "stale", 10)
-        await expect(page.locator("#rows")).to_have_css("opacity", "0.4")
+        await expect(page.locator("#rows")).to_have_css("opacity", "0.66")
+        for scheme in ("dark", "light"):  # paler, and still legible
+            await page.emulate_media(color_scheme=scheme)
+            assert await axe(page) == [], scheme
         status = page.locator("#status-text")
         await expect(status).to_contain_text(re.compile(r"as they were at .* \d\d:\d\d ago"))
         await expect(status).to_contain_text("live again when heartbeats of the nodes arrive")

@@ -182,7 +182,10 @@ async def test_a_wall_shows_alarms_and_is_unmistakably_stale(
         await truth(page, "stale", 20)
         await expect(page.locator("#status-word")).to_be_in_viewport(ratio=1)
         await expect(bar).not_to_have_css("background-color", calm)
-        await expect(board).to_have_css("opacity", "0.4")
+        await expect(board).to_have_css("opacity", "0.66")
+        for scheme in ("dark", "light"):  # paler, and still legible
+            await page.emulate_media(color_scheme=scheme)
+            assert await axe(page) == [], scheme
         age = page.locator("#status-age")
         await expect(age).to_contain_text(re.compile(r"\d\d:\d\d:\d\d"))
         await expect(age).to_be_in_viewport(ratio=1)
