@@ -149,6 +149,7 @@ async def test_alarms_of_others_can_be_neither_seen_nor_acknowledged(
     assert "acknowledged_by" not in again
 
 
+@pytest.mark.slow
 async def test_an_alarm_is_on_every_page_and_who_acknowledged_it_too(
     desk: Desk, node: Node, page: Page
 ) -> None:
@@ -186,6 +187,7 @@ async def test_an_alarm_is_on_every_page_and_who_acknowledged_it_too(
     await expect(page).to_have_title("Live calls")
 
 
+@pytest.mark.slow
 async def test_an_acknowledgement_that_fails_says_why_and_can_be_tried_again(
     desk: Desk, node: Node, page: Page
 ) -> None:

@@ -41,6 +41,7 @@ async def keep_calling(node: Node) -> None:
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_a_click_hits_the_row_that_one_aims_at(desk: Desk, node: Node, page: Page) -> None:
     """Twenty of twenty, while 60 calls a second arrive above it."""
     node.hurried = True

@@ -79,6 +79,7 @@ async def test_the_calls_out_of_sight_are_printed_too(desk: Desk, node: Node, pa
     assert len(re.findall(rb"/Type\s*/Page\b", paper)) > 10
 
 
+@pytest.mark.slow
 @in_one_loop
 async def test_menus_and_links_shut_nobody_out(desk: Desk, node: Node, page: Page) -> None:
     """WCAG, as far as axe-core can tell, with each menu open in both themes."""

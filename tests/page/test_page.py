@@ -210,6 +210,7 @@ async def test_the_page_says_that_a_nodes_lists_cannot_be_read(world: World, pag
         await truth(page, "live", 10)
 
 
+@pytest.mark.slow
 async def test_the_page_names_a_wrong_clock_and_two_nodes_with_one_name(
     world: World, page: Page
 ) -> None:

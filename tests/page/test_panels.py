@@ -85,6 +85,7 @@ async def test_a_dead_carrier_stands_first_and_its_row_leads_to_its_calls(
     await expect(page.locator("#tab-calls")).to_have_attribute("aria-selected", "true")
 
 
+@pytest.mark.slow
 async def test_the_trunk_file_gives_capacity_and_bad_lines_are_named(
     desk: Desk, node: Node, page: Page
 ) -> None:
@@ -157,6 +158,7 @@ async def test_names_of_trunks_are_text_and_another_login_sees_nothing_of_the_la
     assert await page.get_by_text("⟨U+202E⟩").count() == 0
 
 
+@pytest.mark.slow
 async def test_a_service_that_is_gone_is_said_beside_old_figures(
     desk: Desk, node: Node, page: Page
 ) -> None:
@@ -170,6 +172,7 @@ async def test_a_service_that_is_gone_is_said_beside_old_figures(
     await expect(page.locator("#panel-about")).to_contain_text("again in", timeout=WAIT)
 
 
+@pytest.mark.slow
 async def test_tabs_work_by_keys_and_no_row_moves_under_the_pointer(
     desk: Desk, node: Node, page: Page
 ) -> None:
@@ -256,6 +259,7 @@ async def test_a_response_leads_to_the_calls_that_it_ended(
     assert page.url.endswith("/live-calls")
 
 
+@pytest.mark.slow
 async def test_a_panel_and_the_drawer_follow_the_chosen_zone_at_once(
     desk: Desk, node: Node, browser: Browser
 ) -> None:

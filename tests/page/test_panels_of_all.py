@@ -46,6 +46,7 @@ async def test_the_company_whose_calls_fail_stands_first_and_leads_to_its_calls(
     assert page.url.endswith("?company_id=dead")
 
 
+@pytest.mark.slow
 async def test_a_node_says_its_health_and_why_it_is_bad(desk: Desk, node: Node, page: Page) -> None:
     for number in range(4):
         await node.call(f"{number}.1")

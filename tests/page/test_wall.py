@@ -81,6 +81,7 @@ async def test_a_wall_is_legible_from_five_metres(desk: Desk, node: Node, page: 
         assert float(size.removesuffix("px")) >= least, name
 
 
+@pytest.mark.slow
 async def test_a_wall_shows_its_named_views_in_turn(desk: Desk, node: Node, page: Page) -> None:
     await some_calls(node)
     await log_in(page, desk.service)
@@ -154,6 +155,7 @@ async def test_a_wall_of_one_company_shows_its_own(desk: Desk, node: Node, page:
     await expect(page.locator("#board .old")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_a_wall_shows_alarms_and_is_unmistakably_stale(
     world: World, page: Page, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ async def until(found: Callable[[], Awaitable[object]], seconds: float = 20) -> 
             await asyncio.sleep(0.2)
 
 
+@pytest.mark.slow
 async def test_doctor_and_metrics_say_what_runs_badly(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 
 import httpx
+import pytest
 
 from tests.conftest import World
 from tests.harness import Node, Stream, agrees, metrics
@@ -13,6 +14,7 @@ from tests.harness import Node, Stream, agrees, metrics
 REFUSED = [{"call_id": "c", "dialog": f"{n}.1", "state": "answered"} for n in range(201)]
 
 
+@pytest.mark.slow
 async def test_a_node_whose_lists_are_all_refused_is_not_live(world: World) -> None:
     service = world.service()
     async with service, await Node.connect(world.nats.url) as node:

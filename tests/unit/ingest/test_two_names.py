@@ -47,6 +47,7 @@ def last_beat(stream: Stream) -> dict[str, Any]:
     return beats[-1] if beats else {}
 
 
+@pytest.mark.slow
 async def test_two_nodes_with_one_name_show_and_hide_no_call(
     world: World,
 ) -> None:
@@ -112,6 +113,7 @@ async def test_a_forged_heartbeat_leaves_the_page_live_with_its_calls(world: Wor
             assert f"11.1@{node.name}" in stream.states
 
 
+@pytest.mark.slow
 async def test_a_node_with_overflowed_numbers_is_refused_not_missing(world: World) -> None:
     service = world.service()
     async with (

@@ -230,6 +230,7 @@ async def test_only_livestate_may_publish_lost_events(guarded: Guarded) -> None:
     assert len([error for error in errors if "permissions violation" in error]) == 3
 
 
+@pytest.mark.slow
 async def test_doctor_and_check_find_the_streams_where_nodes_are_vouched_for(
     guarded: Guarded, tmp_path: Path
 ) -> None:

@@ -222,6 +222,7 @@ async def run(*arguments: str) -> tuple[int, str]:
     return process.returncode, out.decode()
 
 
+@pytest.mark.slow
 async def test_only_an_operator_can_create_the_streams(tmp_path: Path) -> None:
     async with Guarded(tmp_path, streams=False) as server:
         for user in ("livestate", "bridge"):
