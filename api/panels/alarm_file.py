@@ -1,6 +1,6 @@
 """What the operator says of alarms: a TOML file with one table a rule.
 
-Named by ``LIVESTATE_ALARMS`` and read again when it changes. What is not written keeps its default,
+Named by ``LIVESTATE_ALARMS`` and read again when it changes. A missing value keeps its default,
 and a bad value is reported and keeps it too; nothing else is lost. If the file cannot be read or is
 no TOML, the last good one applies.
 """

@@ -101,7 +101,7 @@ class Webhook:
 
     async def _deliver(self, client: httpx.AsyncClient, one: _Waiting) -> None:
         """Try until it is sent, refused, too late, or pushed out of the queue."""
-        pause, told = FIRST_PAUSE_SECONDS, False
+        pause, logged = FIRST_PAUSE_SECONDS, False
         while self._waiting and self._waiting[0] is one:
             if self._steady() - one.since > GIVE_UP_SECONDS:
                 self._drop(one, "late", "it was not taken for an hour")
@@ -115,11 +115,11 @@ class Webhook:
             if status is not None and status < 500 and status not in _AGAIN:
                 self._drop(one, "refused", trouble)
                 return
-            if not told:
+            if not logged:
                 log.warning(
                     "the alarm webhook is tried again: host=%s error=%s", self._host, trouble
                 )
-                told = True
+                logged = True
             await self._sleep(pause * random.uniform(0.8, 1.2))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 

@@ -153,8 +153,8 @@ class StoredTable:
         # engine that restarted has False where the leading one has None.
         if both.unconfirmed is False and stored.unconfirmed is None:
             both = both.replaced(unconfirmed=None)
-        told = both.replaced(unconfirmed=call.unconfirmed)
-        if not (looks_the_same(stored, both) and looks_the_same(call, told)):
+        as_ours = both.replaced(unconfirmed=call.unconfirmed)
+        if not (looks_the_same(stored, both) and looks_the_same(call, as_ours)):
             return False
         untrack(both)
         calls[key] = both

@@ -21,7 +21,7 @@ export const TILES = {
   pdd_p95_ms: { title: t("tile.pdd_p95_ms"), series: "pdd_ms", format: gap },
   longest: { title: t("tile.longest"), format: (value) => length(value * 1000) },
 };
-// Where a figure leads: what changes in the address of the view; see links.js.
+// The link of each figure: the parameters that it changes in the address; see links.js.
 const VIEWS = {
   concurrent: {},
   waiting: { state: ["trying", "ringing", "early"] },

@@ -1,4 +1,4 @@
-// Alarms of the service: what is past a limit and since when, who acknowledged it, and the rules.
+// The alarms panel: each alarm with value, limit, begin and acknowledgement, and the rules below.
 
 import { setText } from "../elements.js";
 import { errorText } from "../session/responses.js";

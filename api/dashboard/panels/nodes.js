@@ -65,7 +65,7 @@ function clock(ahead) {
   return t(ahead > 0 ? "nodes.ahead" : "nodes.behind", { time: gap(Math.abs(ahead)) });
 }
 
-// Why a node is not healthy, in sentences: what is wrong, since when. Pure.
+// The reasons why a node is not healthy, each a sentence with its time. Pure.
 export function reasons(figures) {
   const said = figures.troubles.map(({ what, reason, since_ms: since, ahead_ms: ahead }) => t(`nodes.why.${what}`, {
     since: since === null ? "–" : length(since), reason: plain(reason), clock: clock(ahead),

@@ -54,7 +54,7 @@ export function setUtc(on) {
   shownZone = on ? UTC : LOCAL;
 }
 
-// Whether times are written in UTC: what was written before a change is to be written again.
+// Whether the page writes times in UTC. After a change it writes all times again.
 export const isUtc = () => shownZone === UTC;
 
 // A time with its zone: "14:03:22 CET", or "2026-11-26 23:59:02 CET" if it is not of the day of `now`.
