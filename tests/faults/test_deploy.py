@@ -152,5 +152,5 @@ async def test_V_J_E_a_deploy_from_an_older_version(row: Row, tmp_path: Path) ->
         row.inject(f"from {FORMER} to this version, and back")
         await deploys(world, row)
         assert "following" in await status(world.engines[0].instance)
-        # The older version reads the whole table at a takeover, and how long that takes is its own.
-        await deploys(world, row, {"PYTHONPATH": str(older)}, stale_seconds=HEAL_SECONDS)
+        # The older version reads the whole table at a takeover (2.2 s of stale were measured).
+        await deploys(world, row, {"PYTHONPATH": str(older)}, stale_seconds=5.0)
