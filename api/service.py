@@ -125,7 +125,7 @@ class Service:
                 self.encoder,
                 self.hub.context,
                 self.projection,
-                ready=lambda: self.not_ready() is None,
+                ready=lambda: self._starting() is None,
             )
             if engine
             else None
@@ -243,7 +243,11 @@ class Service:
         return self._been_ready
 
     def not_ready(self) -> str | None:
-        """Why this instance is not ready for traffic; None if it is."""
+        """Why it is not ready for traffic, or (an engine) to take over; None if it is."""
+        return self._starting() or (self.following and self.following.not_at_hand()) or None
+
+    def _starting(self) -> str | None:
+        """Why nothing may be shown or written yet."""
         if self.streams.draining:
             return "draining"
         if self.restoring.exchanging:
@@ -288,7 +292,7 @@ class Service:
     async def _write(self) -> None:
         await self.restoring.run()
         # The first flush writes everything: not while readiness waits for the nodes' lists.
-        while self.not_ready() is not None and not self.projection.stopping:
+        while self._starting() is not None and not self.projection.stopping:
             await asyncio.sleep(0.05)
         await self.projection.run()
 
@@ -310,8 +314,7 @@ class Service:
         judging = asyncio.create_task(self.alarms.run())
         charting = asyncio.create_task(self.history.run())
         looking = asyncio.create_task(self.projection.health.run())
-        roles = [one for one in (self.edges, self.following) if one is not None]
-        publishing = [asyncio.create_task(one.run()) for one in roles]
+        publishing = [asyncio.create_task(one.run()) for one in (self.edges, self.following) if one]
         leasing = asyncio.create_task(self.projection.keep_lease())
         tracing = asyncio.create_task(self.traces.run() if self.traces else asyncio.sleep(0))
         try:
@@ -319,20 +322,8 @@ class Service:
                 with self.probe:
                     yield
         finally:
-            await cancel_and_wait(
-                *(
-                    feeding,
-                    self._reading,
-                    watching,
-                    sweeping,
-                    reading,
-                    judging,
-                    charting,
-                    looking,
-                    tracing,
-                    keeping,
-                )
-            )
+            fed = (feeding, self._reading, watching, sweeping, reading)
+            await cancel_and_wait(*fed, judging, charting, looking, tracing, keeping)
             if self.edges is not None:
                 self.edges.commit()
             with contextlib.suppress(RedisError, OSError, TimeoutError):

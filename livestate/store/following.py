@@ -9,6 +9,9 @@ From that it keeps a :class:`~livestate.store.stored_table.StoredTable`. At a ta
 The stream may lack a flush: the reader was away for too long, the leader is of a version that does
 not write it, Redis was restored from a dump. The numbers of the flushes have a gap then, and the
 whole table is read again; at a takeover :mod:`livestate.store.restore` does that.
+
+:attr:`Following.at_hand` says that a takeover would be quick. An engine is ready (``/readyz``) only
+then, so that a deploy that waits for it never stops the leader too early.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeGuard, cast
 
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from livestate.contract.errors import SnapshotUnusable
 from livestate.process.memory import set_up_collector
@@ -38,6 +42,8 @@ EVERY_SECONDS: Final = 0.25
 AGAIN_SECONDS: Final = 5.0  # after the whole table could not be used, and between two looks at
 # all calls that differ
 FLUSHES_AT_ONCE: Final = 50
+MOST_DIFFERING: Final = 2_000  # calls that a takeover merges in 0.2 s or less
+AT_HAND_SECONDS: Final = 120.0  # after that an engine is ready without, and says so
 TRIMMED_AT_ONCE: Final = 2_000
 
 
@@ -62,14 +68,19 @@ class Following:
         ended_calls: int,
     ) -> None:
         self.stored: StoredTable | None = None
+        self.at_hand = False  # a takeover would merge at most MOST_DIFFERING calls
         self.read_whole = 0  # times that the whole table was read
         self.completed = 0  # takeovers that read only the rest
+        self.gaps = Counter[str]()  # why the whole table had to be read again
+        self.trouble: str | None = None  # why it cannot be followed
+        self._failed = False  # the last time that the whole table was read
         self._redis, self._keys, self._memory = redis, keys, memory
         self._projection, self._clock = projection, clock
         self._ended = ended_ms, ended_calls
         self._fence, self._flush = 0, 0  # of the last flush that is here
         self._reading = asyncio.Lock()
         self._taking_over = False
+        self._warm_since: float | None = None  # loop time
 
     def on_change(self, change: Change) -> None:
         """The engine's own record of a call changed. Never waits."""
@@ -80,16 +91,34 @@ class Following:
         """For ``/statusz``: whether this engine could take over at once, and what it would do."""
         stored = self.stored
         return {
-            "at_hand": stored is not None and stored.settled,
+            "at_hand": self.at_hand,
             "calls": 0 if stored is None else len(stored.table.calls),
             "differing": 0 if stored is None else stored.differing,
             "read_whole": self.read_whole,
+            "gaps": dict(self.gaps),
+            "trouble": self.trouble,
             "taken_over": self.completed,
         }
 
+    def not_at_hand(self) -> str | None:
+        """Why a takeover would take long now, and no longer soon; None where this engine leads, or
+        where waiting would not help."""
+        claim, since = self._projection.claim, self._warm_since
+        if claim.restoring:
+            return "taking over"
+        if not self._projection.standby or claim.unanswered or self.at_hand or self.trouble:
+            return None
+        if since is not None and asyncio.get_running_loop().time() - since > AT_HAND_SECONDS:
+            return None
+        return "not yet at hand: what the engine that leads has written to Redis"
+
     def let_go(self) -> None:
         """The engine leads, or its table became another one."""
-        self.stored, self._taking_over = None, False
+        self._drop()
+        self._taking_over = False
+
+    def _drop(self) -> None:
+        self.stored, self.at_hand = None, False
 
     async def run(self) -> None:
         """Follow while another engine writes, until cancelled."""
@@ -101,7 +130,9 @@ class Following:
                 continue
             if not self._projection.standby:
                 self.let_go()
+                self._warm_since = None
                 continue
+            self._warm_since = self._warm_since or now()
             thorough = now() >= due
             if thorough:
                 due = now() + AGAIN_SECONDS
@@ -110,6 +141,7 @@ class Following:
             except (RedisError, OSError, TimeoutError) as error:
                 log.debug("the flushes could not be followed: error=%s", error)
             except (Gap, SnapshotUnusable) as gap:
+                self.gaps["gap" if isinstance(gap, Gap) else "unusable"] += 1
                 log.info("the stored table must be read again: reason=%s", gap)
 
     async def _turn(self, thorough: bool) -> None:
@@ -125,6 +157,7 @@ class Following:
             await asyncio.sleep(0)
         if self._follows(stored):
             stored.table.trim(self._clock() - self._ended[0], self._ended[1], TRIMMED_AT_ONCE)
+            self.at_hand = stored.settled and stored.differing <= MOST_DIFFERING
 
     def _follows(self, stored: StoredTable | None) -> TypeGuard[StoredTable]:
         """Whether ``stored`` is not yet the table of an engine that takes over."""
@@ -167,11 +200,13 @@ class Following:
         """Read the whole table; what is written meanwhile is in the stream."""
         first = await self._entries("0", 1)
         if not first:
-            return  # the engine that leads does not write it
+            self._cannot(f"the process that leads does not write {self._keys.flushes}")
+            return
         self._fence = first[0][0]
         _, self._flush, _ = await self._about()
         loaded = await load(self._redis, self._keys)
         if loaded is None or not loaded.epoch or loaded.unusable:
+            self._cannot("the table in Redis is not there, or was edited")
             return
         gc.disable()  # tens of thousands of calls are made, none of them garbage
         try:
@@ -182,8 +217,14 @@ class Following:
             return
         stored.touch(tuple(self._memory.calls))
         self.read_whole += 1
-        self.stored = stored
+        self.stored, self.trouble, self._failed = stored, None, False
         await self._read_on(stored)
+
+    def _cannot(self, trouble: str) -> None:
+        """The whole table cannot be used. An engine that has only just begun to lead has written
+        none, so the second time counts."""
+        self.trouble = trouble if self._failed else None
+        self._failed = True
 
     async def _read_on(self, stored: StoredTable) -> None:
         """Read what was written since. Raises :class:`Gap`, SnapshotUnusable, and what the Redis
@@ -196,12 +237,17 @@ class Following:
                     return
         except BaseException:
             if self.stored is stored:
-                self.stored = None
+                self._drop()
             raise
 
     async def _entries(self, after: str, most: int) -> list[tuple[int, int, dict[bytes, bytes]]]:
         """Fence, number and fields of the flushes after one."""
-        found: Any = await self._redis.xread({self._keys.flushes: after}, count=most)
+        try:
+            found: Any = await self._redis.xread({self._keys.flushes: after}, count=most)
+        except ResponseError as error:
+            if str(error).startswith("WRONGTYPE"):
+                raise Gap(f"{self._keys.flushes} is no stream") from error
+            raise
         if isinstance(found, dict):  # RESP3
             found = list(found.items())
         entries = []

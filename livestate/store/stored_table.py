@@ -53,7 +53,10 @@ class StoredTable:
         self._versions = {company: version for company, (version, _) in loaded.scopes.items()}
         self._touched: dict[str, None] = dict.fromkeys(self.table.calls)
         self._differing: dict[str, None] = {}
-        self._adopted: dict[str, None] = {}
+        # What the takeover changes, by the key of the call.
+        self._merged: dict[str, Change] = {}
+        self._positions: dict[str, Position] = {}
+        self._unconfirmed: set[str] = set()  # nodes
         self.settled = False  # all calls were compared once
 
     @property
@@ -131,6 +134,8 @@ class StoredTable:
             key, _ = touched.popitem()
             if self._agree(key):
                 differing.pop(key, None)
+                if key in self._merged:
+                    self._note(key)  # it has changed since it was merged
             else:
                 differing[key] = None
         self.settled = self.settled or not touched
@@ -178,34 +183,40 @@ class StoredTable:
         self.settle(most)
         for _ in range(min(most, len(self._differing))):
             key, _ = self._differing.popitem()
-            self._adopted[key] = None
-            stored, call = self.table.calls.get(key), self._memory.calls.get(key)
-            if call is not None:
-                self.table.adopt(call, now)
-            elif stored is not None and stored.live:
-                listed = self._memory.nodes.listed.get(stored.node, NEVER)
-                over = stored.position <= listed
-                after = mark_lost(stored, listed, now) if over else unconfirm(stored)
-                self.table.change(stored, after, now)
+            self._merge_one(key, now)
         return not (self._touched or self._differing)
+
+    def _merge_one(self, key: str, now: int) -> None:
+        stored, call = self.table.calls.get(key), self._memory.calls.get(key)
+        if call is not None:
+            self.table.adopt(call, now)
+        elif stored is not None and stored.live:
+            listed = self._memory.nodes.listed.get(stored.node, NEVER)
+            over = stored.position <= listed
+            after = mark_lost(stored, listed, now) if over else unconfirm(stored)
+            self.table.change(stored, after, now)
+        self._note(key)
+
+    def _note(self, key: str) -> None:
+        """What the takeover changes of this call: noted as it is merged, so that
+        :meth:`exchange`, which cannot be done in slices, has nothing to look for."""
+        before, after = self._memory.calls.get(key), self.table.calls.get(key)
+        if after is None:
+            self._merged.pop(key, None)
+            return
+        self._merged[key] = new(Change, (before, after, ()))
+        if after.live:
+            node = after.node
+            self._positions[node] = max(self._positions.get(node, NEVER), after.position)
+            if after.unconfirmed and before is None:
+                self._unconfirmed.add(node)
 
     def exchange(self) -> tuple[list[Change], dict[str, Position], frozenset[str]]:
         """Put the merged table in the place of the engine's own. Returns what that changes, the
         latest position of each node with calls that were merged, and the nodes of those that are
         unconfirmed."""
-        memory, changes = self._memory, []
-        positions: dict[str, Position] = {}
-        unconfirmed = set()
-        for key in self._adopted:
-            before, after = memory.calls.get(key), self.table.calls.get(key)
-            if after is None:
-                continue
-            changes.append(new(Change, (before, after, ())))
-            if after.live:
-                positions[after.node] = max(positions.get(after.node, NEVER), after.position)
-                if after.unconfirmed and before is None:
-                    unconfirmed.add(after.node)
+        memory = self._memory
         self.table.nodes.listed = dict(memory.nodes.listed)
         self.table.nodes.restarted = dict(memory.nodes.restarted)
         memory.become(self.table)
-        return changes, positions, frozenset(unconfirmed)
+        return list(self._merged.values()), self._positions, frozenset(self._unconfirmed)

@@ -37,6 +37,8 @@ class Pair(Cluster):
         await self.second.until_connected()
         await self.node.list()
         await self.second.until_ready(30)
+        said = await status(self.second)
+        assert said["following"]["at_hand"] or said["ready"] is not True, "ready to take over"
 
     async def until_leads(self, engine: Instance, seconds: float = 30) -> None:
         """Wait until both edges follow ``engine`` and may show what it knows."""
