@@ -117,9 +117,10 @@ firefox: .venv/ready ## the page in Firefox ESR, where it may differ from Chromi
 	@scripts/system-packages firefox-esr
 	@$(PYTEST) tests/firefox
 
-bench-page: .venv/ready ## 10,000 calls on the page: main thread and pictures a second, with a gate
+bench-page: .venv/ready ## 10,000 calls on the page: main thread, pictures a second; MINUTES=30 also its memory
 	@scripts/system-packages chromium
 	@$(BIN)/python -m bench.page
+	@$(if $(MINUTES),$(BIN)/python -m bench.page_heap --minutes $(MINUTES))
 
 screenshots: .venv/ready ## pictures of the page, to look at
 	@scripts/system-packages chromium

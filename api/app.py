@@ -22,6 +22,7 @@ from api.http.security_headers import SECURITY_HEADERS
 from api.http.site import API, Site
 from api.pages import page_routes
 from api.panels.routes import Panels, panel_routes
+from api.problem_texts import in_words
 from api.stream import sse
 from api.stream.admission import accepts_stream
 from api.stream.goodbye import goodbye
@@ -113,6 +114,7 @@ def _add_response_headers(app: Quart, site: Site) -> None:
     @app.after_request
     async def secured(response: Response) -> Response:
         if response.status_code >= 400:
+            await in_words(request, response)
             await as_page(request, response, site)
         for name, value in SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)

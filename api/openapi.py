@@ -249,7 +249,7 @@ def _filters() -> list[Json]:
     company = {"type": "string", "minLength": 1, "maxLength": 64}
     return [
         _parameter("state", "query", states, "Repeated, or separated by commas."),
-        _parameter("trunk", "query", trunks, "The same."),
+        _parameter("trunk", "query", trunks, "The same; a comma in a name has a \\ before it."),
         _parameter("company_id", "query", company, "Narrows for who may see all."),
     ]
 

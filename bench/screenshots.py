@@ -97,7 +97,7 @@ async def _busy(browser: Browser, service: Instance, into: Path) -> None:
     for theme in ("dark", "light"):
         await _shoot(await _page(browser, service, theme, DESK), into, theme)
     page = await _page(browser, service, "light", DESK)
-    await page.locator('.call[data-state="answered"]').last.click()
+    await page.locator('.call[data-state="answered"]').last.locator(".state").click()
     await page.locator('#drawer [data-part="timeline"] li').first.wait_for()
     await _shoot(page, into, "call")
     page = await _page(browser, service, "dark", WALL, "?wall=1")

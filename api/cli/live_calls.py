@@ -11,6 +11,7 @@ import click
 import httpx
 
 from api.cli.terminal import plain
+from api.http.listed import written
 from api.settings import PREFIX
 
 _COLOURS: Final = {
@@ -60,7 +61,7 @@ def login(token: str) -> dict[str, str]:
 
 def query(company: str | None, state: tuple[str, ...], trunk: tuple[str, ...]) -> httpx.QueryParams:
     """The filters as a query."""
-    query = httpx.QueryParams({"state": state, "trunk": trunk})
+    query = httpx.QueryParams({"state": state, "trunk": [written(name) for name in trunk]})
     return query.set("company_id", company) if company else query
 
 

@@ -4,7 +4,7 @@
 import { byId, setText } from "./elements.js";
 import { isProblem } from "./client/obstacle.js";
 import { errorText, warnOfPlainHttp } from "./session/responses.js";
-import { t, translate } from "./text/catalogue.js";
+import { t, translate, wantsLanguage } from "./text/catalogue.js";
 import { plain } from "./text/text.js";
 
 const next = new URLSearchParams(location.search).get("next") ?? "/live-calls"; // within the service
@@ -12,7 +12,7 @@ const wait = (seconds) => new Promise((done) => { setTimeout(done, seconds * 100
 const RETRY_SECONDS = 15; // after a failure
 
 const post = (path) => fetch(path, {
-  method: "POST", cache: "no-store", signal: AbortSignal.timeout(20_000),
+  method: "POST", cache: "no-store", headers: wantsLanguage(), signal: AbortSignal.timeout(20_000),
 });
 
 function showMessage(text) {

@@ -45,14 +45,26 @@ export function aim(link, changes) {
   return link;
 }
 
-// `go(href)` is called for a plain click, also on a link to a named view (`data-named`). Filters may have changed since a link was made, so its
-// address is made anew before the browser shows or opens it.
+// Make it no link any more.
+export function unaim(link) {
+  if (link.dataset.view === undefined) return;
+  delete link.dataset.view;
+  link.removeAttribute("href");
+}
+
+// The live calls with the same last SIP response; of an ended call, those that it ended just now.
+export const codeView = (code, ended) => (ended ? { panel: "ended", code: String(code) } : { q: `code:${code}` });
+
+const refresh = (link) => { link.href = addressOf(JSON.parse(link.dataset.view)); };
+
+// `go(href)` is called for a plain click, also on a link to a named view (`data-named`). Filters may
+// have changed since a link was made, so its address is made anew before the browser shows or opens it.
 export function listenToLinks(go) {
   const linkOf = (event) => event.target.closest?.("a[data-view]") ?? null;
   for (const kind of ["pointerover", "pointerdown", "focusin", "keydown", "contextmenu"]) {
     document.addEventListener(kind, (event) => {
       const link = linkOf(event);
-      if (link !== null) link.href = addressOf(JSON.parse(link.dataset.view));
+      if (link !== null) refresh(link);
     }, { capture: true, passive: true });
   }
   document.addEventListener("click", (event) => {
@@ -60,6 +72,7 @@ export function listenToLinks(go) {
     if (link === null || event.defaultPrevented || event.button !== 0) return;
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; // another tab
     event.preventDefault();
+    if (link.dataset.view !== undefined) refresh(link); // a program may click without a pointer
     go(link.href);
   });
 }

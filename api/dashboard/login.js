@@ -6,7 +6,7 @@
 
 import { byId, setText } from "./elements.js";
 import { errorText, warnOfPlainHttp } from "./session/responses.js";
-import { t, translate } from "./text/catalogue.js";
+import { t, translate, wantsLanguage } from "./text/catalogue.js";
 import { plain } from "./text/text.js";
 
 const SESSION = "api/v1/session";
@@ -20,8 +20,8 @@ const openedHere = document.documentElement.dataset.opened === "here";
 // The login of a token, or of the cookie without one: { who, detail }; `who` is null without a
 // login, `detail` says why.
 async function identity(token) {
-  const request = token === undefined ? {}
-    : { credentials: "omit", headers: { Authorization: `Bearer ${token}` } };
+  const request = token === undefined ? { headers: wantsLanguage() }
+    : { credentials: "omit", headers: { Authorization: `Bearer ${token}`, ...wantsLanguage() } };
   const response = await fetch(SESSION, { cache: "no-store", ...request });
   if (response.ok) return { who: await response.json() };
   return { who: null, detail: await errorText(response) };
@@ -46,7 +46,7 @@ async function login(token) {
   const response = await fetch(SESSION, {
     method: "POST",
     // Not in a header: a proxy with a password of its own requires its Basic credentials there.
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", ...wantsLanguage() },
     body: JSON.stringify({ token }),
   });
   if (response.ok) {

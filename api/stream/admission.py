@@ -14,6 +14,7 @@ from werkzeug.sansio.request import Request
 from api.auth.verifier import Verifier
 from api.http.address import Networks, client_of
 from api.http.headers import quality
+from api.http.listed import names_in
 from api.stream import sse
 from livestate.state.access import Identity, Scope, scope_for
 
@@ -66,8 +67,8 @@ def wanted(request: Request, identity: Identity) -> Scope:
     return scope_for(
         identity,
         company_id=request.args.get("company_id"),
-        states=_listed(request, "state"),
-        trunks=_listed(request, "trunk"),
+        states=names_in(request.args.getlist("state")),
+        trunks=names_in(request.args.getlist("trunk")),
     )
 
 
@@ -84,11 +85,6 @@ def accepts_stream(request: Request) -> bool:
     # An empty list means the same as no header (RFC 9110 §12.5.1).
     accepted = [one for one in request.headers.getlist("Accept") if one.strip(" \t,")]
     return not accepted or quality(accepted, sse.MEDIA_TYPE) > 0
-
-
-def _listed(request: Request, name: str) -> list[str]:
-    """A filter's values: repeated, or separated by commas."""
-    return [part for value in request.args.getlist(name) for part in value.split(",") if part]
 
 
 def _last_event_id(request: Request) -> sse.EventId | None:

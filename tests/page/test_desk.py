@@ -38,7 +38,7 @@ async def test_what_a_caller_writes_is_text(desk: Desk, node: Node, page: Page) 
     await node.call("1.1", from_=hostile, to=hostile, trunk="<b>x</b>", call_id="<i>y</i>")
     seen = hostile.replace("\u202e", "⟨U+202E⟩")
     await expect(page.locator(".call .from")).to_have_text(seen)
-    await page.locator(".call").click()
+    await page.locator(".call").locator(".state").click()
     await expect(page.locator('#drawer [data-part="title"]')).to_contain_text(seen)
     await expect(page.locator('#drawer [data-part="call-id"]')).to_have_text("<i>y</i>")
     written = "main :is(img, script, b, i)"
@@ -57,7 +57,7 @@ async def test_what_cannot_be_seen_is_a_sign_wherever_a_name_is_shown(
     await node.call("1.1", company_id=f"c{unseen}", from_=unseen, to=f"to{unseen}",
                     trunk=f"t{unseen}", from_uri=f"sip:{unseen}", sip_reason=unseen,
                     detail=unseen)  # fmt: skip
-    await page.locator(".call").click()
+    await page.locator(".call").locator(".state").click()
     await expect(page.locator('#drawer [data-part="details"]')).to_contain_text("sip:a⟨U+202E⟩b")
     await page.get_by_label("Filter by trunk").select_option(index=1)
     await expect(page.locator(".chip")).to_contain_text(f"Trunk: t{seen}")
@@ -159,7 +159,7 @@ async def test_a_call_leads_on_to_its_trace_and_its_id_is_copied(
     await node.call("1.1", company_id="101", call_id=call_id)
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await log_in(page, desk.service)
-    await page.locator(".call").click()
+    await page.locator(".call").locator(".state").click()
     link = page.locator('#drawer [data-part="link"]')
     await expect(link).to_have_attribute("rel", "noopener noreferrer")
     found = urlsplit(await link.evaluate("one => one.href"))
@@ -182,7 +182,7 @@ async def test_a_user_sees_the_own_company_and_no_hint_at_others(
     await expect(page.get_by_label("Filter by company")).to_be_hidden()
     await expect(page.locator("#companies")).to_be_hidden()
     await expect(page.locator("#heading .company")).to_have_count(0)
-    await page.locator(".call").click()
+    await page.locator(".call").locator(".state").click()
     await page.locator("#drawer li").first.wait_for()
     await expect(page.locator('#drawer [data-part="link"]')).to_be_hidden()
     await until(page, "livestate.figures().concurrent === 1")
@@ -204,7 +204,7 @@ async def test_odd_calls_stand_first_and_say_why(desk: Desk, node: Node, page: P
     await expect(page.locator("#shown")).to_have_text("6 shown")
     await expect(page.locator(".anomalies:visible")).to_have_text(["1 no answer after 03:00"])
     await expect(page.locator('.call[aria-rowindex="2"]')).to_contain_text("stuck")
-    await page.locator(".call", has_text="stuck").click()
+    await page.locator(".call", has_text="stuck").locator(".state").click()
     await expect(page.locator('[data-part="why"]')).to_contain_text("without an answer")
 
 

@@ -75,7 +75,7 @@ async def test_new_calls_wait_while_a_call_is_read(desk: Desk, node: Node, page:
     await some_calls(node)
     await log_in(page, desk.service)
     await rows(page, 3)
-    await page.locator(".call").first.click()
+    await page.locator(".call").first.locator(".state").click()
     await expect(page.locator("#drawer")).to_be_visible()
     await page.mouse.move(5, 5)
     for number in range(4):
@@ -97,7 +97,7 @@ async def test_a_logout_lets_go_of_the_order_held(desk: Desk, node: Node, page: 
     """What has ended meanwhile is not kept for the next login."""
     await node.call("1.1", from_="secret-caller")
     await log_in(page, desk.service)
-    await page.locator(".call").click()
+    await page.locator(".call").locator(".state").click()
     await node.say("ended", "1.1", outcome="answered", ended_at=now_ms())
     await expect(page.locator('.call[data-state="ended"]')).to_have_count(1)
     await page.locator("#logout").click()
@@ -197,7 +197,7 @@ async def test_filters_export_and_wall_are_reached_on_any_screen(
         await expect(one).to_be_in_viewport()
     wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     assert await page.evaluate(wide), "the page itself never scrolls sideways"
-    await page.locator(".call").first.click()
+    await page.locator(".call").first.locator(".state").click()
     with contextlib.suppress(AssertionError):
         await page.locator("#drawer").scroll_into_view_if_needed()
     await expect(page.locator("#drawer")).to_be_in_viewport()

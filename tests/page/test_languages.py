@@ -99,7 +99,7 @@ async def test_nothing_shuts_an_italian_out(desk: Desk, node: Node, italian: Pag
     await some_calls(node)
     await log_in(italian, desk.service)
     await rows(italian, 3)
-    await italian.locator(".call").first.click()
+    await italian.locator(".call").first.locator(".state").click()
     await italian.locator("#drawer li").first.wait_for()
     await open_settings(italian)
     assert await axe(italian) == []

@@ -90,7 +90,7 @@ async def test_what_the_drawer_names_are_links(desk: Desk, node: Node, page: Pag
                          ("183", {"q": ["code:183"]})):  # fmt: skip
         await page.goto(f"{desk.service.url}/live-calls")
         await rows(page, 4)
-        await page.locator(".call", has_text="Rossi, Sons").click()
+        await page.locator(".call", has_text="Rossi, Sons").locator(".state").click()
         await drawer.locator("dd").get_by_role("link", name=name, exact=True).click()
         await expect(drawer).to_be_hidden()
         await rows(page, {"gw-b": 3, node.name: 4}.get(name, 1))

@@ -135,7 +135,7 @@ async def look_closely(page: Page, node: Node) -> None:
                     call_id=f"{SECRET}@y")  # fmt: skip
     await truth(page, "live")
     await rows(page, 2)
-    await page.locator(".call").first.click()
+    await page.locator(".call").first.locator(".state").click()
     await expect(page.locator('#drawer [data-part="call-id"]')).to_contain_text(SECRET)
     await page.locator('#drawer [data-part="title"]').evaluate(
         "one => getSelection().selectAllChildren(one)"

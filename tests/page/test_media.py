@@ -46,7 +46,7 @@ async def test_paper_is_light_and_has_status_filters_and_calls_only(
     await rows(page, 3)
     await page.get_by_label("Filter by trunk").select_option("gw-b")
     await rows(page, 2)
-    await page.locator(".call").first.click()
+    await page.locator(".call").first.locator(".state").click()
     await page.emulate_media(media="print")
     for shown in ("#status-word", "#data-age", "#tiles", "#view", "#table"):
         await expect(page.locator(shown)).to_be_visible()

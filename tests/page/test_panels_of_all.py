@@ -99,7 +99,7 @@ async def test_destinations_have_a_country_and_the_drawer_writes_the_number(
     await expect(satellite.locator("td").nth(1)).to_have_text("satellite")
     await page.locator("#tab-calls").click()
     await rows(page, 4)
-    await page.locator(".call", has_text="55502111").click()
+    await page.locator(".call", has_text="55502111").locator(".state").click()
     fields = page.locator('#drawer [data-part="details"]')
     await expect(fields).to_contain_text("Number called+39 06 5550 2111 · Italy", timeout=WAIT)
 

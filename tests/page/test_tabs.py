@@ -131,7 +131,7 @@ async def test_nothing_on_the_page_shuts_anybody_out(desk: Desk, node: Node, pag
         await log_in(page, desk.service)
         await rows(page, 4)
         await truth(page, "live")
-        await page.locator(".call").first.click()
+        await page.locator(".call").first.locator(".state").click()
         await page.locator("#drawer li").first.wait_for()
         assert await axe(page) == [], scheme
         await page.locator("#show-settings").click()

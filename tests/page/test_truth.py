@@ -275,7 +275,7 @@ async def test_no_sign_depends_on_a_font(desk: Desk, node: Node, page: Page) -> 
     await node.say("setup", "9.1", setup_at=now_ms() - 200_000)
     await log_in(page, desk.service)
     await rows(page, 4)
-    await page.locator(".call").first.click()
+    await page.locator(".call").first.locator(".state").click()
     await page.locator("#drawer li").first.wait_for()
     text = await page.evaluate("document.body.textContent")
     signs = re.findall("[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\U0001f000-\U0001ffff]", text)

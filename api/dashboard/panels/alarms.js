@@ -2,9 +2,9 @@
 
 import { setText } from "../elements.js";
 import { errorText } from "../session/responses.js";
-import { t } from "../text/catalogue.js";
+import { t, wantsLanguage } from "../text/catalogue.js";
 import { gap, length, percent, plain, tenths, timeOfDay, whole } from "../text/text.js";
-import { make, tableWith } from "./dom.js";
+import { make, nodeLink, tableWith, trunkLink } from "./dom.js";
 
 const TIMEOUT_MS = 10_000;
 const seconds = (value) => gap(value * 1000);
@@ -104,7 +104,7 @@ export class Alarms {
     let reason = null;
     try {
       const response = await fetch(`api/v1/live/alarms/${button.dataset.alarm}${query}`, {
-        method: "POST", signal: AbortSignal.timeout(TIMEOUT_MS),
+        method: "POST", headers: wantsLanguage(), signal: AbortSignal.timeout(TIMEOUT_MS),
       });
       if (!response.ok) reason = await errorText(response);
     } catch {
@@ -125,7 +125,10 @@ function row(alarm) {
   const sign = make("span", { className: "sign", title: t(`alarm.${alarm.level}`) });
   const title = make("strong", { textContent: `${t(`alarm.${alarm.level}`)}: ${t(`alarms.rule.${rule}`)}` });
   const head = make("th", { scope: "row" }, sign, title);
-  if (subject !== undefined) head.append(" ", make("bdi", { textContent: plain(subject) }));
+  if (subject !== undefined) {
+    const link = rule === "node_silent" ? nodeLink : trunkLink;
+    head.append(" ", link(subject, t("links.calls_of", { name: plain(subject) })));
+  }
   head.append(make("small", { textContent: limit === null ? format(rule, value) : t(
     rule.endsWith("asr_drop") ? "alarms.value_before" : "alarms.value_limit",
     { value: format(rule, value), limit: format(rule, limit) },

@@ -26,7 +26,8 @@ export function endedLink(code, text, title, narrow = {}) {
 // A link to the live calls that a search finds.
 export const searchLink = (search, text, title) => makeLink({ q: search }, text, title);
 
-// A link to the live calls of a trunk or company: this view with one filter more.
+// A link to the live calls of a trunk, company or node: this view with one filter more.
 const callsLink = (filter) => (value, title) => makeLink({ [filter]: value }, value, title);
 export const trunkLink = callsLink("trunk");
 export const companyLink = callsLink("company_id");
+export const nodeLink = callsLink("node");

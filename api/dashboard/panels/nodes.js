@@ -3,7 +3,7 @@
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
 import { counted, gap, length, plain, whole } from "../text/text.js";
-import { make, tableWith } from "./dom.js";
+import { make, nodeLink, tableWith } from "./dom.js";
 import { KeyedRows } from "./keyed-rows.js";
 
 const COLUMNS = ["calls", "dialogs", "heard", "numbering", "number", "gaps", "listed", "clock"];
@@ -39,7 +39,7 @@ class Row {
     this.sign = make("span", { className: "sign" });
     this.why = make("small", { className: "alarms" });
     this.cells = COLUMNS.map(() => make("td", { className: "number" }));
-    const name = make("bdi", { textContent: plain(node) });
+    const name = nodeLink(node, t("links.calls_of", { name: plain(node) }));
     this.element = make("tr", {}, make("th", { scope: "row" }, this.sign, name, this.why), ...this.cells);
   }
 

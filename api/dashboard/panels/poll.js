@@ -1,6 +1,8 @@
 // Asks the service for a panel's document again and again, while the panel is open and the tab is
 // visible. The document says when to ask next.
 
+import { wantsLanguage } from "../text/catalogue.js";
+
 const TIMEOUT_MS = 10_000;
 const RETRY_SECONDS = 5;
 const REFUSED_SECONDS = 30; // without a login, or without the right
@@ -37,7 +39,7 @@ export class Poll {
     let seconds = RETRY_SECONDS;
     try {
       const response = await fetch(this.url(), {
-        cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS),
+        cache: "no-store", headers: wantsLanguage(), signal: AbortSignal.timeout(TIMEOUT_MS),
       });
       const json = response.headers.get("Content-Type")?.includes("json") ?? false;
       const answer = json ? await response.json() : null;

@@ -2,7 +2,7 @@
 //
 // `details` is the service's response for one call: its record with a `timeline` of { phase, at }.
 
-import { makeLink } from "../links.js";
+import { codeView, makeLink } from "../links.js";
 import { t } from "../text/catalogue.js";
 import { countryName, gap, plain, timeOfDay } from "../text/text.js";
 import { phaseText } from "./endings.js";
@@ -83,6 +83,6 @@ function otherItems(details, maskUri) {
 
 // The last SIP response of a call, as a link: of an ended call to those that it ended just now.
 function codeLink({ sip_code: code, state }) {
-  const changes = Object.hasOwn(STATES, state) ? { q: `code:${code}` } : { panel: "ended", code };
+  const changes = codeView(code, !Object.hasOwn(STATES, state));
   return makeLink(changes, code, t(changes.panel ? "failures.show_ended" : "links.calls_of", { code, name: code }));
 }

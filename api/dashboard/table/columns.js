@@ -5,6 +5,7 @@
 
 import { endText } from "./endings.js";
 import { STATES } from "./filters.js";
+import { codeView } from "../links.js";
 import { section, t } from "../text/catalogue.js";
 import { gap, length, masked, plain } from "../text/text.js";
 
@@ -20,7 +21,8 @@ const delayText = (ms) => (ms === undefined ? "" : gap(ms));
 
 // `text(record, now, end, mask)` is the cell's text. `now`: ms since the epoch; `end`: how an ended
 // call ended, undefined for a live one; `mask`: hide numbers. `rank(record)` is what to sort by.
-// `optional`: hidden by default. `ticks`: the text changes with time alone.
+// `view(record, end)`: what the cell's link leads to, see links.js; null for none. `optional`: hidden by
+// default. `ticks`: the text changes with time alone.
 export const COLUMNS = {
   state: {
     title: t("column.state"), width: "minmax(15.5ch, 1.1fr)",
@@ -42,6 +44,7 @@ export const COLUMNS = {
   company: {
     title: t("column.company"), width: "minmax(8ch, 0.8fr)", rank: (record) => record.company_id,
     text: (record) => record.company_id === undefined ? t("cell.no_company") : plain(record.company_id),
+    view: viewOf("company_id"),
   },
   trunk: {
     title: t("column.trunk"), width: "minmax(15ch, 1.2fr)", rank: (record) => record.trunk,
@@ -49,6 +52,7 @@ export const COLUMNS = {
       const trunk = plain(record.trunk ?? "–");
       return record.attempt > 1 ? t("cell.attempt", { trunk, attempt: record.attempt }) : trunk;
     },
+    view: viewOf("trunk"),
   },
   direction: {
     title: t("column.direction"), width: "8ch", rank: (record) => record.direction,
@@ -76,10 +80,15 @@ export const COLUMNS = {
   code: {
     title: t("column.code"), width: "6ch", number: true, rank: (record) => record.sip_code,
     text: (record, _now, end) => String(end?.sip_code ?? record.sip_code ?? ""),
+    view(record, end) {
+      const code = end?.sip_code ?? record.sip_code;
+      return code === undefined ? null : codeView(code, end !== undefined);
+    },
   },
   node: {
     title: t("column.node"), width: "minmax(9ch, 0.8fr)", rank: (record) => record.node,
     text: (record) => plain(record.node),
+    view: viewOf("node"),
   },
   reason: {
     title: t("column.reason"), width: "minmax(12ch, 1fr)", optional: true, rank: (record) => record.sip_reason,
@@ -96,6 +105,11 @@ export const NARROW = { state: "13.5ch", from: "minmax(0, 1fr)", to: "minmax(0, 
 
 // Hidden in wall mode: its large letters leave no room for them.
 export const OFF_THE_WALL = ["direction", "node"];
+
+// The calls with the same value of a field.
+function viewOf(field) {
+  return (record) => (record[field] === undefined ? null : { [field]: record[field] });
+}
 
 // Sort by duration, which grows: the earlier it began, the longer it is.
 function earlierFirst(at) {

@@ -104,12 +104,11 @@ export class Filters {
     if (this.companies.length > 1) return pairs;
     for (const field of ON_SERVER) {
       const values = [...this.values.get(field)];
-      // The service takes one company as it is, and a list of states or trunks by commas.
-      const fits = values.every((value) => value.length <= SERVER_CHARS
-        && (field === "company_id" || !value.includes(",")));
+      const fits = values.every((value) => value.length <= SERVER_CHARS);
       const most = field === "company_id" ? 1 : SERVER_VALUES;
       if (values.length === 0 || values.length > most || !fits) continue;
-      pairs.push([field, values.join(",")]);
+      // The service takes one company as it is, and a list of states or trunks by commas.
+      pairs.push([field, field === "company_id" ? values[0] : values.map(written).join(",")]);
     }
     return pairs;
   }

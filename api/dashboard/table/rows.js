@@ -3,6 +3,7 @@
 // To create elements and to compute their style is what costs a browser most in a table. So a row
 // that scrolls out of sight is kept for the next call, and only texts that differ are written.
 
+import { aim, unaim } from "../links.js";
 import { COLUMNS } from "./columns.js";
 import { isFault } from "./endings.js";
 
@@ -74,7 +75,9 @@ export class Rows {
       cell.setAttribute("role", "gridcell");
       cell.className = COLUMNS[name].number ? `${name} number` : name;
       element.append(cell);
-      return cell.appendChild(new Text());
+      const text = new Text();
+      cell.append(COLUMNS[name].view ? makeLink(text) : text);
+      return text;
     });
     return { element, cells, texts: [], index: -1, look: "" };
   }
@@ -88,12 +91,26 @@ export class Rows {
     this.columns.forEach((name, at) => {
       const column = COLUMNS[name];
       if (same && !column.ticks) return;
+      if (column.view) lead(row.cells[at].parentNode, column.view(record, end));
       const text = column.text(record, now, end, mask);
       if (row.texts[at] === text) return;
       row.texts[at] = text;
       row.cells[at].data = text; // a text node: callers choose these texts
     });
   }
+}
+
+// A link in a row. The grid is one stop of the Tab key (WAI-ARIA): by keyboard, Enter opens the call,
+// and its drawer has the same links. Not draggable, or no text could be selected from it on.
+function makeLink(text) {
+  const link = Object.assign(document.createElement("a"), { tabIndex: -1, draggable: false });
+  link.append(text);
+  return link;
+}
+
+function lead(link, view) {
+  if (view === null) unaim(link);
+  else aim(link, view);
 }
 
 function setIndex(row, index) {

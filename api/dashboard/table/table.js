@@ -58,7 +58,12 @@ export class Table {
     });
     body.addEventListener("click", (event) => {
       const key = event.target.closest(".call")?.dataset.key;
-      if (key !== undefined && getSelection().isCollapsed) { // no text is being selected
+      const selecting = !getSelection().isCollapsed;
+      if (event.target.closest("a[href]") !== null) { // links.js follows it
+        if (selecting) event.preventDefault();
+        return;
+      }
+      if (key !== undefined && !selecting) {
         this.select(key);
         open(key);
       }

@@ -1,5 +1,6 @@
-// The values of a filter in the page's address: a comma stands between two of them. One that is part of
-// a name, as in "Rossi, Sons", has a backslash before it, and so has a backslash itself. Pure.
+// The values of a filter in the page's address, and in what the page asks of the service
+// (api/http/listed.py): a comma stands between two of them. One that is part of a name, as in
+// "Rossi, Sons", has a backslash before it, and so has a backslash itself. Pure.
 //
 // Any other backslash is the character, so names with one keep working in addresses of before.
 

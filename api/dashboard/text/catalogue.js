@@ -28,6 +28,9 @@ export function choose(languages) {
 // The code of the language chosen.
 export const language = () => code;
 
+// The header of requests whose refusal a person reads: the service writes it in the language chosen.
+export const wantsLanguage = () => ({ "Accept-Language": code });
+
 // How numbers and dates are written: in the language chosen, of the reader's country if the browser
 // says which.
 export const locale = () => wantedByBrowser().find((one) => one.split("-")[0] === code) ?? code;
