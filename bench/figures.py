@@ -24,95 +24,18 @@ import orjson
 from nats.aio.client import Client
 
 from api.cli.child_service import Instance
-from api.service import Service
-from api.settings import Settings
 from bench import proc
 from bench.figures_memory import CALLS, diffs, memory
-from bench.ingest import Feed
+from bench.figures_throughput import throughput
 from bench.report import Figure, sheet
-from livestate.contract.events import BATCH_SUBJECT
 from livestate.contract.messages import Outgoing, sync
-from livestate.contract.parse import parse, parse_batch
 from livestate.devtools.publisher import Publisher
 from livestate.devtools.servers import NatsServer, Valkey
-from livestate.ingest.consumer import Consumer
 from livestate.process.clock import now_ms
-from livestate.process.tasks import cancel_and_wait
-from livestate.state.access import Scope
 
-EVENTS: Final = 150_000
 CLIENTS: Final = 100
 RATE: Final = 200
-BATCH: Final = 32
 STARTS: Final = 10
-
-
-# -- events per second through real NATS ---------------------------------------------------
-
-
-async def throughput() -> list[str]:
-    """Events per second: the floor (receive and validate only), then the whole service."""
-    rows = ["| what | events/s | CPU an event |", "|---|---|---|"]
-    async with NatsServer() as nats, Valkey() as redis:
-        floors = {batch: await _floor(nats, batch) for batch in (1, BATCH)}
-        floor = floors[1][0]
-        rows.append(_rate("received and validated, nothing else (the floor)", *floors[1]))
-        rows.append(_rate(f"the same, {BATCH} events a message", *floors[BATCH]))
-
-        settings = Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1)
-        live = Service(settings)
-        async with Feed(nats.port, EVENTS) as feed, live.running():
-            whole = await feed.served(live)
-        rows.append(_rate("parsed, folded and projected to Redis", *whole))
-
-        batched = Service(settings)
-        async with Feed(nats.port, EVENTS, BATCH) as feed, batched.running():
-            rows.append(_rate(f"the same, {BATCH} events a message", *await feed.served(batched)))
-
-        seen_too = Service(settings)
-        async with Feed(nats.port, EVENTS) as feed, seen_too.running():
-            seen_too.hub.subscribe(Scope(), None)
-            rows.append(
-                _rate(
-                    "one event a message, and encoded for dashboards that see every call",
-                    *await feed.served(seen_too),
-                )
-            )
-        tally = live.pipeline.counters
-        rows.append(
-            f"\n{floor / whole[0]:.0%} of the floor; {tally.applied:,} applied, "
-            f"{tally.dropped} dropped, {live.table.live:,} calls live at the end, "
-            f"{live.projection.stats.round_trips} round trips to Redis."
-        )
-    return rows
-
-
-async def _floor(nats: NatsServer, batch: int) -> tuple[float, float]:
-    """Seconds of wall and of CPU to receive and validate the events, and nothing else."""
-    seen = 0
-
-    def take(subject: str, data: bytes) -> None:
-        nonlocal seen
-        seen += _received(subject, data)
-
-    consumer = Consumer(nats.url, take, lambda lost, node: None, lambda: None)
-    listening = asyncio.create_task(consumer.run())
-    async with Feed(nats.port, EVENTS, batch) as feed:
-        spent = await feed.through(lambda: seen, lambda: True)
-    await cancel_and_wait(listening)
-    return spent
-
-
-def _received(subject: str, data: bytes) -> int:
-    """How many events a message has; all are validated."""
-    if subject == BATCH_SUBJECT:
-        return len(parse_batch(data))
-    parse(subject, data)
-    return 1
-
-
-def _rate(what: str, seconds: float, cpu: float) -> str:
-    return f"| {what} | {EVENTS / seconds:,.0f} | {cpu / EVENTS * 1e6:.1f} µs |"
 
 
 # -- publish → bytes at a client -----------------------------------------------------------
