@@ -226,7 +226,7 @@ class Projection:
         written = False
         try:
             while keys := list(islice(parts, CALLS_A_PART)):
-                batch = batch_of(self._table, keys)
+                batch = await batch_of(self._table, keys)
                 last = len(keys) < CALLS_A_PART and batch.taken == len(keys)
                 if not await self._send(batch, numbers if last else {}, cdr if last else ""):
                     return

@@ -16,7 +16,7 @@ from livestate.store.flush_parts import SCOPES_A_PART
 from livestate.store.last_written import Batch, Written, batch_of, floors_of
 from livestate.store.loader import COPIES
 
-STAGE: Final = 1_000  # calls encoded at a time: about 5 ms of the loop
+STAGE: Final = 1_000  # calls sent at a time
 STAGED_SECONDS: Final = 600
 
 
@@ -35,7 +35,7 @@ async def stage(
     written = Written()
     calls, at = list(table.calls), 0
     while at < len(calls):
-        batch = batch_of(table, calls[at : at + STAGE])
+        batch = await batch_of(table, calls[at : at + STAGE])
         at += batch.taken
         written.remember(batch)
         await _stage_calls(redis, keys, batch)
