@@ -88,7 +88,7 @@ def parse(subject: str, data: bytes) -> Parsed:
     # costs a second parse, so count first: every key has its colon, and as many colons as fields
     # that were set means that no key comes twice. More colons (in a text, or of unknown keys) or a
     # space before one only lead to the slower look.
-    if _may_repeat_keys(data, len(event.model_fields_set)):
+    if _may_repeat_keys(data, len(event.__pydantic_fields_set__)):
         refuse_repeated_keys(data)
     return event
 
@@ -106,7 +106,7 @@ def parse_batch(data: bytes) -> Sequence[CallPhase | BadEvent]:
         events: tuple[CallPhase, ...] = batches().validate_json(data)
     except ValidationError:
         return _one_by_one(data)
-    if _may_repeat_keys(data, sum([len(event.model_fields_set) for event in events])):
+    if _may_repeat_keys(data, sum([len(event.__pydantic_fields_set__) for event in events])):
         return _one_by_one(data)
     return events
 

@@ -24,7 +24,7 @@ from livestate.state.kpi.trunk_alarms import Limits, TrunkLimits
 from livestate.state.kpi.trunk_report import TrunkInfo, TrunkReport
 from livestate.state.kpi.trunk_window import TrunkWindow
 from livestate.state.kpi.trunks import TrunkCounters
-from livestate.state.kpi.window import BUCKET_MS, BUCKETS, WINDOW_MS, is_challenge
+from livestate.state.kpi.window import BUCKET_MS, BUCKETS, WINDOW_MS, Ending
 from livestate.state.position import is_from_sync
 
 LATE_MS: Final = 5_000  # by so much clocks of nodes may be off
@@ -49,24 +49,51 @@ class Kpis:
         """A call changed. Never waits; it only adds integers. Most changes do not affect the KPIs,
         and most others only move a call from one state to another."""
         before, after, _ = change
-        if before is not None and _counts_the_same(before, after):
-            return
-        self.trunks.count(before, after)
-        if before is not None and _only_changes_state(before, after):
-            for scope in self._scopes_of(after):
-                scope.change_state(before, after)
-            return
+        if before is not None:
+            was, attributes = before.attributes, after.attributes
+            if (
+                was.trunk == attributes.trunk
+                and was.company_id == attributes.company_id
+                and was.attempt == attributes.attempt
+            ):
+                was_over, is_over = before.state in FINAL_STATES, after.state in FINAL_STATES
+                if not was_over and not is_over:
+                    self._change_state(before, after)
+                    return
+                if was_over and is_over and _ended_the_same(before, after):
+                    return
         now = self._clock()
+        ending = None if after.state not in FINAL_STATES or after.lost else Ending(after)
+        scopes = self._scopes_of(after)
+        self.trunks.count(before, after)
+        self._count_live(before, after, scopes, now)
+        self._count_begin(before, after, scopes, now)
+        self._count_window(before, after, ending, scopes, now)
+        self.trunk_window.count(before, after, ending, now)
+
+    def _change_state(self, before: Call, after: Call) -> None:
+        """The call rings, is answered or held: as many calls are up as before, everywhere."""
+        answered = after.attributes.answered_at
+        was_answered = before.attributes.answered_at
+        if before.state == after.state and was_answered == answered:
+            return
+        if was_answered is None and answered is not None:
+            self.trunks.count_answer(after)
+        for scope in self._scopes_of(after):
+            scope.change_state(before, after)
+
+    def _count_live(
+        self, before: Call | None, after: Call, scopes: tuple[ScopeKpis, ...], now: int
+    ) -> None:
+        """Count the call among those that are up, or no longer."""
         day = now // DAY_MS
-        if before is not None and before.live:
+        if before is not None and before.state not in FINAL_STATES:
             self._leave(before, after, day)
-            for scope in self._scopes_of(before):  # the company that it moves away from too
-                scope.bucket(now).live = scope.live.now
-        if after.live:
-            self._enter(after, day)
-        self._count_begin(before, after, now)
-        self._count_window(before, after, now)
-        self.trunk_window.count(before, after, now)
+            if before.attributes.company_id != after.attributes.company_id:
+                for scope in self._scopes_of(before):  # the company that it moves away from too
+                    scope.bucket(now).live = scope.live.now
+        if after.state not in FINAL_STATES:
+            self._enter(after, scopes, day)
 
     def _leave(self, before: Call, after: Call | None, day: int) -> None:
         """A call ended, or changed in a way that counters show. ``after``: its new record, if that
@@ -80,43 +107,54 @@ class Kpis:
         if company is not None:
             gauge_of(self._all.companies, company).move(-1, day)
 
-    def _enter(self, after: Call, day: int) -> None:
-        for scope in self._scopes_of(after):
+    def _enter(self, after: Call, scopes: tuple[ScopeKpis, ...], day: int) -> None:
+        for scope in scopes:
             scope.enter(after, day)
             scope.add_answered(after)
         company = after.attributes.company_id
         if company is not None:
             gauge_of(self._all.companies, company).move(1, day)
 
-    def _count_begin(self, before: Call | None, after: Call, now: int) -> None:
+    def _count_begin(
+        self, before: Call | None, after: Call, scopes: tuple[ScopeKpis, ...], now: int
+    ) -> None:
         """Count a call that begins, or an attempt that ended because the call is routed again."""
         if before is None:
             # A call that a list names first began at an unknown time, maybe long ago.
-            if after.live and not is_from_sync(after.position):
-                for scope in self._scopes_of(after):
+            if after.state not in FINAL_STATES and not is_from_sync(after.position):
+                for scope in scopes:
                     scope.count_setup(now)
-        elif before.live and _attempt(after) > _attempt(before):
-            for scope in self._scopes_of(after):
+        elif before.state not in FINAL_STATES and _attempt(after) > _attempt(before):
+            for scope in scopes:
                 scope.bucket(now).count_attempt(before.attributes.trunk, answered=False)
 
-    def _count_window(self, before: Call | None, after: Call, now: int) -> None:
+    def _count_window(
+        self,
+        before: Call | None,
+        after: Call,
+        ending: Ending | None,
+        scopes: tuple[ScopeKpis, ...],
+        now: int,
+    ) -> None:
         """Bring the bucket of now up to date; count the call in it if its end is known now."""
-        was_live = before is not None and before.live
-        is_live, lost = after.live, after.lost
-        ends = not is_live and not lost and (before is None or was_live or before.lost)
-        # After a restart CDRs tell ends of long ago, which the window does not cover.
-        if ends and after.over_at < max(self._started, now - WINDOW_MS) - LATE_MS:
-            ends = False
-        challenged = ends and is_challenge(after)
-        for scope in self._scopes_of(after):
+        was_live = before is not None and before.state not in FINAL_STATES
+        if ending is not None and (
+            # It was counted before.
+            (before is not None and not was_live and not before.lost)
+            # After a restart CDRs tell ends of long ago, which the window does not cover.
+            or after.over_at < max(self._started, now - WINDOW_MS) - LATE_MS
+        ):
+            ending = None
+        becomes_lost = was_live and after.lost
+        for scope in scopes:
             bucket = scope.bucket(now)
             bucket.live = scope.live.now
-            if lost:
-                bucket.lost += was_live
-            if ends:
-                bucket.count_end(after)
-            if challenged:
-                scope.uncount_setup(now)
+            if becomes_lost:
+                bucket.lost += 1
+            if ending is not None:
+                bucket.count_end(ending)
+                if ending.outcome == "challenged":
+                    scope.uncount_setup(now)
 
     def parts(self, company_id: str) -> Iterator[object]:
         """All objects that the figures of a company are made of; none refers back to another."""
@@ -186,7 +224,7 @@ class Kpis:
             if before is not None and before.live:
                 self._leave(before, None, day)
             if after.live:
-                self._enter(after, day)
+                self._enter(after, self._scopes_of(after), day)
 
     # -- figures -----------------------------------------------------------------------------
 
@@ -256,29 +294,14 @@ class Kpis:
                 del names[name]
 
 
-def _counts_the_same(before: Call, after: Call) -> bool:
-    """Whether no counter looks at what differs between the two."""
+def _ended_the_same(before: Call, after: Call) -> bool:
+    """Whether no counter looks at what differs between two records of a call that is over."""
     was, now = before.attributes, after.attributes
     return (
         before.state == after.state
-        and was.trunk == now.trunk
-        and was.company_id == now.company_id
         and was.outcome == now.outcome
-        and was.attempt == now.attempt
         and was.answered_at == now.answered_at
-        and (before.state not in FINAL_STATES or before.lost == after.lost)
-    )
-
-
-def _only_changes_state(before: Call, after: Call) -> bool:
-    """Whether the call rings, is answered or held: as many calls are up as before, everywhere."""
-    was, now = before.attributes, after.attributes
-    return (
-        before.live
-        and after.live
-        and was.trunk == now.trunk
-        and was.company_id == now.company_id
-        and was.attempt == now.attempt
+        and before.lost == after.lost
     )
 
 

@@ -108,7 +108,8 @@ class ScopeKpis:
         """A live call changed its state."""
         self.states[before.state] -= 1
         self.states[after.state] += 1
-        self.add_answered(after)
+        if before.attributes.answered_at != after.attributes.answered_at:
+            self.add_answered(after)
 
     def add_answered(self, call: Call) -> None:
         """Note since when the call is answered, if it is."""

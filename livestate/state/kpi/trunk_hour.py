@@ -30,13 +30,12 @@ class TrunkHour:
     def __init__(self) -> None:
         self._slots: deque[tuple[int, dict[str, list[int]]]] = deque(maxlen=SLOTS)
 
-    def count(self, trunk: str, *, answered: bool, now: int) -> None:
-        """An attempt on this trunk is over."""
-        self.add(trunk, 1, int(answered), now)
-
     def add(self, name: str, attempts: int, answered: int, now: int) -> None:
-        """Several attempts are over, of which some were answered."""
-        counts = self._slot(now).setdefault(name, [0, 0])
+        """Attempts on a trunk are over, of which some were answered."""
+        slot = self._slot(now)
+        counts = slot.get(name)
+        if counts is None:
+            counts = slot[name] = [0, 0]
         counts[0] += attempts
         counts[1] += answered
 

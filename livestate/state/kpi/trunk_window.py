@@ -22,13 +22,13 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple, TypeAlias
 
+from livestate.contract.states import FINAL_STATES
 from livestate.state.call import Call
 from livestate.state.kpi.trunk_hour import TrunkHour
 from livestate.state.kpi.window import (
     BUCKET_MS,
     BUCKETS,
-    is_challenge,
-    is_effective,
+    Ending,
 )
 from livestate.state.position import is_from_sync
 
@@ -113,26 +113,29 @@ class TrunkWindow:
         """Trunks of the operator's file: always counted by name."""
         self._kept = frozenset(names)
 
-    def count(self, before: Call | None, after: Call, now: int) -> None:
-        """A call changed. Never waits; adds integers."""
+    def count(self, before: Call | None, after: Call, ending: Ending | None, now: int) -> None:
+        """A call changed. ``ending``: how it went, if it is over and that is known. Never waits;
+        adds integers."""
+        outside = ending is not None and ending.outside
         if before is None:
             # A call that a list is the first to tell of began at an unknown time, maybe long ago.
             if is_from_sync(after.position):
                 return
-            if not _is_outside(after):
+            if not outside:
                 self._seize(after, now)
-        elif before.live:
-            if _is_outside(after):  # challenged: the same call comes again with credentials
+        elif before.state not in FINAL_STATES:
+            was, attributes = before.attributes, after.attributes
+            if outside:  # challenged: the same call comes again with credentials
                 self._seize(before, now, -1)
-            elif (after.attributes.attempt or 1) > (before.attributes.attempt or 1):
+            elif (attributes.attempt or 1) > (was.attempt or 1):
                 self._end_attempt_before(before, after, now)
                 self._seize(after, now)
-            elif after.attributes.trunk != before.attributes.trunk:
+            elif attributes.trunk != was.trunk:
                 self._seize(after, now)
         elif not before.lost:
             return
-        if not after.live and not after.lost and not _is_outside(after):
-            self._end(after, now)
+        if ending is not None and not outside:
+            self._end(after, ending, now)
 
     def bucket(self, now: int) -> Bucket:
         """The bucket that counts at ``now``."""
@@ -192,31 +195,30 @@ class TrunkWindow:
             counts[FAULTS] += not effective
             trunks.count_code(name, "no_reply" if code is None else str(code))
             if trunks is bucket.everything:
-                self.hour.count(name, answered=False, now=now)
+                self.hour.add(name, 1, 0, now)
 
-    def _end(self, call: Call, now: int) -> None:
+    def _end(self, call: Call, ending: Ending, now: int) -> None:
         """A call is over, and it is known how it ended."""
-        attributes, outcome = call.attributes, call.conclusion
-        answered = attributes.answered_at is not None or call.state == "ended"
-        effective = is_effective(call, answered, outcome)
-        talk, delay = _talk_ms(call, outcome), _delay_ms(call)
-        bucket, trunk = self.bucket(now), attributes.trunk or NO_TRUNK
+        bucket, trunk = self.bucket(now), ending.trunk or NO_TRUNK
+        talk, delay, code = ending.talk_ms, ending.delay_ms, ending.code
         for trunks, name in self._places(bucket, call, trunk):
             counts = trunks.counts_of(name)
             counts[ATTEMPTS] += 1
-            counts[ANSWERED] += answered
-            counts[FAULTS] += not effective
+            if ending.answered:
+                counts[ANSWERED] += 1
+            else:
+                reason = ending.outcome if code is None or code < 300 else str(code)
+                trunks.count_code(name, reason)
+            if not ending.effective:
+                counts[FAULTS] += 1
             if talk >= 0:
                 counts[COMPLETED] += 1
                 counts[TALK_MS] += talk
             if delay >= 0:
                 counts[DELAYS] += 1
                 counts[DELAY_MS] += delay
-            if not answered:
-                code = attributes.sip_code
-                trunks.count_code(name, outcome if code is None or code < 300 else str(code))
             if trunks is bucket.everything:
-                self.hour.count(name, answered=answered, now=now)
+                self.hour.add(name, 1, int(ending.answered), now)
 
     def _places(self, bucket: Bucket, call: Call, trunk: str) -> list[tuple[Trunks, str]]:
         """Where an attempt of this call counts: of all calls, and of its company."""
@@ -240,25 +242,3 @@ class TrunkWindow:
                     bucket.pairs += 1
                     places.append((own, trunk))
         return places
-
-
-def _is_outside(call: Call) -> bool:
-    """Whether the attempt was never offered to the network (decision 15)."""
-    return not call.live and (call.conclusion == "rejected_local" or is_challenge(call))
-
-
-def _talk_ms(call: Call, outcome: str) -> int:
-    """How long people talked; -1 where that is not known."""
-    answered_at = call.attributes.answered_at
-    if answered_at is None or outcome in ("expired", "lost"):
-        return -1
-    return call.over_at - answered_at
-
-
-def _delay_ms(call: Call) -> int:
-    """The post-dial delay: from the INVITE to the first 18x, else to the answer; -1 if unknown."""
-    attributes = call.attributes
-    first = attributes.progress_at if attributes.progress_at is not None else attributes.answered_at
-    if first is None or attributes.setup_at is None or first < attributes.setup_at:
-        return -1
-    return max(1, first - attributes.setup_at)

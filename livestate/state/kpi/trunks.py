@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from livestate.contract.states import FINAL_STATES
 from livestate.state.call import Call
 from livestate.state.position import is_from_sync
 
@@ -49,28 +50,34 @@ class TrunkCounters:
 
     def count(self, before: Call | None, after: Call) -> None:
         """A call changed. Never waits."""
+        attributes = after.attributes
+        trunk = attributes.trunk
         if before is None:
             # A call that a list is the first to tell of began at an unknown time, maybe long ago.
             if is_from_sync(after.position):
                 return
-            self._seize(after.trunk)
+            self._seize(trunk)
             answered_before = None
-        elif before.live:
-            if (after.attempt or 1) > (before.attempt or 1):
-                self._fail(before.trunk, _class_of(after, before))
-                self._seize(after.trunk)
-            elif after.trunk != before.trunk:
-                self._seize(after.trunk)
-            answered_before = before.answered_at
-        elif before.lost and not after.lost:  # how it ended is known after all
-            answered_before = before.answered_at
         else:
-            return
-        if after.answered_at is not None:
+            was = before.attributes
+            if before.state not in FINAL_STATES:
+                if (attributes.attempt or 1) > (was.attempt or 1):
+                    self._fail(was.trunk, _class_of(after, before))
+                    self._seize(trunk)
+                elif trunk != was.trunk:
+                    self._seize(trunk)
+            elif not before.lost or after.lost:  # else how it ended is known after all
+                return
+            answered_before = was.answered_at
+        if attributes.answered_at is not None:
             if answered_before is None:
-                self._answer(after.trunk)
-        elif not after.live and not after.lost and after.conclusion != "challenged":
-            self._fail(after.trunk, _class_of(after, None))
+                self._answer(trunk)
+        elif after.state in FINAL_STATES and not after.lost and after.conclusion != "challenged":
+            self._fail(trunk, _class_of(after, None))
+
+    def count_answer(self, call: Call) -> None:
+        """What ``count`` does for a call whose only news is that it is answered."""
+        self._answer(call.attributes.trunk)
 
     def rank(self, now: int) -> None:
         """Give counters of their own to trunks that have become busier than named ones."""
@@ -131,7 +138,8 @@ class TrunkCounters:
 def _class_of(call: Call, before: Call | None) -> str:
     """The class of the response that ended an attempt. A re-route's event carries the response
     of the branch that failed; one that repeats an older response carries none."""
-    code = call.sip_code
-    if code is None or code < 300 or (before is not None and before.sip_code == code):
+    code = call.attributes.sip_code
+    known = None if before is None else before.attributes.sip_code
+    if code is None or code < 300 or code == known:
         return "none"
     return f"{code // 100}xx"

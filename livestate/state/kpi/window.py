@@ -53,40 +53,58 @@ class Bucket:
             if answered:
                 self.answered_attempts[trunk] = self.answered_attempts.get(trunk, 0) + 1
 
-    def count_end(self, call: Call) -> None:
+    def count_end(self, ending: Ending) -> None:
         """A call is over, and it is known how it ended."""
-        outcome = call.conclusion
-        if outcome == "rejected_local":
+        if ending.outcome == "rejected_local":
             return  # the proxy's own policy: never offered to the network
-        if is_challenge(call):
+        if ending.outcome == "challenged":
             self.setups -= 1  # maybe counted in the bucket before: the sum of both is right
             return
-        attributes = call.attributes
-        answered = attributes.answered_at is not None or call.state == "ended"
         self.offered += 1
-        self.answered += answered
-        self.effective += is_effective(call, answered, outcome)
-        self.count_attempt(attributes.trunk, answered)
-        self._count_talk(call, outcome)
-        self._count_delay(call)
+        self.answered += ending.answered
+        self.effective += ending.effective
+        self.count_attempt(ending.trunk, ending.answered)
+        if ending.talk_ms >= 0:
+            self.completed += 1
+            self.talk_ms += ending.talk_ms
+        if ending.delay_ms >= 0:
+            self.delay_ms += ending.delay_ms
+            self.delays[ending.bin] = self.delays.get(ending.bin, 0) + 1
 
-    def _count_talk(self, call: Call, outcome: str) -> None:
-        answered_at = call.attributes.answered_at
+
+class Ending:
+    """How a call went that is over: found once, and counted in every scope of the call."""
+
+    __slots__ = ("answered", "bin", "code", "delay_ms", "effective", "outcome", "talk_ms",
+                 "trunk")  # fmt: skip
+
+    def __init__(self, call: Call) -> None:
+        attributes = call.attributes
+        answered_at, setup_at = attributes.answered_at, attributes.setup_at
+        outcome = call.conclusion
+        answered = answered_at is not None or call.state == "ended"
+        self.outcome = outcome
+        self.answered = answered
+        self.effective = is_effective(call, answered, outcome)
+        self.code = attributes.sip_code
+        self.trunk = attributes.trunk
+        # How long people talked. Negative where that is not known: also where a clock was set
+        # during the call.
+        self.talk_ms = -1
         if answered_at is not None and outcome not in _NO_CONVERSATION_TIME:
-            talk = call.over_at - answered_at
-            if talk >= 0:  # else a clock was set during the call, and its length is unknown
-                self.completed += 1
-                self.talk_ms += talk
-
-    def _count_delay(self, call: Call) -> None:
-        """The post-dial delay: from the INVITE to the first 18x, else to the answer."""
-        setup_at, progress_at = call.attributes.setup_at, call.attributes.progress_at
-        first = progress_at if progress_at is not None else call.attributes.answered_at
+            self.talk_ms = call.over_at - answered_at
+        # The post-dial delay: from the INVITE to the first 18x, else to the answer; -1 if unknown.
+        self.delay_ms = -1
+        self.bin = 0
+        first = attributes.progress_at if attributes.progress_at is not None else answered_at
         if first is not None and setup_at is not None and first >= setup_at:
-            delay = max(1, first - setup_at)
-            self.delay_ms += delay
-            place = round(math.log(delay) / STEP)
-            self.delays[place] = self.delays.get(place, 0) + 1
+            self.delay_ms = max(1, first - setup_at)
+            self.bin = round(math.log(self.delay_ms) / STEP)
+
+    @property
+    def outside(self) -> bool:
+        """Whether the attempt was never offered to the network (decision 15)."""
+        return self.outcome == "rejected_local" or self.outcome == "challenged"
 
 
 def is_effective(call: Call, answered: bool, outcome: str) -> bool:

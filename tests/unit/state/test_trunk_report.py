@@ -164,7 +164,7 @@ def test_an_asr_drop_is_more_than_chance(recent: Recent, level: str | None) -> N
 
 def test_the_hour_before_ends_with_its_hour() -> None:
     hour = TrunkHour()
-    hour.count("gw", answered=True, now=START)
+    hour.add("gw", 1, 1, START)
     assert hour.of("gw", START) == Recent(1, 1, 0, 0)
     assert hour.of("gw", START + 30 * MINUTE) == Recent(0, 0, 1, 1)
     assert hour.of("gw", START + 66 * MINUTE) == Recent(0, 0, 0, 0)
