@@ -50,17 +50,16 @@ class Dashboard:
 async def throughput() -> list[str]:
     """Events per second: the floor (receive and validate only), then the whole service."""
     rows = ["| what | events/s | CPU an event | of the floor's |", "|---|---|---|---|"]
-    async with NatsServer() as nats, Valkey() as redis:
-        settings = Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1)
+    async with NatsServer() as nats:
         of_batches = f"the same, {BATCH} events a message"
         floor = await _floor(nats, 1)
         rows.append(_rate("received and validated, nothing else (the floor)", floor, floor))
         rows.append(_rate(of_batches, await _floor(nats, BATCH), floor))
-        whole, last = await _served(settings, nats)
+        whole, last = await _served(nats)
         rows.append(_rate("parsed, folded and projected to Redis", whole, floor))
-        batched, _ = await _served(settings, nats, batch=BATCH)
+        batched, _ = await _served(nats, batch=BATCH)
         rows.append(_rate(of_batches, batched, floor))
-        seen, _ = await _served(settings, nats, dashboards=DASHBOARDS)
+        seen, _ = await _served(nats, dashboards=DASHBOARDS)
         what = f"one event a message, and {DASHBOARDS} dashboards that see every call"
         rows.append(_rate(what, seen, floor))
     few, many = _fold_of(FEW_CALLS), _fold_of(MANY_CALLS)
@@ -68,16 +67,18 @@ async def throughput() -> list[str]:
 
 
 async def _served(
-    settings: Settings, nats: NatsServer, *, batch: int = 1, dashboards: int = 0
+    nats: NatsServer, *, batch: int = 1, dashboards: int = 0
 ) -> tuple[tuple[float, float], str]:
-    """Seconds of wall and of CPU for the whole service, and what it counted, in words."""
-    live = Service(settings)
-    async with Feed(nats.port, EVENTS, batch) as feed, live.running():
-        for _ in range(dashboards):
-            subscriber = live.hub.subscribe(Scope(), None)
-            subscriber.attach(Dashboard())
-            subscriber.offer()
-        spent = await feed.served(live)
+    """Seconds of wall and of CPU for the whole service, and what it counted, in words. Each has a
+    Valkey of its own: calls of the one before would be restored, and marked, and end."""
+    async with Valkey() as redis:
+        live = Service(Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1))
+        async with Feed(nats.port, EVENTS, batch) as feed, live.running():
+            for _ in range(dashboards):
+                subscriber = live.hub.subscribe(Scope(), None)
+                subscriber.attach(Dashboard())
+                subscriber.offer()
+            spent = await feed.served(live)
     tally = live.pipeline.counters
     held = live.probe.worst_callback * 1000
     return spent, (
