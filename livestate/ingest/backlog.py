@@ -47,6 +47,16 @@ def events_in(subject: str, data: bytes) -> int:
     return max(1, data.count(b'"call_id":')) if subject.endswith(BATCH_SUBJECT) else 1
 
 
+class _Queue:
+    """What waits of one node."""
+
+    __slots__ = ("bytes", "messages")
+
+    def __init__(self) -> None:
+        self.messages: deque[tuple[str, bytes]] = deque()
+        self.bytes = 0
+
+
 class Backlog:
     """Calls ``handle(subject, data)`` in later rounds of the event loop, round-robin by node.
 
@@ -74,8 +84,7 @@ class Backlog:
         self._clock = clock
         self._max_bytes = max_bytes
         self._max_messages = max_messages
-        self._queues: dict[str, deque[tuple[str, bytes]]] = {}
-        self._sizes: dict[str, int] = {}  # node → bytes
+        self._queues: dict[str, _Queue] = {}  # by node; none is empty
         self._turns: deque[str] = deque()  # nodes with messages, the next to be served first
         self._arrived = False  # a message, since the last round
         self._rounds_read = 0
@@ -88,7 +97,7 @@ class Backlog:
     def drop(self) -> None:
         """Drop all messages that wait."""
         for node, queue in self._queues.items():
-            self._on_dropped(sum(events_in(*message) for message in queue), node)
+            self._on_dropped(sum(events_in(*message) for message in queue.messages), node)
         self._forget()
 
     def release(self) -> None:
@@ -114,11 +123,10 @@ class Backlog:
             self._on_dropped(events_in(subject, data), node)
             return
         if queue is None:
-            queue = self._queues[node] = deque()
-            self._sizes[node] = 0
+            queue = self._queues[node] = _Queue()
             self._turns.append(node)
-        queue.append((subject, data))
-        self._sizes[node] += size
+        queue.messages.append((subject, data))
+        queue.bytes += size
         self.bytes += size
         self.messages += 1
 
@@ -130,17 +138,17 @@ class Backlog:
     def _forget(self) -> None:
         self.messages = self.bytes = 0
         self._queues.clear()
-        self._sizes.clear()
         self._turns.clear()
 
     # An equal share is the bound divided by the number of nodes, the new one included. A node
     # below its share may add even when the backlog is full, so a quiet node loses nothing to a
     # loud one. All shares together are the bound once more: at most twice the bound is held.
     def _exceeds_share(self, node: str, size: int) -> bool:
-        queue = self._queues.get(node, ())
+        queue = self._queues.get(node)
+        messages, waiting = (0, 0) if queue is None else (len(queue.messages), queue.bytes)
         nodes = len(self._queues) + 1
-        return (self._sizes.get(node, 0) + size) * nodes > self._max_bytes or (
-            (len(queue) + 1) * nodes > self._max_messages
+        return (waiting + size) * nodes > self._max_bytes or (
+            (messages + 1) * nodes > self._max_messages
         )
 
     def _schedule(self) -> None:
@@ -157,27 +165,26 @@ class Backlog:
             self._schedule()
             return
         self._rounds_read = 0
-        until = self._clock() + ROUND_SECONDS
+        clock = self._clock
+        until = clock() + ROUND_SECONDS
+        turns, queues, handle = self._turns, self._queues, self._handle
         try:
-            while self._turns:
-                self._next()
-                if self._clock() >= until:
+            while turns:
+                node = turns.popleft()
+                queue = queues[node]
+                subject, data = queue.messages.popleft()
+                size = len(data) + _MESSAGE_BYTES
+                self.bytes -= size
+                self.messages -= 1
+                if queue.messages:
+                    queue.bytes -= size
+                    turns.append(node)
+                else:
+                    del queues[node]
+                handle(subject, data)
+                if clock() >= until:
                     break
         finally:
-            self.active = bool(self._turns)
+            self.active = bool(turns)
             if self.active:  # also after ``handle`` raised: the other messages are folded
                 self._schedule()
-
-    def _next(self) -> None:
-        node = self._turns.popleft()
-        queue = self._queues[node]
-        subject, data = queue.popleft()
-        size = len(data) + _MESSAGE_BYTES
-        self.bytes -= size
-        self.messages -= 1
-        if queue:
-            self._sizes[node] -= size
-            self._turns.append(node)
-        else:
-            del self._queues[node], self._sizes[node]
-        self._handle(subject, data)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final
+from operator import itemgetter
+from typing import Final, cast
 
 from livestate.contract.errors import Rejected, UnknownPhase
 from livestate.contract.events import (
     BATCH_SUBJECT,
+    CALL_PHASES,
     CDR_SUBJECT,
     SYNC_SUBJECT,
     CallPhase,
@@ -44,6 +46,7 @@ from livestate.state.transitions import TRANSITIONS
 
 # These say nothing against the node's messages in general: it is heard, and works otherwise.
 _NOT_A_REFUSED_NODE: Final = {"unproven", "unknown_phase", "too_many_calls"}
+_head_of = itemgetter("node", "owner", "epoch", "seq", "phase")  # of an event's dict: quicker
 _UNVOUCHED: Final = Vouched("", None)  # the NATS server does not vouch for the sender
 
 
@@ -100,9 +103,13 @@ class Pipeline:
             event = parse(subject, data)
             if self._subjects is not None:
                 self._subjects.check(vouched, event.node)
-            counters.phases[event.phase] += 1
+            phase = event.phase
+            counters.phases[phase] += 1
             # By phase, not by type: ``isinstance`` of a pydantic model runs Python code each time.
-            if event.phase == "heartbeat":
+            if phase in CALL_PHASES:  # nearly all
+                if not self._handle_call(cast("CallPhase", event), now):
+                    return
+            elif event.phase == "heartbeat":
                 self._handle_heartbeat(event, now)
             elif event.phase == "sync":
                 self._observe(event, now, numbered=False)
@@ -113,12 +120,9 @@ class Pipeline:
                 self._observe(event, now, numbered=False)
                 if event.epoch == self._nodes.by_name[event.node].epoch:
                     self._lists.copies(event, now)
-            elif event.phase == "lost":
-                # Another instance of livestate sent it: no sign of life of the node.
-                if not self._expire(event, now):
-                    counters.stale += 1
-                    return
-            elif not self._handle_call(event, now):
+            # Another instance of livestate sent "lost": no sign of life of the node.
+            elif event.phase == "lost" and not self._expire(event, now):
+                counters.stale += 1
                 return
         except Rejected as rejected:
             self._reject(rejected, data, now, vouched)
@@ -179,7 +183,8 @@ class Pipeline:
 
     def node_of(self, subject: str, data: bytes) -> str:
         """The node of a message before it is parsed; "" if that cannot be read."""
-        return _sender(data, None if self._subjects is None else self._subjects.of(subject).node)
+        subjects = self._subjects
+        return claimed_node(data) if subjects is None else _sender(data, subjects.of(subject).node)
 
     def on_dropped(self, messages: int, name: str | None = None) -> None:
         """Count messages that were dropped before ``handle``. ``name`` is their node; None if it
@@ -221,20 +226,21 @@ class Pipeline:
 
     def _handle_call(self, event: CallPhase, now: int) -> bool:
         """Fold one event of a call. False if it was counted as duplicate or stale."""
-        heard = self._nodes.observe(event.node, event.epoch, event.seq, now, numbered=True)
+        node, owner, epoch, seq, phase = _head_of(event.__dict__)
+        heard = self._nodes.observe(node, epoch, seq, now, numbered=True)
         if heard is not IN_ORDER:
             self._on_numbering(event, heard, now)
             if heard.unproven:
-                number = f"number {event.seq} of epoch {event.epoch}"
-                raise Rejected("unproven", f"{event.node}: {number} waits for the node's list")
-        if event.owner is not None:
-            self._owners.check_owner(event.node, event.owner)
+                number = f"number {seq} of epoch {epoch}"
+                raise Rejected("unproven", f"{node}: {number} waits for the node's list")
+        if owner is not None:
+            self._owners.check_owner(node, owner)
         if self._clocks is not None:
             event = self._clocks.call(event, now)
         # An event with a number that was seen before is folded as well: a true duplicate changes
         # nothing, and where two nodes use one name it is another event. Not so an event of another
         # node's call: it gets a new position among the owner's numbers each time it is folded.
-        foreign = event.owner is not None and event.owner != event.node
+        foreign = owner is not None and owner != node
         if foreign and heard.fresh:
             event = self.takeover.as_owners(event)
         change = None
@@ -252,7 +258,7 @@ class Pipeline:
             self.counters.stale += 1
             return False
         before = change.before
-        if before is not None and event.phase not in TRANSITIONS[before.state]:
+        if before is not None and phase not in TRANSITIONS[before.state]:
             self.counters.irregular += 1
         for on_change in self._callbacks:
             on_change(change)

@@ -95,7 +95,6 @@ class Untracked:
             for view in change.views:
                 if is_tracked(view):
                     self._new_view(view)
-        if change.before is None:
             untrack(call.identity)  # later records of the call share it
         untrack(call)
         untrack(call.attributes)

@@ -215,9 +215,8 @@ def merge_into(call: Call, position: Position, log: PhaseLog, attributes: Attrib
             positions = _positions_of_older(call, attributes)
             attributes = merge(known, attributes)
             break
-    return rebuild(
-        call.key, call.identity, position, log, positions, once_confirmed(call), attributes
-    )
+    unconfirmed = None if call.unconfirmed is None else False  # :func:`once_confirmed`
+    return rebuild(call.key, call.identity, position, log, positions, unconfirmed, attributes)
 
 
 def _positions_of_older(call: Call, attributes: Attributes) -> dict[str, Position]:

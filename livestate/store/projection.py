@@ -103,11 +103,12 @@ class Projection:
 
     def on_change(self, change: Change) -> None:
         """Remember that a call changed. All changes before the next flush are written as one."""
-        if self.standby:
+        if not self.lease.fence:  # spelled out, for every change comes here: ``standby``
             return  # an instance that becomes the writer writes everything
-        if not self._dirty:
+        dirty = self._dirty
+        if not dirty:
             self._wake.set()
-        self._dirty[change.after.key] = None
+        dirty[change.after.key] = None
 
     def mark_dirty(self, keys: Iterable[str]) -> None:
         """These calls have other versions than Redis may have."""
