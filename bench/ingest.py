@@ -26,7 +26,7 @@ from livestate.state.nodes.clock_offset import TIMES
 WINDOW: Final = 7_500  # sent but not taken yet: less than the consumer's buffer, so none is lost
 _AT_ONCE: Final = 2_500
 _FASTER: Final = 100  # a piece is a simulated second; it lasts 10 ms, less than to send one
-_PATIENCE_SECONDS: Final = 60
+_PATIENCE_SECONDS: Final = 180
 
 
 def joined(messages: Iterable[tuple[str, bytes]], batch: int) -> Iterator[tuple[str, bytes]]:
