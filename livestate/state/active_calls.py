@@ -36,12 +36,11 @@ from livestate.state.reconcile import (
 )
 from livestate.state.retention import Retention
 from livestate.state.sweeps import Sweeps
-from livestate.state.view import UNKNOWN, View
+from livestate.state.view import RESTORED_AT_ONCE, UNKNOWN, View
 from livestate.state.views import Views
 
 MANY: Final = 1_000_000
-RESTORED_AT_ONCE: Final = 2_000  # calls, between two turns of the event loop
-FEW: Final = 200  # calls of one view, likewise
+FEW: Final = 200  # views and calls in them, likewise
 _position_of = attrgetter("position")
 # From the dict of an event, see ``_place_of`` in livestate.state.call.
 _identity_of = itemgetter("node", "dialog", "call_id", "epoch", "seq")
@@ -173,7 +172,7 @@ class ActiveCalls:
         before = self.calls.get(key)
         if before is not None:
             after = reconcile(before, item, position, now)
-            if self.full and self._outgrows(before, after):
+            if after is not before and self.full and self._outgrows(before, after):
                 raise Rejected("too_many_calls", "no room for longer texts of a call")
             return self.change(before, after, now)
         if self.full:
@@ -337,12 +336,15 @@ class ActiveCalls:
                 rows[company].append((version, key, live and mine))
                 if not mine:
                     self.views.moved_away(key, company)
+        done = FEW  # views and calls in them, since the last turn
         for company in {*scopes, *rows}:
+            if done >= FEW:
+                done = 0
+                yield
             view = self.view(Scope(company_id=company or None))
             version, view.floor = scopes.get(company, (0, 0))
             view.predecessor = (Views.tag_of(view.scope, predecessor), version)
             stored = rows.pop(company, [])
-            stored.sort()
-            view.restore(stored, version, now, skipped)
-            if len(stored) > FEW:
-                yield
+            stored.sort(key=itemgetter(0))  # 15 ms for 50,000; whole tuples take 37
+            yield from view.restoring(stored, version, now, skipped)
+            done += len(stored) + 1

@@ -37,6 +37,7 @@ from livestate.state.call import Call
 DIGEST_MODULUS: Final = 2**53  # what a JavaScript number adds exactly
 COPIED_AT_ONCE: Final = 2_000  # rows: below that a list costs less than a copy of all calls
 LONGEST_RESUME: Final = 5_000  # rows: ten frames of a stream
+RESTORED_AT_ONCE: Final = 2_000  # calls, between two turns of the event loop: about 5 ms
 UNKNOWN: Final = 0  # no change has this version
 
 
@@ -131,11 +132,12 @@ class View:
         self.rows = dict(zip(keys, range(1, version + 1)))  # noqa: B905 - likewise
         self.digest = version * (version + 1) // 2 % DIGEST_MODULUS
 
-    def restore(
+    def restoring(
         self, stored: Iterable[tuple[int, str, bool]], version: int, now: int, skipped: int = 0
-    ) -> None:
+    ) -> Iterator[None]:
         """Fill an empty view that was at ``version`` with (version, key, whether the call is in
-        it), oldest first; a call of an :data:`UNKNOWN` version changes now.
+        it), oldest first; a call of an :data:`UNKNOWN` version changes now. The iterator yields
+        after each :data:`RESTORED_AT_ONCE` rows.
 
         A row may be newer than ``version``, where a flush in parts was cut off. A client that
         resumes from ``version`` gets that row, because its version is higher. ``skipped`` versions
@@ -144,7 +146,9 @@ class View:
         """
         self.stored_floor = self.floor
         changed = []
-        for at, key, holds in stored:
+        for count, (at, key, holds) in enumerate(stored):
+            if count and not count % RESTORED_AT_ONCE:
+                yield
             if holds and at == UNKNOWN:
                 changed.append(key)
                 continue
@@ -160,7 +164,9 @@ class View:
         self.version = version + skipped
         if skipped:
             self.first = self.version
-        for key in changed:
+        for count, key in enumerate(changed):
+            if count and not count % RESTORED_AT_ONCE:
+                yield
             self.record_change(key, False, True, now)
         self.digest %= DIGEST_MODULUS
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
 
 from api.service import Service
 from api.settings import Settings
@@ -11,8 +15,9 @@ from livestate.devtools.servers import NatsServer
 from livestate.ingest.early_lists import LONGEST_WAIT_MS, EarlyLists
 from livestate.process.tasks import cancel_and_wait
 from livestate.state.access import Scope
-from livestate.state.active_calls import ActiveCalls
+from livestate.state.active_calls import FEW, ActiveCalls
 from livestate.state.call import begin
+from livestate.state.view import RESTORED_AT_ONCE
 from livestate.store.loader import Loaded
 from tests.calls import event
 from tests.harness import Node, until
@@ -142,12 +147,30 @@ async def test_a_start_whose_messages_waited_too_long_asks_again(nats_server: Na
     assert list(service.nodes.to_ask(node.since + 100_000)) == ["n1"]
 
 
-def test_a_table_is_restored_in_slices() -> None:
+@pytest.mark.parametrize("edited", [False, True], ids=["as stored", "versions deleted"])
+def test_a_table_is_restored_in_slices(edited: bool) -> None:
     """Between two slices the event loop has a turn."""
     loaded = stored("n1", *(f"{n}.1" for n in range(5_000)))
+    if edited:
+        loaded = replace(loaded, calls=[(call, {}) for call, _ in loaded.calls], scopes={})
     table = ActiveCalls(secret=SECRET, epoch="now")
-    slices = sum(1 for _ in table.restoring(loaded.calls, loaded.scopes, loaded.epoch, 1))
-    assert slices >= 2
+    all_calls, done = table.view(Scope()).rows, []
+    for _ in table.restoring(loaded.calls, loaded.scopes, loaded.epoch, 1):
+        done.append(len(table.calls) + len(all_calls))
+    steps = [after - before for before, after in pairwise([0, *done, 10_000])]
+    assert max(steps) <= RESTORED_AT_ONCE
     assert table.live == 5_000
     view = table.view(Scope())
     assert (view.live, view.version) == (5_000, 5_000)
+
+
+def test_many_companies_are_restored_in_slices() -> None:
+    calls = []
+    for n in range(3_000):
+        call = begin(f"k{n}", event("answered", 1, dialog=f"{n}.1", company_id=f"c{n}"))
+        calls.append((call, {"": n + 1, f"c{n}": 1}))
+    table = ActiveCalls(secret=SECRET, epoch="now")
+    done = []
+    for _ in table.restoring(calls, {}, "before", 1):
+        done.append(table.views.companies)
+    assert max(after - before for before, after in pairwise([0, *done, 3_000])) <= FEW
