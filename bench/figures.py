@@ -186,7 +186,9 @@ async def start() -> list[str]:
             publisher = Publisher(nats.url, Held(CALLS), clock=now_ms)
             publishing = asyncio.create_task(publisher.run())
             spent, cpu = [], []
-            async with Instance(Path(keys), addresses) as service:
+            instance = Instance(Path(keys), addresses)
+            instance.environment = {**(instance.environment or {}), **_installed(keys)}
+            async with instance as service:
                 await _has(service, CALLS)
                 await asyncio.sleep(2)  # and all of it is in Redis
                 for _ in range(STARTS):
@@ -207,6 +209,13 @@ async def start() -> list[str]:
         f"| {CALLS:,} | {', '.join(f'{one:.2f} s' for one in spent)} | {max(spent):.2f} s | "
         f"{min(cpu):.2f} to {max(cpu):.2f} s |",
     ]
+
+
+def _installed(home: str) -> dict[str, str]:
+    """Environment of a service that starts from bytecode, as an installed one does: pip compiles
+    what it installs. A checkout has none where ``PYTHONDONTWRITEBYTECODE`` is set, and each start
+    of it would compile all modules: half as much CPU again for the imports."""
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(home) / "bytecode")}
 
 
 async def _has(service: Instance, calls: int) -> dict[str, Any]:
