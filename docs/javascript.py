@@ -16,7 +16,7 @@ from livestate.fanout.subscriber import Goodbye
 from livestate.state.source import STALE_REASONS
 
 _ENDING: Final = ("outcome", "ended_at", "sip_code")
-_TYPES: Final = {"integer": "number", "string": "string", "boolean": "boolean"}
+_TYPES: Final = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean"}
 
 
 def text() -> str:

@@ -72,6 +72,8 @@ FACTS = st.fixed_dictionaries(
         "ended_at": st.integers(START + 10, START + 12), "sip_code": st.integers(100, 699),
         "by": st.sampled_from(["caller", "callee", "proxy"]),
         "outcome": st.sampled_from(["answered", "busy", "expired", "failed"]), "detail": TEXTS,
+        "mos": st.sampled_from([1, 3.25, 4.4]), "jitter_ms": st.floats(0, 65_535),
+        "loss_pct": st.sampled_from([0, 0.5, 100]),
     },
 )  # fmt: skip
 

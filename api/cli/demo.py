@@ -18,7 +18,7 @@ from livestate.devtools.child_process import Server, ServerFailed, free_port, is
 from livestate.devtools.publisher import Publisher
 from livestate.devtools.replay import Replay, read
 from livestate.devtools.servers import NatsServer, any_redis
-from livestate.devtools.simulator import Network, Traffic
+from livestate.devtools.simulator import MEASURED, Network, Traffic
 from livestate.nats.jetstream import create_at
 from livestate.process import logs
 from livestate.process.clock import now_ms
@@ -137,7 +137,7 @@ def _calls(nats_url: str, cps: float, seed: int) -> list[Publisher]:
     replay = Replay(read(capture.read_text().splitlines()), now_ms(), rounds=None)
     publishers = [Publisher(nats_url, replay, clock=now_ms)]
     if cps:
-        network = Network(Traffic(cps=cps, seed=seed), now_ms())
+        network = Network(Traffic(cps=cps, seed=seed, measured=MEASURED), now_ms())
         publishers.append(Publisher(nats_url, network, clock=now_ms))
     return publishers
 

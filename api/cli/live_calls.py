@@ -83,8 +83,18 @@ def row(record: dict[str, Any], as_of: int) -> str:
     return (
         f"{at} {click.style(f'{state:<14}', fg=_COLOURS.get(state, 'red'))} {parties:<36} "
         f"{_text(record.get('company_id')):<6} {_text(record.get('trunk')):<10} {age:>5} s  "
-        f"{_text(record['node'])}"
+        f"{_text(record['node'])}{_quality(record)}"
     )
+
+
+def _quality(record: dict[str, Any]) -> str:
+    """What was measured of the audio; nothing where nothing was."""
+    figures = (
+        ("mos", "MOS {:.1f}"),
+        ("jitter_ms", "jitter {:.0f} ms"),
+        ("loss_pct", "loss {:.1f} %"),
+    )
+    return "".join(f"  {text.format(record[name])}" for name, text in figures if name in record)
 
 
 def _text(text: object) -> str:

@@ -7,7 +7,7 @@ import click
 from api.cli.publishing import publish
 from livestate.contract.events import MAX_EVENTS_A_BATCH
 from livestate.devtools.disturbance import Disturbance
-from livestate.devtools.simulator import Network, Traffic
+from livestate.devtools.simulator import MEASURED, Network, Traffic
 from livestate.process.clock import now_ms
 
 
@@ -88,7 +88,9 @@ def simulate(
     held, transferred, re-routed or tried again. The nodes send heartbeats and answer requests for
     their lists.
     """
-    traffic = Traffic(cps, calls, seed, nodes, companies, talk_seconds, ring_seconds)
+    traffic = Traffic(
+        cps, calls, seed, nodes, companies, talk_seconds, ring_seconds, measured=MEASURED
+    )
     network = Network(traffic, now_ms())
     total = f" of {calls:,}" if calls else ""
     publish(

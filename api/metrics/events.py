@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 
 from api.metrics.families import counter, counters, gauge
 from livestate.contract.events import PHASES, REJECT_REASONS
+from livestate.contract.quality import FIGURES
 from livestate.ingest.cdr_reader import CdrReader
 from livestate.ingest.consumer import Consumer
 from livestate.ingest.counters import Counters
@@ -48,6 +49,7 @@ def event_metrics(
         "reason",
         {**dict.fromkeys(REJECT_REASONS, 0), **counts.rejected},
     )
+    yield _left_out(counts)
     yield counter(
         "livestate_events_irregular",
         "Events that the transition table does not expect in their call's state.",
@@ -139,3 +141,15 @@ def event_metrics(
         "Connections to NATS renewed because no node sent anything.",
         watch.renewals,
     )
+
+
+def _left_out(counts: Counters) -> Metric:
+    family = CounterMetricFamily(
+        "livestate_event_fields_left_out",
+        "Optional fields with a bad value; the rest of their events counts.",
+        labels=["field", "reason"],
+    )
+    for field in FIGURES:
+        for reason in ("wrong_type", "out_of_range"):
+            family.add_metric([field, reason], counts.fields_left_out[field, reason])
+    return family

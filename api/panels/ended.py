@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from api.panels.documents import Wanted
+from livestate.contract.quality import FIGURES
 from livestate.fanout.patch import ending, record
 from livestate.process.slices import SLICE_SECONDS
 from livestate.state.active_calls import ActiveCalls
@@ -24,7 +25,7 @@ from livestate.state.view import View
 LATELY_MS: Final = 300_000
 MOST_SHOWN: Final = 500
 FIELDS: Final = ("from", "to", "company_id", "trunk", "direction", "node", "call_id", "setup_at",
-                 "answered_at", "sip_reason", "by", "detail")  # fmt: skip
+                 "answered_at", "sip_reason", "by", "detail", *FIGURES)  # fmt: skip
 
 
 class EndedDocuments:

@@ -21,18 +21,22 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from livestate.cluster.wire import Held
-from livestate.contract.states import FinalState, wire_name
+from livestate.contract.states import FinalState
 from livestate.fanout.patch import record
 from livestate.state.access import Scope
 from livestate.state.active_calls import Change
 from livestate.state.call import Call
-from livestate.state.call_fields import Attributes, Identity
+from livestate.state.call_fields import (
+    WIRE_NAMES,
+    Identity,
+    field_values,
+    from_field_values,
+)
 from livestate.state.phase_log import EMPTY, log_of
 from livestate.state.position import NEVER, NOWHERE
 from livestate.state.view import DIGEST_MODULUS, View
 
 RESUMED_ROWS: Final = 2_000  # of the latest changes, a client with a filter can resume from
-_NAMES: Final = tuple(map(wire_name, Attributes._fields))
 
 
 class Row(NamedTuple):
@@ -50,16 +54,16 @@ def live_call(key: str, record: Mapping[str, Any], before: Call | None = None) -
     """The call that a record shows, or ``before`` with what changed. Of an engine's call it lacks
     what only the fold needs. Raises KeyError for a record that is not whole."""
     if before is None:
-        values = [record.get(name) for name in _NAMES]
+        values = [record.get(name) for name in WIRE_NAMES]
         identity = Identity(record["node"], "", record["call_id"])
         state, unconfirmed = record["state"], record.get("unconfirmed")
     else:
-        known = before.attributes
-        values = [record.get(name, old) for name, old in zip(_NAMES, known, strict=True)]
+        known = field_values(before.attributes)
+        values = [record.get(name, old) for name, old in zip(WIRE_NAMES, known, strict=True)]
         identity = before.identity
         state = record.get("state", before.state)
         unconfirmed = record.get("unconfirmed", before.unconfirmed)
-    return Call(key, identity, state, NEVER, EMPTY, None, unconfirmed, Attributes(*values))
+    return Call(key, identity, state, NEVER, EMPTY, None, unconfirmed, from_field_values(values))
 
 
 def call_with_timeline(record: Mapping[str, Any]) -> Call:

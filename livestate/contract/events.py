@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from livestate.contract.node_name import NodeName
+from livestate.contract.quality import Jitter, Loss, Mos
 from livestate.contract.sip_address import without_password
 from livestate.contract.states import LiveState
 from livestate.contract.validation import MAX_DISPLAY_CHARS
@@ -91,6 +92,10 @@ class Facts(_Strict):
     by: CausedBy | None = None
     outcome: Outcome | None = None
     detail: Display | None = None
+    # These three stay last: the fold keeps them as one attribute.
+    mos: Mos | None = None
+    jitter_ms: Jitter | None = None
+    loss_pct: Loss | None = None
 
 
 class Envelope(_Strict):

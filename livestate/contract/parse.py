@@ -7,14 +7,15 @@ with one of the contract's reasons. Nothing else is raised, whatever the bytes a
 
 A caller chooses display names, Call-IDs and header texts. So a text for people that is too long, or
 that holds half a surrogate pair, is repaired, and a bad item of a list is refused alone: else a
-caller could hide a call by its name, or hide other calls of the same node. Everything else that is
-not of the contract is rejected.
+caller could hide a call by its name, or hide other calls of the same node. A figure of the quality
+that is none is left out alone: ``left_out`` of each function is called with its name and reason.
+Everything else that is not of the contract is rejected.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -42,6 +43,7 @@ from livestate.contract.events import (
     Sync,
     batches,
 )
+from livestate.contract.quality import remove_bad
 from livestate.contract.validation import (
     SPACED_COLON,
     first_problem,
@@ -58,12 +60,18 @@ class BadEvent(NamedTuple):
     data: bytes
 
 
+# Called with the name of a field that was left out of its event, and the contract's reason.
+LeftOut: TypeAlias = Callable[[str, str], None]
 Parsed: TypeAlias = CallPhase | Heartbeat | Sync | Copies | Lost
 # The adapter's own ``validate_json`` hands on options that are never set: 0.3 µs an event.
 _event_of = EVENT.validator.validate_json
 
 
-def parse(subject: str, data: bytes) -> Parsed:
+def ignore(name: str, reason: str) -> None:
+    """A :data:`LeftOut` that does nothing."""
+
+
+def parse(subject: str, data: bytes, left_out: LeftOut = ignore) -> Parsed:
     """One message from ``call.events.<phase>`` into one event.
 
     Raises :class:`~livestate.contract.errors.Rejected`; for a phase that this version does not
@@ -77,7 +85,7 @@ def parse(subject: str, data: bytes) -> Parsed:
     try:
         event: Parsed = _event_of(data)
     except ValidationError as error:
-        event = _repaired(EVENT, data, error, listed=phase in LIST_PHASES)
+        event = _repaired(EVENT, data, error, left_out, listed=phase in LIST_PHASES)
     if event.phase != phase:
         raise Rejected("phase_mismatch", f"{event.phase} on {subject}")
     if phase in LIST_PHASES:
@@ -93,7 +101,7 @@ def parse(subject: str, data: bytes) -> Parsed:
     return event
 
 
-def parse_batch(data: bytes) -> Sequence[CallPhase | BadEvent]:
+def parse_batch(data: bytes, left_out: LeftOut = ignore) -> Sequence[CallPhase | BadEvent]:
     """One message of ``call.events.batch`` into its events, in its order. An event that is not of
     the contract is in its place as a :class:`BadEvent`; the others are what :func:`parse` makes of
     each of them alone.
@@ -105,9 +113,9 @@ def parse_batch(data: bytes) -> Sequence[CallPhase | BadEvent]:
     try:
         events: tuple[CallPhase, ...] = batches().validate_json(data)
     except ValidationError:
-        return _one_by_one(data)
+        return _one_by_one(data, left_out)
     if _may_repeat_keys(data, sum([len(event.__pydantic_fields_set__) for event in events])):
-        return _one_by_one(data)
+        return _one_by_one(data, left_out)
     return events
 
 
@@ -117,7 +125,7 @@ def _may_repeat_keys(data: bytes, keys: int) -> bool:
     )
 
 
-def _one_by_one(data: bytes) -> list[CallPhase | BadEvent]:
+def _one_by_one(data: bytes, left_out: LeftOut) -> list[CallPhase | BadEvent]:
     found: list[CallPhase | BadEvent] = []
     for value, item in items_of(data, MAX_EVENTS_A_BATCH):
         phase = value.get("phase") if isinstance(value, dict) else None
@@ -126,13 +134,13 @@ def _one_by_one(data: bytes) -> list[CallPhase | BadEvent]:
                 raise Rejected("missing_field", "phase of an event of a batch")
             if phase not in CALL_PHASES and SUBJECT_PREFIX + phase in SUBJECTS:
                 raise Rejected("phase_mismatch", f"{phase} in a batch of events of calls")
-            found.append(cast("CallPhase", parse(SUBJECT_PREFIX + phase, item)))
+            found.append(cast("CallPhase", parse(SUBJECT_PREFIX + phase, item, left_out)))
         except Rejected as rejected:
             found.append(BadEvent(rejected, item))
     return found
 
 
-def parse_cdr(data: bytes) -> Ended | Failed:
+def parse_cdr(data: bytes, left_out: LeftOut = ignore) -> Ended | Failed:
     """One CDR of ``cdr.raw``: the terminal event of a call, made durable. It has the position of
     that event, so to fold both is to fold one.
 
@@ -143,7 +151,7 @@ def parse_cdr(data: bytes) -> Ended | Failed:
     try:
         cdr: Ended | Failed = CDR.validate_json(data)
     except ValidationError as error:
-        cdr = _repaired(CDR, data, error, listed=False)
+        cdr = _repaired(CDR, data, error, left_out, listed=False)
     return cdr
 
 
@@ -166,30 +174,43 @@ def _unknown_phase(subject: str, data: bytes) -> Rejected:
 
 
 def _repaired(
-    adapter: TypeAdapter[Any], data: bytes, error: ValidationError, *, listed: bool
+    adapter: TypeAdapter[Any],
+    data: bytes,
+    error: ValidationError,
+    left_out: LeftOut,
+    *,
+    listed: bool,
 ) -> Any:
-    """The event of a message that failed validation, if its texts can be repaired."""
+    """The event of a message that failed validation, if it can be repaired."""
     value = mendable(data, error, listed=listed)
     if listed and isinstance(value, dict):
-        return _repaired_list(adapter, value)
-    return _validated(adapter, value)
+        return _repaired_list(adapter, value, left_out)
+    bad = remove_bad(value) if isinstance(value, dict) else []
+    event = _validated(adapter, value)
+    for name, reason in bad:  # not of an event that is rejected
+        left_out(name, reason)
+    return event
 
 
-def _repaired_list(adapter: TypeAdapter[Any], value: dict[str, Any]) -> Any:
+def _repaired_list(adapter: TypeAdapter[Any], value: dict[str, Any], left_out: LeftOut) -> Any:
     """A part of a list with its good items; the others become its ``refused``."""
     items = value.get("calls")
     if not isinstance(items, list) or len(items) > MAX_CALLS_A_PART:
         return _validated(adapter, value)  # which raises and says why
     phase = "copies" if value.get("phase") == "copies" else "sync"
-    good, refused = [], []
+    good, refused, bad = [], [], []
     for item in items:
+        bad_of_item = remove_bad(item) if isinstance(item, dict) else []
         problem = listed_problem(json.dumps(item).encode(), phase)
         if problem is None:
             good.append(item)
+            bad += bad_of_item
         else:
             refused.append(_refused(item, problem))
     part = _validated(adapter, value | {"calls": good})
     part._refused = tuple(refused)
+    for name, reason in bad:
+        left_out(name, reason)
     return part
 
 

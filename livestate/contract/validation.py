@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from livestate.contract.errors import Rejected
+from livestate.contract.quality import FIGURES
 from livestate.contract.sip_address import without_password
 
 MAX_DISPLAY_CHARS: Final = 256  # text for people; longer is cut, never a reason to lose a call
@@ -34,6 +35,7 @@ _REASON_OF: Final = {
     "string_pattern_mismatch": "out_of_range",
     "greater_than_equal": "out_of_range",
     "less_than_equal": "out_of_range",
+    "finite_number": "out_of_range",
     "literal_error": "out_of_range",
     "int_parsing_size": "out_of_range",
     "union_tag_invalid": "phase_mismatch",
@@ -51,7 +53,8 @@ def first_problem(error: ValidationError) -> Rejected:
 
 
 def mendable(data: bytes, error: ValidationError, *, listed: bool) -> Any:
-    """The message as plain values, with text for people cut and half surrogate pairs replaced.
+    """The message as plain values, with text for people cut and half surrogate pairs replaced. A
+    bad figure of the quality is still there: the caller removes it.
 
     ``listed``: it is a part of a list, and the caller validates each item. Raises
     :class:`~livestate.contract.errors.Rejected` if it has another problem.
@@ -72,6 +75,8 @@ def _may_be_mended(error: Any) -> bool:
     if kind == "json_invalid":
         # A lone half of a surrogate pair ("\\ud800"): the parser calls it a bad hex escape.
         return "hex escape" in error["msg"]
+    if loc and loc[-1] in FIGURES:
+        return True
     return kind == "string_too_long" and bool(loc) and loc[-1] in DISPLAY_FIELDS
 
 

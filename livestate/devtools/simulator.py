@@ -20,6 +20,7 @@ from livestate.contract.messages import Message, Outgoing, sync
 
 HEARTBEAT_MS: Final = 2_000
 LIST_MS: Final = 30_000
+MEASURED: Final = 0.6  # of the conversations, for people to see: most proxies relay the media
 TRUNKS: Final = {"mil-sbc-1": 5, "mil-sbc-2": 3, "rom-sbc-1": 3, "fra-intl": 1}  # name → weight
 
 # (outcome, share, final response, reason phrase, caused by): about a working day of a business
@@ -50,7 +51,8 @@ _STATE_AFTER: Final = {
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """How much traffic there is. ``calls`` None: without end. Times are in seconds. Nodes are
-    named ``prefix-1``, ``prefix-2`` …"""
+    named ``prefix-1``, ``prefix-2`` … ``measured``: the share of conversations whose quality is
+    reported, once while they last and with their end."""
 
     cps: float = 5.0
     calls: int | None = None
@@ -60,6 +62,7 @@ class Traffic:
     talk_seconds: float = 45.0
     ring_seconds: float = 6.0
     prefix: str = "sim"
+    measured: float = 0.0
 
 
 class Step(NamedTuple):
@@ -104,6 +107,7 @@ class Network:
         self.traffic = traffic
         self.started = 0  # calls so far
         self._random = Random(traffic.seed)
+        self._lines = Random(traffic.seed)  # their quality: with it, the calls are the same ones
         self._order = count()
         self._steps: list[Step] = []
         self._start = start
@@ -279,7 +283,19 @@ class Network:
                 moved["company_id"] = chance.choice(self._companies)  # to another company
             self._step(chance.randrange(at + 1, end), call, "transfer", moved)
         by = chance.choice(("caller", "callee"))
-        self._step(end, call, "ended", {"outcome": "answered", "by": by})
+        ending: Message = {"outcome": "answered", "by": by}
+        if self.traffic.measured and self._lines.random() < self.traffic.measured:
+            self._step(min(at + 5_000, (at + end) // 2), call, "notice", self._quality())
+            ending |= self._quality()
+        self._step(end, call, "ended", ending)
+
+    def _quality(self) -> Message:
+        """What a media proxy measures: most lines are good, one in eight loses packets."""
+        chance = self._lines
+        loss = chance.uniform(2, 9) if chance.random() < 0.12 else chance.uniform(0, 0.6)
+        jitter = chance.uniform(2, 12) + 4 * loss
+        mos = max(1.0, 4.4 - 0.22 * loss - 0.012 * jitter)
+        return {"mos": round(mos, 1), "jitter_ms": round(jitter), "loss_pct": round(loss, 1)}
 
     def _ms(self, mean_seconds: float) -> int:
         """A random duration (ms) with this mean and the long tail of conversations."""
@@ -295,7 +311,7 @@ class Network:
             call.attributes["ended_at"] = step.at
             node.live.pop(call.attributes.get("dialog", ""), None)
         else:
-            call.state = _STATE_AFTER[step.phase]
+            call.state = _STATE_AFTER.get(step.phase, call.state)
             node.live[call.attributes["dialog"]] = call
         node.seq += 1
         message = node.envelope(step.at) | call.attributes | {"phase": step.phase}

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import orjson
 
-from livestate.contract.states import wire_name
+from livestate.contract.quality import FIGURES
 from livestate.state.call import Call
-from livestate.state.call_fields import Attributes
+from livestate.state.call_fields import UNMEASURED, WIRE_NAMES, Quality
 
-_WIRE: Final = tuple(map(wire_name, Attributes._fields))
+_WIRE: Final = WIRE_NAMES[: -len(FIGURES)]  # of the attributes before the quality
 
 # A line of a stream is no longer than this, with "data: " and its end. Readers have limits: 64 KiB
 # in Go's bufio.Scanner, 128 KiB in aiohttp's readline. What else is on a line (part numbers, time,
@@ -31,9 +31,12 @@ Row = tuple[str, Call | None, int]  # key, call (None: it left the scope), versi
 def record(call: Call) -> dict[str, Any]:
     """A live call as a client sees it, without its version: known attributes only, no nulls."""
     fields: dict[str, Any] = {"state": call.state, "node": call.node, "call_id": call.call_id}
-    for name, value in zip(_WIRE, call.attributes):  # noqa: B905 - of equal length
+    attributes = call.attributes
+    for name, value in zip(_WIRE, attributes):  # noqa: B905 - the last one follows
         if value is not None:
             fields[name] = value
+    if attributes.quality is not None:
+        _add_quality(fields, UNMEASURED, attributes.quality)
     if call.unconfirmed is not None:
         fields["unconfirmed"] = call.unconfirmed
     return fields
@@ -46,10 +49,19 @@ def changed(before: Call, after: Call) -> dict[str, Any]:
         fields["state"] = after.state
     if before.unconfirmed != after.unconfirmed:
         fields["unconfirmed"] = after.unconfirmed
-    for name, old, new in zip(_WIRE, before.attributes, after.attributes):  # noqa: B905
+    was, now = before.attributes, after.attributes
+    for name, old, new in zip(_WIRE, was, now):  # noqa: B905 - the last one follows
         if new is not None and new != old:
             fields[name] = new
+    if now.quality is not None and now.quality != was.quality:
+        _add_quality(fields, was.quality or UNMEASURED, now.quality)
     return fields
+
+
+def _add_quality(fields: dict[str, Any], was: Quality, now: Quality) -> None:
+    for name, old, new in zip(FIGURES, was, now, strict=True):
+        if new is not None and new != old:
+            fields[name] = new
 
 
 def ending(call: Call) -> dict[str, Any]:

@@ -25,12 +25,18 @@ class Counters:
     refused_by_proxy: int = 0
     lists: int = 0  # complete lists of dialogs that were reconciled
     listed_rejected: Counter[str] = field(default_factory=Counter)  # items of lists, by reason
+    # Fields left out of their events, by (name, reason); the events are counted as above.
+    fields_left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
     lists_failed: int = 0  # list messages that were rejected as a whole
     lost: int = 0  # calls closed because a complete list of their node lacked them
     expired: int = 0  # calls closed because they stayed unconfirmed for too long
     cdrs: int = 0  # read from cdr.raw
     cdr_results: Counter[str] = field(default_factory=Counter)  # applied, stale, rejected
     ended_by_cdr: int = 0  # calls that were still live when their CDR came
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Count a field that was left out of its event, see :mod:`livestate.contract.parse`."""
+        self.fields_left_out[name, reason] += 1
 
     @property
     def balanced(self) -> bool:

@@ -100,7 +100,7 @@ class Pipeline:
             if subject == BATCH_SUBJECT:
                 self._handle_batch(data, now, vouched)
                 return
-            event = parse(subject, data)
+            event = parse(subject, data, counters.leave_out)
             if self._subjects is not None:
                 self._subjects.check(vouched, event.node)
             phase = event.phase
@@ -133,7 +133,7 @@ class Pipeline:
 
     def _handle_batch(self, data: bytes, now: int, vouched: Vouched) -> None:
         """Fold each event of a batch as if it had come alone: also counted and rejected alone."""
-        events = parse_batch(data)
+        events = parse_batch(data, self.counters.leave_out)
         counters = self.counters
         counters.received += len(events) - 1  # the message is counted as one
         for event in events:
@@ -159,7 +159,7 @@ class Pipeline:
         counters = self.counters
         counters.cdrs += 1
         try:
-            cdr = parse_cdr(data)
+            cdr = parse_cdr(data, counters.leave_out)
             if self._subjects is not None:
                 self._subjects.check(self._subjects.of(subject), cdr.node)
             self._owners.check_owner(cdr.node, cdr.owner)

@@ -27,7 +27,14 @@ from typing import Any, Final
 
 from livestate.contract.events import CallPhase, Facts
 from livestate.contract.states import FINAL_STATES, State
-from livestate.state.call_fields import Attributes, CallFields, Identity
+from livestate.state.call_fields import (
+    FIELDS,
+    Attributes,
+    CallFields,
+    Identity,
+    field_values,
+    from_field_values,
+)
 from livestate.state.phase_log import (
     SHIFTED,
     PhaseLog,
@@ -132,6 +139,8 @@ _parts_of = attrgetter(*PARTS)
 # (``python -m bench.gate --only fold``).
 new: Final = tuple.__new__
 _COUNT: Final = len(Attributes._fields)
+_QUALITY: Final = _COUNT - 1  # where Attributes has the quality, and a model the first figure of it
+_UNMEASURED: Final = [None, None, None]
 # A model finds each of its fields through a ``__getattr__`` of its class; its dict is four times
 # as quick, and gives all at once.
 _place_of: Final = itemgetter("epoch", "seq", "phase", "ts")
@@ -139,8 +148,13 @@ _place_of: Final = itemgetter("epoch", "seq", "phase", "ts")
 
 def attributes_of(carried: Facts) -> Attributes:
     """The attributes that an event, or an item of a list, carries. They are its first fields, in
-    this order (tests/unit/state/test_call.py): a slice takes half the time of 17 look-ups."""
-    return new(Attributes, [*carried.__dict__.values()][:_COUNT])
+    this order (tests/unit/state/test_call.py): a slice takes half the time of 17 look-ups. Its last
+    three are the figures of the quality."""
+    values = [*carried.__dict__.values()]
+    quality = values[_QUALITY : _QUALITY + 3]
+    if quality != _UNMEASURED:
+        values[_QUALITY] = tuple(quality)
+    return new(Attributes, values[:_COUNT])
 
 
 def begin(key: str, event: CallPhase) -> Call:
@@ -211,10 +225,14 @@ def merge_into(call: Call, position: Position, log: PhaseLog, attributes: Attrib
     positions: dict[str, Position] | None = None
     for carried, old in zip(attributes, known):  # noqa: B905 - of equal length
         if carried is None and old is not None:
-            # Rare, for events are cumulative: this value stays from before.
-            positions = _positions_of_older(call, attributes)
-            attributes = merge(known, attributes)
+            keeps_older = True
             break
+    else:
+        keeps_older = (old := known[_QUALITY]) is not None and old != attributes[_QUALITY]
+    if keeps_older:
+        # Rare, for events are cumulative: a value, or one figure of the quality, stays from before.
+        positions = _positions_of_older(call, attributes) or None
+        attributes = merge(known, attributes)
     unconfirmed = None if call.unconfirmed is None else False  # :func:`once_confirmed`
     return rebuild(call.key, call.identity, position, log, positions, unconfirmed, attributes)
 
@@ -223,7 +241,8 @@ def _positions_of_older(call: Call, attributes: Attributes) -> dict[str, Positio
     """The positions of the values that ``call`` has and ``attributes`` lack."""
     before: Mapping[str, Position] = call.attribute_positions or {}
     positions: dict[str, Position] = {}
-    for name, carried, old in zip(Attributes._fields, attributes, call.attributes):  # noqa: B905
+    values = zip(FIELDS, field_values(attributes), field_values(call.attributes), strict=True)
+    for name, carried, old in values:
         if carried is None and old is not None:
             positions[name] = before.get(name, call.position)
     return positions
@@ -231,18 +250,17 @@ def _positions_of_older(call: Call, attributes: Attributes) -> dict[str, Positio
 
 def merge(known: Attributes, attributes: Attributes) -> Attributes:
     """``attributes``, and what is ``known`` where they have no value."""
-    pairs = zip(attributes, known)  # noqa: B905 - of equal length
-    return new(Attributes, [old if carried is None else carried for carried, old in pairs])
+    pairs = zip(field_values(attributes), field_values(known), strict=True)
+    return from_field_values([old if carried is None else carried for carried, old in pairs])
 
 
 def merge_late(call: Call, position: Position, log: PhaseLog, attributes: Attributes) -> Call:
     """``call`` with attributes that are older than its latest: each fills a gap, or replaces a
     value that is older still. The same object if they do neither and ``log`` is its own."""
-    known = call.attributes
     positions = dict(call.attribute_positions) if call.attribute_positions else {}
-    merged = list(known)
+    merged = field_values(call.attributes)
     for index, (name, carried, old) in enumerate(
-        zip(Attributes._fields, attributes, known, strict=True)
+        zip(FIELDS, field_values(attributes), merged, strict=True)
     ):
         if carried is not None and (old is None or position > positions.get(name, call.position)):
             merged[index] = carried
@@ -256,7 +274,7 @@ def merge_late(call: Call, position: Position, log: PhaseLog, attributes: Attrib
         log,
         positions or None,
         call.unconfirmed,
-        new(Attributes, merged),
+        from_field_values(merged),
     )
 
 
@@ -283,7 +301,8 @@ def combine(one: Call, other: Call) -> Call:
     position = max(one.position, other.position)
     values: list[Any] = []
     positions: dict[str, Position] = {}
-    for name, *pair in zip(Attributes._fields, one.attributes, other.attributes, strict=True):
+    values_of_both = map(field_values, (one.attributes, other.attributes))
+    for name, *pair in zip(FIELDS, *values_of_both, strict=True):
         heard_at = [
             NEVER if value is None else (call.attribute_positions or {}).get(name, call.position)
             for call, value in zip((one, other), pair, strict=True)
@@ -302,5 +321,5 @@ def combine(one: Call, other: Call) -> Call:
         log,
         positions or None,
         unconfirmed,
-        new(Attributes, values),
+        from_field_values(values),
     )

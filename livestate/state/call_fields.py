@@ -6,7 +6,15 @@ them. Pure.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from livestate.contract.quality import FIGURES
+from livestate.contract.states import wire_name
+
+# ``mos``, ``jitter_ms`` and ``loss_pct``. A plain tuple: the collector of cycles skips those that
+# hold numbers only.
+Quality: TypeAlias = tuple[float | None, float | None, float | None]
+UNMEASURED: Final[Quality] = (None, None, None)
 
 
 class Identity(NamedTuple):
@@ -37,6 +45,26 @@ class Attributes(NamedTuple):
     by: str | None
     outcome: str | None
     detail: str | None
+    quality: Quality | None  # one attribute: most calls have none, and it takes a third of three
+
+
+# The fields that clients, Redis and events know: those of Attributes with each figure of the
+# quality as a field of its own. Each figure merges alone, as the other attributes do.
+FIELDS: Final = (*Attributes._fields[:-1], *FIGURES)
+WIRE_NAMES: Final = tuple(map(wire_name, FIELDS))
+_OTHERS: Final = len(Attributes._fields) - 1
+
+
+def field_values(attributes: Attributes) -> list[Any]:
+    """The values of :data:`FIELDS`."""
+    return [*attributes[:_OTHERS], *(attributes.quality or UNMEASURED)]
+
+
+def from_field_values(values: list[Any]) -> Attributes:
+    """The attributes that have these values of :data:`FIELDS`."""
+    quality = tuple(values[_OTHERS:])
+    measured = None if quality == UNMEASURED else quality
+    return tuple.__new__(Attributes, [*values[:_OTHERS], measured])
 
 
 class CallFields:
@@ -128,3 +156,7 @@ class CallFields:
     @property
     def detail(self) -> str | None:
         return self.attributes.detail
+
+    @property
+    def quality(self) -> Quality | None:
+        return self.attributes.quality

@@ -6,8 +6,8 @@ operators also edit them: a record that cannot become a call raises, and a numbe
 view can have produced is replaced.
 
 The field names are older than the names in the code: ``stamp`` is the call's position, ``marks``
-are the records of its phase log, ``older`` the positions of its older attributes, ``v`` its
-versions. Pure.
+are the records of its phase log, ``older`` the positions of its older attributes
+(``older_figures``: of older figures of its quality), ``v`` its versions. Pure.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Any, Final, cast
 import orjson
 
 from livestate.contract.errors import SnapshotUnusable
-from livestate.contract.states import wire_name
+from livestate.contract.quality import FIGURES, problem
 from livestate.state.call import Call, new, rebuild
-from livestate.state.call_fields import Attributes, Identity
+from livestate.state.call_fields import FIELDS, UNMEASURED, WIRE_NAMES, Attributes, Identity
 from livestate.state.phase_log import PhaseLog, first_at, log_of, numbers_in
 from livestate.state.position import NOWHERE, Position, position_at, unpack
 
 MOST: Final = 2**53 - 1  # the contract's largest number; only an edit makes a larger one
 MOST_VERSION: Final = 10**15  # leaves room below MOST for counting on
 
-_WIRE: Final = tuple(map(wire_name, Attributes._fields))
+_WIRE: Final = WIRE_NAMES[: -len(FIGURES)]  # of the attributes before the quality
 _NUMBERS: Final = frozenset(
     {"attempt", "setup_at", "progress_at", "answered_at", "ended_at", "sip_code"}
 )
@@ -36,7 +36,7 @@ _NUMBERS_AT: Final = tuple(at for at, name in enumerate(_WIRE) if name in _NUMBE
 _SHARED_AT: Final = tuple(at for at, name in enumerate(_WIRE) if name in _SHARED)
 _GOOD_TYPES: Final[set[tuple[type, ...]]] = set()
 # Interned: all calls share one object for each name.
-_NAMES: Final = {name: name for name in Attributes._fields}
+_NAMES: Final = {name: name for name in FIELDS}
 
 
 def score(call: Call) -> int:
@@ -60,12 +60,21 @@ def encode(call: Call, versions: dict[str, int]) -> bytes:
         "v": versions,
     }
     if positions:
-        stored["older"] = {name: unpack(position) for name, position in positions.items()}
+        older = {name: unpack(position) for name, position in positions.items()}
+        figures = {name: older.pop(name) for name in FIGURES if name in older}
+        if older:
+            stored["older"] = older
+        if figures:  # apart: version 0.1 reads no record with other names in "older"
+            stored["older_figures"] = figures
     if unconfirmed is not None:
         stored["unconfirmed"] = unconfirmed
-    for name, value in zip(_WIRE, call.attributes):  # noqa: B905 - of equal length
+    attributes = call.attributes
+    for name, value in zip(_WIRE, attributes):  # noqa: B905 - the last one follows
         if value is not None:
             stored[name] = value
+    if attributes.quality is not None:
+        figures_of = zip(FIGURES, attributes.quality, strict=True)
+        stored |= {name: value for name, value in figures_of if value is not None}
     return orjson.dumps(stored)
 
 
@@ -81,9 +90,11 @@ def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
     """
     try:
         stored = orjson.loads(data)
-        attributes = _attributes(list(map(stored.get, _WIRE)))
+        attributes = _attributes(list(map(stored.get, _WIRE)), stored)
         log, latest = _phase_log(stored["marks"])
         positions = stored.get("older")
+        if (figures := stored.get("older_figures")) is not None:
+            positions = (positions or {}) | figures
         if positions is not None:
             positions = {_NAMES[name]: _position(*parts) for name, parts in positions.items()}
         if not log:
@@ -164,8 +175,9 @@ def _flag(value: Any) -> bool | None:
     return cast("bool | None", value)
 
 
-def _attributes(values: list[Any]) -> Attributes:
-    """The attributes of a call: each is None, or a number or text as its field requires."""
+def _attributes(values: list[Any], stored: dict[str, Any]) -> Attributes:
+    """The attributes of a call: each is None, or a number or text as its field requires. A figure
+    of the quality that is none is unknown."""
     types = tuple(map(type, values))
     if types not in _GOOD_TYPES:
         for name, value in zip(_WIRE, values, strict=True):
@@ -180,4 +192,9 @@ def _attributes(values: list[Any]) -> Attributes:
     for at in _SHARED_AT:
         if (text := values[at]) is not None:
             values[at] = sys.intern(text)
-    return new(Attributes, values)
+    figures = tuple(map(stored.get, FIGURES))
+    if figures == UNMEASURED:
+        return new(Attributes, [*values, None])
+    pairs = zip(FIGURES, figures, strict=True)
+    good = tuple(None if problem(name, value) else value for name, value in pairs)
+    return new(Attributes, [*values, None if good == UNMEASURED else good])

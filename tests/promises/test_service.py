@@ -91,7 +91,9 @@ async def test_a_disturbed_network_ends_as_an_undisturbed_one(world: World) -> N
     service = world.service()
     async with service, await Stream.open(service.url, service.token()) as stream:
         await stream.until(lambda s: s.named("heartbeat"))
-        network = Network(Traffic(cps=300, calls=600, talk_seconds=0.5, ring_seconds=0.2), now_ms())
+        network = Network(
+            Traffic(cps=300, calls=600, talk_seconds=0.5, ring_seconds=0.2, measured=0.5), now_ms()
+        )
         publisher = Publisher(
             world.nats.url, network, clock=now_ms,
             disturbance=Disturbance(duplicates=0.1, reorder=0.1, losses=0.02),
@@ -206,7 +208,7 @@ async def test_a_dead_nats_is_seen_as_stale_and_what_was_lost_comes_back(world: 
     service = world.service(NODE_STALE_SECONDS="4")
     async with service:
         token = service.token()
-        network = Network(Traffic(cps=20, talk_seconds=4), now_ms())
+        network = Network(Traffic(cps=20, talk_seconds=4, measured=0.5), now_ms())
         publisher = Publisher(world.nats.url, network, clock=now_ms)
         publishing = asyncio.create_task(publisher.run())
         async with await Stream.open(service.url, token) as stream:

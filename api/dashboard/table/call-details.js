@@ -7,6 +7,7 @@ import { t } from "../text/catalogue.js";
 import { countryName, gap, plain, timeOfDay } from "../text/text.js";
 import { phaseText } from "./endings.js";
 import { STATES } from "./filters.js";
+import { isPoor, qualityText } from "./quality.js";
 
 const FIELDS = [
   "company_id", "direction", "trunk", "attempt", "node", "sip_code", "sip_reason", "by", "outcome",
@@ -54,7 +55,18 @@ function timelineItem(time, phase, after) {
 
 // `maskUri` makes a SIP URI readable or hides it.
 export function fieldItems(details, maskUri) {
-  return numberItems(details, maskUri).concat(otherItems(details, maskUri));
+  return numberItems(details, maskUri).concat(qualityItems(details), otherItems(details, maskUri));
+}
+
+function qualityItems(details) {
+  const text = qualityText(details);
+  if (text === "") return [];
+  return [
+    Object.assign(document.createElement("dt"), { textContent: t("field.quality") }),
+    Object.assign(document.createElement("dd"), {
+      className: isPoor(details) ? "poor" : "", textContent: text, title: t("field.quality_title"),
+    }),
+  ];
 }
 
 // The parties' numbers as they are written internationally, with the country.

@@ -5,6 +5,7 @@
 
 import { endText } from "./endings.js";
 import { STATES } from "./filters.js";
+import { qualityCell } from "./quality.js";
 import { codeView } from "../links.js";
 import { section, t } from "../text/catalogue.js";
 import { gap, length, masked, plain } from "../text/text.js";
@@ -93,6 +94,10 @@ export const COLUMNS = {
   reason: {
     title: t("column.reason"), width: "minmax(12ch, 1fr)", optional: true, rank: (record) => record.sip_reason,
     text: (record) => plain(record.sip_reason ?? ""),
+  },
+  quality: {
+    title: t("column.quality"), width: "minmax(15ch, 0.8fr)", optional: true, rank: (record) => record.mos,
+    text: (record) => qualityCell(record),
   },
   call_id: {
     title: t("column.call_id"), width: "minmax(20ch, 1.5fr)", optional: true, rank: (record) => record.call_id,

@@ -4,7 +4,7 @@ import { escaped, masked, plain } from "../text/text.js";
 
 const FIELDS = [
   "state", "from", "to", "company_id", "trunk", "attempt", "direction", "node", "setup_at",
-  "progress_at", "answered_at", "sip_code", "sip_reason", "unconfirmed", "call_id", "key",
+  "progress_at", "answered_at", "sip_code", "sip_reason", "mos", "jitter_ms", "loss_pct", "unconfirmed", "call_id", "key",
 ];
 // Of the picture as a whole, in every line of a CSV: as of when it is, and whether it was live.
 const ABOUT = ["as_of", "truth"];

@@ -7,7 +7,7 @@ const EXAMPLES = [
   ["acme", "text"], ['"mario rossi"', "phrase"], ["+39 02", "prefix"], ["347", "part"],
   ["from:+39", "party"], ["code:486", "code"], ["trunk:gw-*", "trunk"], ["-state:answered", "state"],
   ["company:acme,beta", "company"], ["node:kam-mil-1", "node"], ["direction:inbound", "direction"],
-  [">5m", "longer"], ["<30s", "shorter"], ["id:a84b4c76", "id"],
+  [">5m", "longer"], ["<30s", "shorter"], ["mos:<3.6", "quality"], ["id:a84b4c76", "id"],
 ];
 
 export class SearchHelp {

@@ -41,6 +41,9 @@ const FIELDS = {
   node: (value) => exactly("node", value),
   from: (value) => party(["from"], value),
   to: (value) => party(["to"], value),
+  mos: (value) => measured("mos", value),
+  jitter: (value) => measured("jitter_ms", value),
+  loss: (value) => measured("loss_pct", value),
   id: (value) => (record, key) => lower(record.call_id ?? "").includes(value) || lower(key) === value,
 };
 export const FIELD_NAMES = Object.keys(FIELDS);
@@ -63,6 +66,17 @@ function exactly(field, value) {
     const name = lower(record[field]);
     return parts.length === 1 ? name === value : fits(name, parts);
   };
+}
+
+// "<3.6", ">=30", ">2": calls whose figure is so; "none": those without one. Null for anything else.
+function measured(field, value) {
+  if (value === "none") return (record) => record[field] === undefined;
+  const [, sign, than] = /^([<>]=?)(\d{1,5}(?:\.\d{1,3})?)$/.exec(value) ?? [];
+  const fits = {
+    "<": (figure) => figure < Number(than), "<=": (figure) => figure <= Number(than),
+    ">": (figure) => figure > Number(than), ">=": (figure) => figure >= Number(than),
+  }[sign];
+  return fits === undefined ? null : (record) => record[field] !== undefined && fits(record[field]);
 }
 
 // Whether a name has these parts in turn, the first at its beginning and the last at its end. A

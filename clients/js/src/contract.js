@@ -44,6 +44,9 @@ export const STALE_REASONS = Object.freeze(["no_node", "silent", "lists", "conte
  * @property {"caller" | "callee" | "proxy" | "timeout_ringing" | "timeout_no_reply"} [by]
  * @property {"answered" | "busy" | "no_answer" | "no_reply" | "canceled" | "declined" | "unavailable" | "invalid_number" | "congestion" | "rejected_local" | "failed" | "expired" | "terminated" | "lost" | "challenged" | "redirected"} [outcome]
  * @property {string} [detail]
+ * @property {number} [mos]
+ * @property {number} [jitter_ms]
+ * @property {number} [loss_pct]
  */
 
 /**

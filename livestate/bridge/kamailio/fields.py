@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Final, get_args
 
 from livestate.bridge.kamailio.identity import is_name
-from livestate.bridge.kamailio.variables import number, text, time_ms
+from livestate.bridge.kamailio.variables import figure, number, text, time_ms
 from livestate.contract.events import Direction
 from livestate.contract.messages import Message
 from livestate.contract.node_name import node_name_problem
+from livestate.contract.quality import FIGURES
 from livestate.contract.sip_address import without_password
 from livestate.contract.validation import MAX_DISPLAY_CHARS
 
@@ -103,3 +104,10 @@ def owning_node(name: str | None, node: str) -> str | None:
 def times(values: Mapping[str, object]) -> Message:
     """Those of the times by name that can be read, in ms."""
     return {name: at for name, value in values.items() if (at := time_ms(value)) is not None}
+
+
+def quality(values: Mapping[str, object]) -> Message:
+    """What the operator's routes know of the call's audio."""
+    return {
+        name: found for name in FIGURES if (found := figure(name, values.get(name))) is not None
+    }

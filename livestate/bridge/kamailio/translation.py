@@ -20,6 +20,7 @@ from livestate.bridge.kamailio.fields import (
     dialogs_up,
     envelope,
     owning_node,
+    quality,
     times,
     uris,
     whole,
@@ -198,6 +199,7 @@ def _call_event(kind: str, frame: Message) -> Outgoing:
         message["attempt"] = attempt
     if code := number(get("sip_code"), 100, 699):
         message["sip_code"] = code
+    message |= quality(frame)
     message |= parties(get("from_uri"), text(get("ruri_user")), get("to_uri"))
     phase = _PHASE_OF[kind]
     if phase in ("ended", "failed"):
@@ -236,6 +238,7 @@ def _listed_call(dialog: Message) -> Message:
     if attempt := number(get("attempt"), 1, MAX_ATTEMPT):
         call["attempt"] = attempt
     call |= uris(dialog)
+    call |= quality(variables)
     return call | parties(dialog.get("from_uri"), get("dialled"), dialog.get("to_uri"))
 
 

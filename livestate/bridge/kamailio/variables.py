@@ -8,14 +8,19 @@ operator's own routes. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, TypeAlias
+
+from livestate.contract.quality import problem
 
 PREFIX: Final = "ls_"
 NULL: Final = "<null>"  # how Kamailio prints an unset variable within a string
 MAX_ATTEMPT: Final = 10_000  # a higher number of re-routes is a mistake
 _EARLIEST_MS: Final = 946_684_800_000  # 2000-01-01, as in the contract
 _LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01
+
+_DECIMAL: Final = re.compile(r"\d{1,6}(\.\d{1,6})?")
 
 Variables: TypeAlias = Mapping[str, str]
 
@@ -69,6 +74,15 @@ def number(value: object, least: int, most: int) -> int | None:
     if not (found.isascii() and found.isdigit() and len(found) <= len(str(most))):
         return None
     return int(found) if least <= int(found) <= most else None
+
+
+def figure(name: str, value: object) -> float | None:
+    """A figure of the quality (``mos``, ``jitter_ms``, ``loss_pct``), which Kamailio has as text
+    like "4.3"; None if it is none of the contract."""
+    found = text(value) or ""
+    if not (found.isascii() and _DECIMAL.fullmatch(found)):
+        return None
+    return None if problem(name, float(found)) else float(found)
 
 
 def time_ms(value: object) -> int | None:

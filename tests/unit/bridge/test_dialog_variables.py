@@ -12,6 +12,7 @@ from tests.unit.bridge.test_translation import SMALL, dialog, folded, frames, ma
 OURS = {
     "ls_company": "101", "ls_direction": "inbound", "ls_trunk": "gw-a", "ls_dialled": "4420700",
     "ls_setup_at": "1795480001.5", "ls_attempt": "2", "ls_answered_at": "1795480003.25",
+    "ls_mos": "4.3", "ls_jitter_ms": "12", "ls_loss_pct": "0",
 }  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def test_a_dialog_is_read_from_its_prefixed_variables() -> None:
         "dialog": "1.1", "call_id": "c1", "state": "answered", "company_id": "101",
         "direction": "inbound", "trunk": "gw-a", "to": "4420700", "from": "u1", "attempt": 2,
         "from_uri": "sip:u1@x", "to_uri": "sip:1@y", "setup_at": 1795480001500,
-        "answered_at": 1795480003250,
+        "answered_at": 1795480003250, "mos": 4.3, "jitter_ms": 12, "loss_pct": 0,
     }  # fmt: skip
 
 
@@ -72,7 +73,8 @@ def test_an_odd_variable_costs_neither_its_dialog_nor_the_list(name: str, odd: A
     assert differing <= {
         "ls_company": {"company_id"}, "ls_direction": {"direction"}, "ls_trunk": {"trunk"},
         "ls_dialled": {"to"}, "ls_setup_at": {"setup_at"}, "ls_attempt": {"attempt"},
-        "ls_answered_at": {"answered_at"},
+        "ls_answered_at": {"answered_at"}, "ls_mos": {"mos"}, "ls_jitter_ms": {"jitter_ms"},
+        "ls_loss_pct": {"loss_pct"},
     }[name]  # fmt: skip
 
 
@@ -88,7 +90,7 @@ def test_a_dialog_whose_variables_are_no_list_of_pairs_is_still_listed(variables
 @pytest.mark.parametrize(
     "name", ["company_id", "direction", "trunk", "attempt", "ts_setup", "ts_progress",
              "ts_answer", "sip_code", "sip_reason", "by", "detail", "ruri_user", "from_uri",
-             "to_uri"],
+             "to_uri", "mos", "jitter_ms", "loss_pct"],
 )  # fmt: skip
 def test_an_odd_value_of_an_event_costs_nothing_else(name: str, odd: Any) -> None:
     setup = next(frame for frame in frames(SMALL) if frame.get("ev") == "setup")
@@ -104,3 +106,29 @@ def test_an_unset_company_or_trunk_is_absent() -> None:
     assert not {"company_id", "trunk"} & one.message.keys()
     (call,) = listed(dialog(1, variables=pairs(ls_company="<null>", ls_trunk="gw-<null>")))
     assert not {"company_id", "trunk"} & call.keys()
+
+
+def test_the_quality_of_an_event_and_of_a_dialog_is_read_from_kamailios_text() -> None:
+    """rtpengine's module writes "4.3", and whole numbers for the others."""
+    ended = next(frame for frame in frames(SMALL) if frame.get("ev") == "ended")
+    known = {"mos": "4.3", "jitter_ms": "12", "loss_pct": "0"}
+    (one,) = KamailioFeed().feed(ended | known)
+    (call,) = listed(
+        dialog(1, variables=pairs(**{f"ls_{name}": text for name, text in known.items()}))
+    )
+    for message in (one.message, call):
+        assert {name: message[name] for name in known} == {
+            "mos": 4.3,
+            "jitter_ms": 12,
+            "loss_pct": 0,
+        }
+
+
+@pytest.mark.parametrize(
+    "odd", ["0.0", "0.9", "5.1", "-1.0", "4,3", "1_0", "nan", "1e1", "٤", "4.3 "]
+)
+def test_a_mos_that_is_none_leaves_the_other_figures(odd: str) -> None:
+    ended = next(frame for frame in frames(SMALL) if frame.get("ev") == "ended")
+    (one,) = KamailioFeed().feed(ended | {"mos": odd, "loss_pct": "3"})
+    assert "mos" not in one.message
+    assert one.message["loss_pct"] == 3
