@@ -9,6 +9,7 @@ from typing import Protocol
 from api.panels.alarm_watch import AlarmWatch
 from api.panels.alarms import AlarmDocuments
 from api.panels.companies import CompanyDocuments
+from api.panels.country_watch import CountryWatch
 from api.panels.destinations import DestinationDocuments
 from api.panels.documents import Documents, Wanted
 from api.panels.ended import EndedDocuments
@@ -24,7 +25,7 @@ from api.settings import Settings
 from livestate.cluster import wire
 from livestate.process.clock import now_ms, steady_ms
 from livestate.state.active_calls import ActiveCalls
-from livestate.state.alarms.rules import ner_of_companies
+from livestate.state.alarms.rules import company_limits
 from livestate.state.kpi.hints import parse
 from livestate.state.kpi.kpis import Kpis
 from livestate.state.nodes.clock_offset import NodeClocks
@@ -45,6 +46,7 @@ class Parts(Protocol):
     trunk_file: TrunkFile
     alarms: AlarmWatch
     numbering: Numbering
+    countries: CountryWatch
     history: KeptHistory
     settings: Settings
 
@@ -56,12 +58,17 @@ def make_documents(live: Parts) -> Makes:
     table, kpis, alarms = live.table, live.kpis, live.alarms
     return {
         "trunks": TrunkDocuments(kpis, live.trunk_file, now_ms).make,
-        "companies": CompanyDocuments(
-            kpis, now_ms, lambda: ner_of_companies(alarms.file.rules)
-        ).make,
+        "companies": CompanyDocuments(kpis, now_ms, lambda: company_limits(alarms.file.rules)).make,
         "nodes": NodeDocuments(table, live.nodes, live.clocks, live.troubles).make,
         "destinations": DestinationDocuments(table, live.numbering, now_ms).make,
-        "hints": HintDocuments(table, live.numbering, parse(live.settings.hints), now_ms).make,
+        "hints": HintDocuments(
+            table,
+            live.numbering,
+            parse(live.settings.hints),
+            now_ms,
+            frozenset(filter(None, live.settings.risk_countries.split(","))),
+            live.countries.is_new,
+        ).make,
         "ended": EndedDocuments(table, now_ms, steady_ms).make,
         "history": HistoryDocuments(live.history.history, alarms.board, steady_ms).make,
         "alarms": AlarmDocuments(alarms.board, alarms.file, now_ms).make,

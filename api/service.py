@@ -17,7 +17,7 @@ from importlib.metadata import version
 
 from redis.exceptions import RedisError
 
-from api.alarm_setup import make_alarms, make_history
+from api.alarm_setup import make_alarms, make_countries, make_history
 from api.auth.verifier import kept_fresh
 from api.edge_feed_setup import make_edge_feed, make_following
 from api.login_setup import make_verifier
@@ -116,6 +116,7 @@ class Service:
         )
         self.alarms = make_alarms(self, board, self._redis, self._keys, ready=self._is_ready)
         self.history = make_history(self, self._redis, self._keys, ready=self._is_ready)
+        self.countries = make_countries(self, self._redis, self._keys)
         documents = make_documents(self)
         self.panels = make_panels(documents, self.alarms)
         self.edges = (
@@ -305,15 +306,19 @@ class Service:
         except BaseException:
             await cancel_and_wait(feeding)
             raise
-        keeping = asyncio.create_task(self.kept_figures.run())
         self._reading = asyncio.create_task(self.cdrs.run())
         writing = asyncio.create_task(self._write())
-        watching = asyncio.create_task(self.watch.run())
-        sweeping = asyncio.create_task(self.streams.run())
-        reading = asyncio.create_task(self.trunk_file.run())
-        judging = asyncio.create_task(self.alarms.run())
-        charting = asyncio.create_task(self.history.run())
-        looking = asyncio.create_task(self.projection.health.run())
+        parts = (
+            self.kept_figures,
+            self.watch,
+            self.streams,
+            self.trunk_file,
+            self.alarms,
+            self.history,
+            self.countries,
+            self.projection.health,
+        )
+        watching = [asyncio.create_task(one.run()) for one in parts]
         publishing = [asyncio.create_task(one.run()) for one in (self.edges, self.following) if one]
         leasing = asyncio.create_task(self.projection.keep_lease())
         tracing = asyncio.create_task(self.traces.run() if self.traces else asyncio.sleep(0))
@@ -322,8 +327,7 @@ class Service:
                 with self.probe:
                     yield
         finally:
-            fed = (feeding, self._reading, watching, sweeping, reading)
-            await cancel_and_wait(*fed, judging, charting, looking, tracing, keeping)
+            await cancel_and_wait(feeding, self._reading, *watching, tracing)
             if self.edges is not None:
                 self.edges.commit()
             with contextlib.suppress(RedisError, OSError, TimeoutError):

@@ -166,6 +166,12 @@ def _country(text: str) -> str:
     return text.upper()
 
 
+def _countries(text: str) -> str:
+    """A list of countries, each once; empty: none."""
+    found = dict.fromkeys(_country(one.strip()) for one in text.split(",") if one.strip())
+    return ",".join(found)
+
+
 def one_of(*values: str) -> BeforeValidator:
     """One of the texts."""
 
@@ -178,6 +184,7 @@ def one_of(*values: str) -> BeforeValidator:
 
 
 Hints = Annotated[str, _checked_by(parse_hints)]
+Countries = Annotated[str, BeforeValidator(_countries)]
 Country = Annotated[str, BeforeValidator(_country)]
 Address = Annotated[str, BeforeValidator(_address)]
 NatsUrl = Annotated[str, _checked_by(parse_nats)]

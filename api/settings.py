@@ -15,6 +15,7 @@ from api.login_settings import LoginSettings
 from api.setting_types import (
     Address,
     Bind,
+    Countries,
     Country,
     Hints,
     Inbox,
@@ -248,6 +249,11 @@ class Settings(LoginSettings):
         description="Rules of the hints of fraud, from how many calls of a caller in five minutes "
         "on, such as `attempts=100,short=0` (0: never): see [operator.md](operator.md). What is "
         "not written keeps its default.",
+    )
+    risk_countries: Countries = Field(
+        "",
+        description="Countries with a high risk of fraud (IRSF), such as `CU,LV,SO` (ISO 3166-1): "
+        "a hint names callers that call one. Without a list there is no such hint.",
     )
     alarms: str | None = Field(
         None,

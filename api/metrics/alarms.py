@@ -23,6 +23,11 @@ def alarm_metrics(alarms: AlarmWatch) -> Iterator[Metric]:
         "Alarms that were not raised because too many were.",
         alarms.board.overlooked,
     )
+    yield gauge(
+        "livestate_alarm_file_problems",
+        "Values of the alarm file that are ignored, and 1 if it cannot be read.",
+        len(alarms.file.bad) + (alarms.file.trouble is not None),
+    )
     webhook = alarms.webhook
     if webhook is not None:
         yield counter("livestate_alarm_webhook_sent", "Changes that it took.", webhook.sent)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from api.panels.watched_file import WatchedFile
-from livestate.state.alarms.rules import DEFAULTS, Rule, Rules
+from livestate.state.alarms.rules import DEFAULTS, FIGURES, Rule, Rules
 
 log = logging.getLogger("livestate.alarms")
 
@@ -22,10 +22,8 @@ MOST_SHOWN: Final = 20  # bad values in the log, and in a document
 MOST_SECONDS: Final = 86_400
 LIMITS: Final = ("warning", "alarm")
 TIMES: Final = {"raise_after_seconds": "raise_ms", "clear_after_seconds": "clear_ms"}
-# Rules of calls; those of trunks and of the feed say nothing of one company.
-OF_COMPANIES: Final = frozenset(
-    {"live_calls", "cps", "asr", "ner", "asr_drop", "pdd_p95_ms", "failures_per_minute"}
-)
+# Rules of calls. A trunk's capacity and the feed say nothing of one company.
+OF_COMPANIES: Final = frozenset({*FIGURES, "trunk_asr_drop"})
 
 
 class AlarmFile(WatchedFile):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -60,6 +60,7 @@ class AlarmWatch:
         self.webhook = webhook
         self._clock = clock
         self._away = False
+        self._sends = False  # what was to be sent before this instance wrote is known
 
     async def run(self) -> None:
         """Turn, and send to the webhook, until cancelled."""
@@ -79,9 +80,7 @@ class AlarmWatch:
             changes = self.board.take_changes()
             for change in changes:
                 _log(change)
-            if self.webhook is not None:
-                self.webhook.report(changes)
-            away = not await self._write() or away
+            away = not await self._write(changes) or away
         self._away = away
 
     async def judge(self) -> None:
@@ -117,18 +116,41 @@ class AlarmWatch:
                 if self._writes():
                     await self._kept.load(self._clock())
                     await self._kept.take_acknowledgements()
+                    await self._resume_webhook()
                 else:
                     await self._kept.follow(self._clock())
+                    self._leave_webhook()
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
             return self._failed(error)
         return True
 
-    async def _write(self) -> bool:
+    async def _resume_webhook(self) -> None:
+        """Go on with what the writer before this one had still to send."""
+        if self.webhook is not None and not self._sends:
+            unsent = await self._kept.unsent()
+            if unsent:
+                log.info("sending alarms of before the start to the webhook: count=%d", len(unsent))
+            self.webhook.send_first(unsent)
+            self._sends = True
+
+    def _leave_webhook(self) -> None:
+        if self.webhook is not None and self._sends:
+            self.webhook.withdraw(self._kept.leave_unsent())
+            self._sends = False
+
+    async def _write(self, changes: Sequence[Change]) -> bool:
+        """Store the alarms, then hand the changes to the webhook, whether Redis is there or not."""
+        webhook = self.webhook
+        new = {} if webhook is None else webhook.deliveries(changes)
+        unsent = {} if webhook is None else webhook.unsent | new
         try:
             async with asyncio.timeout(REDIS_SECONDS):
-                await self._kept.write()
+                await self._kept.write(unsent)
         except (RedisError, OSError) as error:
             return self._failed(error)
+        finally:
+            if webhook is not None:
+                webhook.send(new)
         return True
 
     def _failed(self, error: Exception) -> bool:

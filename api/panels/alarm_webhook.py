@@ -1,6 +1,6 @@
 """Posts each change of an alarm to an address of the operator, signed and in order.
 
-``LIVESTATE_ALARM_WEBHOOK`` names it. :meth:`Webhook.report` only appends to a bounded queue;
+``LIVESTATE_ALARM_WEBHOOK`` names it. :meth:`Webhook.send` only appends to a bounded queue;
 :meth:`Webhook.run` sends, one change at a time, so "cleared" never overtakes "raised". A receiver
 that is away, answers 5xx, 408, 425 or 429 is tried again after 1 s, then twice as long up to a
 minute, for an hour; any other refusal is final. Redirects are not followed: the address is the
@@ -9,6 +9,10 @@ operator's, and a receiver must not choose another one inside the network.
 ``Livestate-Signature: t=<seconds>,v1=<hex>`` is made as Stripe makes its own: HMAC-SHA256 with the
 secret over ``<seconds>.<body>``. Each try has a time of its own, so a receiver can refuse old ones;
 ``Livestate-Delivery`` is the same for all tries, so it can ignore a second one.
+
+What waits is in Redis too (:mod:`livestate.store.alarms`, written before it is sent): a restart, or
+the instance that takes over, sends it with the same ``Livestate-Delivery``. So each change comes at
+least once, and may come twice where the service was killed just after the receiver took it.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -42,11 +46,15 @@ _AGAIN: Final = frozenset({408, 425, 429})
 
 
 class _Waiting(NamedTuple):
-    """A change to send, and since when it waits (seconds)."""
+    """A change to send, since when it waits (seconds), and as it is stored."""
 
     since: float
     delivery: str
-    body: bytes
+    stored: bytes
+
+    @property
+    def body(self) -> bytes:
+        return self.stored.partition(b" ")[2]
 
 
 class Webhook:
@@ -71,22 +79,49 @@ class Webhook:
         self._steady = steady
         self._sleep = sleep
         self._waiting: deque[_Waiting] = deque()
+        self._place = 0  # of the last change, in the order in which they are sent
         self._more = asyncio.Event()
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def report(self, changes: Iterable[Change]) -> None:
-        """Take changes to send. Returns at once."""
+    @property
+    def unsent(self) -> dict[str, bytes]:
+        """Delivery → the change as it is stored, of all that wait."""
+        return {one.delivery: one.stored for one in self._waiting}
+
+    def deliveries(self, changes: Iterable[Change]) -> dict[str, bytes]:
+        """The same of changes that are new, for :meth:`send`."""
+        found: dict[str, bytes] = {}
         for change in changes:
-            if len(self._waiting) >= MOST:
-                self._waiting.popleft()
-                self.dropped["full"] += 1
             body = orjson.dumps({"event": change.what, "alarm": change.alarm.record()})
-            delivery = hashlib.sha256(body).hexdigest()[:32]
-            self._waiting.append(_Waiting(self._steady(), delivery, body))
-            self._more.set()
+            self._place = max(self._place + 1, int(1000 * self._clock()))
+            # With its place: a level that comes back with the same figures is another change.
+            stored = b"%d %b" % (self._place, body)
+            found[hashlib.sha256(stored).hexdigest()[:32]] = stored
+        return found
+
+    def send(self, deliveries: Mapping[str, bytes]) -> None:
+        """Send these after those that wait. Returns at once."""
+        self._wait_for((*self._waiting, *self._new(deliveries)))
+
+    def send_first(self, deliveries: Mapping[str, bytes]) -> None:
+        """Send these, of before a restart, ahead of those that wait."""
+        self._wait_for((*self._new(deliveries), *self._waiting))
+
+    def withdraw(self, deliveries: Container[str]) -> None:
+        """Another instance sends these."""
+        self._waiting = deque(one for one in self._waiting if one.delivery not in deliveries)
+
+    def _new(self, deliveries: Mapping[str, bytes]) -> list[_Waiting]:
+        known, now = self.unsent, self._steady()
+        return [_Waiting(now, *one) for one in deliveries.items() if one[0] not in known]
+
+    def _wait_for(self, waiting: Sequence[_Waiting]) -> None:
+        self.dropped["full"] += max(0, len(waiting) - MOST)
+        self._waiting = deque(waiting[-MOST:])
+        self._more.set()
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -149,8 +184,8 @@ class Webhook:
         self._done(one)
 
     def _done(self, one: _Waiting) -> None:
-        if self._waiting and self._waiting[0] is one:
-            self._waiting.popleft()
+        # Older ones may stand before it by now.
+        self._waiting = deque(other for other in self._waiting if other is not one)
 
 
 def signature(secret: bytes, seconds: int, body: bytes) -> str:

@@ -9,18 +9,18 @@ import orjson
 
 from api.panels.documents import Wanted, in_slices
 from livestate.state.kpi.kpis import Kpis
-from livestate.state.kpi.trunk_alarms import NER, Limits
+from livestate.state.kpi.trunk_alarms import CompanyLimits
 
 
 class CompanyDocuments:
     """Makes the document from this process's own figures. ``clock`` is in ms since the epoch;
-    ``limits()``: the rule of the NER."""
+    ``limits()``: of the alarm rules."""
 
     def __init__(
         self,
         kpis: Kpis,
         clock: Callable[[], int],
-        limits: Callable[[], Limits] = lambda: NER,
+        limits: Callable[[], CompanyLimits] = CompanyLimits,
     ) -> None:
         self._kpis = kpis
         self._clock = clock

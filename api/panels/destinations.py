@@ -39,7 +39,7 @@ class DestinationDocuments:
 
         def resolve() -> Any:
             for counts in found.by_start.values():
-                places.setdefault(self._numbering.place(counts.sample), Counts()).add(counts)
+                places.setdefault(self._numbering.place_of(counts.sample), Counts()).add(counts)
                 yield
 
         await in_slices(resolve())

@@ -16,6 +16,7 @@ from livestate.state.nodes.trouble import KINDS
 
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _RATIO: Final = {"type": ["number", "null"], "minimum": 0}
+_COUNTRY: Final = {"type": "string", "pattern": "^[A-Z]{2}$"}
 _TEXT: Final = {"type": "string"}
 LINKS: Final = {
     "link": _TEXT | {"description": "To its SIP messages: `LIVESTATE_TRACE_URL`."},
@@ -243,7 +244,7 @@ def nodes() -> dict[str, Any]:
 def destinations() -> dict[str, Any]:
     """The document of :data:`~livestate.client.paths.DESTINATIONS_PATH`."""
     row = _object(
-        country=_or_null({"type": "string", "pattern": "^[A-Z]{2}$"}),
+        country=_or_null(_COUNTRY),
         prefix=_or_null(_TEXT) | {"description": "Country code and area, such as `+39 02`."},
         kind={"enum": [*NUMBER_KINDS]},
         live=_COUNT,
@@ -269,10 +270,11 @@ def hints() -> dict[str, Any]:
     row = _object(
         rule={"enum": [*HINT_RULES]},
         limit=_COUNT,
-        count=_COUNT | {"description": "Calls, at least."},
+        count=_COUNT | {"description": "Calls, at least; of the rule `talk` minutes."},
         company_id=_or_null(_TEXT),
         caller=_TEXT,
         callee=_or_null(_TEXT) | {"description": "Of rules about two numbers."},
+        country=_or_null(_COUNTRY) | {"description": "Of rules about countries (ISO 3166-1)."},
     )
     return _object(
         next_seconds={"type": "integer", "description": "When to ask again."},
@@ -282,6 +284,8 @@ def hints() -> dict[str, Any]:
         rules=_object(**dict.fromkeys(HINT_RULES, _COUNT))
         | {"description": "From how many calls on; 0: the rule is off. See `LIVESTATE_HINTS`."},
         short_seconds=_COUNT,
+        risk_countries={"type": "array", "items": _COUNTRY},
+        history_days=_COUNT | {"description": "How long called countries are remembered."},
         hints={"type": "array", "items": row},
         more=_COUNT | {"description": "Hints that are not listed."},
     )
@@ -293,7 +297,7 @@ def trunks() -> dict[str, Any]:
     row["properties"] |= {
         "capacity": {"type": "integer", "minimum": 1},
         "name": _TEXT,
-        "country": {"type": "string", "pattern": "^[A-Z]{2}$"},
+        "country": _COUNTRY,
     }
     bad_line = _object(line={"type": "integer", "minimum": 1}, reason=_TEXT)
     document = _object(

@@ -5,7 +5,8 @@
     python -m bench.gate --only parse fold      of the paths, only these
 
 G0 counted work, exact · G1 instructions by cachegrind, warns at 3 %, fails at 8 % · G2 wall clock
-A B B A, fails when the best of head is over 1.15 × the worst of base's best, twice · G3 budgets.
+A B B A, fails when the best of head is over 1.15 × the worst of base's best, twice · G3 budgets ·
+G4 what each panel costs at 1,000 events a second, fails above 2 % of a core (bench/gate/panels.py).
 All that was measured lies in .benchmarks/gate.json afterwards.
 """
 
@@ -22,7 +23,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
-from bench.gate import accepted, checkouts, measure, rows
+from bench.gate import accepted, checkouts, measure, panels, rows
 from bench.gate.rows import Row
 from bench.hot_paths import PATHS
 
@@ -83,13 +84,25 @@ def g3(timed: list[Row]) -> list[Row]:
     return [rows.budgeted(name, found[name], n) for name, n in budgets.items() if name in found]
 
 
+def g4(head: Path) -> list[Row]:
+    """Each panel, of this commit alone: the limit is absolute."""
+    day = measure.save_day(head.parent, panels.MESSAGES)
+    ((found, _),) = measure.instructions((head,), day, list(panels.PANELS), "panel")
+    made = []
+    for name, one in found.items():
+        row = panels.row(name, one.a_unit)
+        row.grew = most(one.by_function, {}, "instructions in C") if row.verdict == "FAIL" else []
+        made.append(row)
+    return made
+
+
 def measured(head: Path, base: Path, names: list[str], *, counters: bool = True) -> list[Row]:
     """Everything, of two trees."""
     day = measure.save_day(head.parent)
     made = g0(head, base, day) if counters else []
     made += g1(head, base, day, names)
     timed = g2(head, base, day, names)
-    return made + timed + g3(timed)
+    return made + timed + g3(timed) + (g4(head) if counters else [])
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ python -m bench.gate.child_run DAY count TIMES PATH PATHS…   do one path; valg
 python -m bench.gate.child_run DAY wall PATHS…               seconds a unit, the best of a few
 python -m bench.gate.child_run DAY bytecodes PATH            bytecodes a unit, by function
 python -m bench.gate.child_run DAY counters                  G0
+python -m bench.gate.child_run DAY panel TIMES PANEL PANELS… the same as count, of panels
 """
 
 from __future__ import annotations
@@ -35,6 +36,20 @@ def count(day: list[Message], times: str, name: str, *names: str) -> Any:
     for _ in range(int(times) if name in found else 0):
         found[name].run()
     return {"lacking": lacking, "units": {name: work.units for name, work in found.items()}}
+
+
+def panel(day: list[Message], times: str, name: str, *names: str) -> Any:
+    """As :func:`count`, for one of :data:`bench.gate.panels.PANELS`."""
+    from bench.gate.panels import PANELS
+
+    found = {one: PANELS[one].make(day) for one in names}
+    for work in found.values():
+        work.run()
+    gc.collect()
+    gc.disable()
+    for _ in range(int(times)):
+        found[name].run()
+    return {"lacking": {}, "units": {name: work.units for name, work in found.items()}}
 
 
 def wall(day: list[Message], *names: str) -> Any:
@@ -85,6 +100,7 @@ def main() -> None:
         "wall": wall,
         "bytecodes": bytecodes,
         "counters": counters,
+        "panel": panel,
     }
     print(json.dumps(made[what](day, *arguments)))
 

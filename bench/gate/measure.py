@@ -36,10 +36,10 @@ class Instructions:
     by_function: Counter[str] = field(repr=False)
 
 
-def save_day(home: Path) -> Path:
+def save_day(home: Path, messages: int = MESSAGES) -> Path:
     """The seeded day as a file: both trees get the same one, whatever they simulate."""
-    path = home / "day"
-    path.write_bytes(pickle.dumps(stream_of(MESSAGES, 50, START)))
+    path = home / f"day-{messages}"
+    path.write_bytes(pickle.dumps(stream_of(messages, 50, START)))
     return path
 
 
@@ -64,7 +64,9 @@ def _child(tree: Path) -> str:
     return "bench.gate.child_run" if own.exists() else "bench.gate.walk"
 
 
-def _counted(tree: Path, day: Path, times: int, name: str, names: list[str]) -> tuple[Any, Any]:
+def _counted(
+    tree: Path, day: Path, times: int, name: str, names: list[str], what: str
+) -> tuple[Any, Any]:
     with tempfile.NamedTemporaryFile() as out:
         valgrind = (
             "valgrind",
@@ -73,7 +75,7 @@ def _counted(tree: Path, day: Path, times: int, name: str, names: list[str]) -> 
             "--cache-sim=no",
             f"--cachegrind-out-file={out.name}",
         )
-        report = walk(tree, day, "count", str(times), name, *names, under=valgrind)
+        report = walk(tree, day, what, str(times), name, *names, under=valgrind)
         return report, by_function(Path(out.name).read_text(errors="replace"))
 
 
@@ -90,10 +92,10 @@ def by_function(text: str) -> Counter[str]:
 
 
 def instructions(
-    trees: Iterable[Path], day: Path, names: list[str]
+    trees: Iterable[Path], day: Path, names: list[str], what: str = "count"
 ) -> list[tuple[dict[str, Instructions], dict[str, str]]]:
     """G1 of each tree: the two-point difference of each path, and which paths it lacks. Runs on
-    all cores at once: that changes the time, not the count."""
+    all cores at once: that changes the time, not the count. ``what``: the verb of ``child_run``."""
     trees = tuple(trees)
     for tree in trees:  # else the first run of each would count the compiler too
         subprocess.run([sys.executable, "-m", "compileall", "-q", str(tree)], check=True)
@@ -101,7 +103,7 @@ def instructions(
         jobs = [
             {
                 name: pool.submit(
-                    _counted, tree, day, TIMES if name else 0, name or names[0], names
+                    _counted, tree, day, TIMES if name else 0, name or names[0], names, what
                 )
                 for name in ("", *names)
             }

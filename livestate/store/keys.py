@@ -24,6 +24,7 @@ class Keys:
         "active",
         "alarms",
         "calls",
+        "countries",
         "ended",
         "flushes",
         "history",
@@ -39,6 +40,7 @@ class Keys:
         "table",
         "trunk_hour",
         "trunks",
+        "unsent",
         "window",
         "writer",
     )  # fmt: skip
@@ -70,6 +72,8 @@ class Keys:
         # HASHes of livestate/store/alarms.py
         self.alarms = f"{tag}:alarms"
         self.acknowledged = f"{tag}:acknowledged"
+        self.unsent = f"{tag}:unsent"
+        self.countries = f"{tag}:countries"  # HASH: livestate/store/countries.py
         self.refreshing = f"{tag}:refreshing:"  # and a digest: the instance that refreshes it
         self.probe = f"{tag}:probe"  # never written: livestate/store/rights.py
         self._staged = f"{tag}:new:"

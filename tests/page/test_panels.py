@@ -139,7 +139,10 @@ async def test_why_calls_fail_counts_each_response_by_trunk(
         "Not answered: 7, of which 6 are faults"
     )
     await first.get_by_role("link", name="gw-x").click()
-    await expect(page.locator(".chip")).to_contain_text("gw-x")
+    await expect(page.get_by_role("button", name="Trunk: gw-x")).to_be_visible()
+    ended = page.locator("#panel .ended tbody tr")
+    await expect(ended).to_have_count(5, timeout=WAIT)
+    assert {"panel=ended", "code=503", "trunk=gw-x"} <= {*page.url.partition("?")[2].split("&")}
 
 
 async def test_names_of_trunks_are_text_and_another_login_sees_nothing_of_the_last(

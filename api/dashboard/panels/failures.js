@@ -3,7 +3,7 @@
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
 import { percent, whole } from "../text/text.js";
-import { endedLink, make, tableWith, trunkLink } from "./dom.js";
+import { endedLink, make, tableWith } from "./dom.js";
 import { isFault, name as nameOfCode, phrase } from "./responses.js";
 
 const MOST_TRUNKS = 6; // of a response, those that sent it most
@@ -73,7 +73,7 @@ function draw({ code, count, trunks }, all, most) {
   if (isFault(code)) head.append(make("small", { textContent: t("failures.fault") }));
   const named = trunks.slice(0, MOST_TRUNKS).map(([trunk, times, real]) => make("span",
     { className: "code" },
-    real ? trunkLink(trunk, t("trunks.show_calls", { trunk }))
+    real ? endedLink(code, trunk, t("failures.show_ended", { code: nameOfCode(code) }), { trunk })
       : t(trunk === null ? "failures.no_trunk" : "failures.other_trunks"),
     ` ×${whole(times)}`));
   if (trunks.length > MOST_TRUNKS) named.push("…");

@@ -2,7 +2,7 @@
 
 import { setText } from "../elements.js";
 import { t } from "../text/catalogue.js";
-import { counted, masked, plain, whole } from "../text/text.js";
+import { counted, countryName, masked, plain, whole } from "../text/text.js";
 import { make, searchLink, tableWith } from "./dom.js";
 import { KeyedRows } from "./keyed-rows.js";
 
@@ -26,17 +26,17 @@ export class Hints {
     setText(this.note, "");
   }
 
-  draw({ hints, more, rules, short_seconds: seconds }) {
-    this.seconds = seconds;
-    const keyOf = ({ rule, company_id: company, caller, callee }) =>
-      JSON.stringify([rule, company, caller, callee]);
-    this.rows.show(hints.map((hint) => ({ ...hint, seconds })), keyOf);
+  draw({ hints, more, rules, short_seconds: short, risk_countries: risky, history_days: days }) {
+    const values = { seconds: whole(short), days: whole(days), countries: risky.map(countryName).join(", ") };
+    const keyOf = ({ rule, company_id: company, caller, callee, country }) =>
+      JSON.stringify([rule, company, caller, callee, country]);
+    this.rows.show(hints.map((hint) => ({ ...hint, values })), keyOf);
     this.table.hidden = hints.length === 0;
     setText(this.note, hints.length === 0 ? t("hints.none")
       : more === 0 ? "" : counted("hints.more", more));
     const lines = Object.entries(rules).map(([rule, limit]) => (limit === 0
       ? t("hints.off", { rule: t(`hints.name.${rule}`) })
-      : t(`hints.rule.${rule}`, { limit: whole(limit), seconds: whole(seconds) })));
+      : t(`hints.rule.${rule}`, { ...values, limit: whole(limit) })));
     if (this.rules.textContent === lines.join("")) return;
     this.rules.replaceChildren(...lines.map((textContent) => make("li", { textContent })));
   }
@@ -51,10 +51,10 @@ class Row {
     this.element = make("tr", {}, this.why, this.caller, this.callee, this.company, this.count);
   }
 
-  show({ rule, limit, count, caller, callee, company_id: company, seconds }) {
+  show({ rule, limit, count, caller, callee, country, company_id: company, values }) {
     this.element.dataset.rule = rule;
     setText(this.why, t(`hints.name.${rule}`));
-    this.why.title = t(`hints.rule.${rule}`, { limit: whole(limit), seconds: whole(seconds) });
+    this.why.title = t(`hints.rule.${rule}`, { ...values, limit: whole(limit) });
     const shown = (text) => (text === null ? "–" : plain(this.mask() ? masked(text) : text));
     if (this.caller.textContent !== shown(caller)) {
       const search = [`from:${quoted(caller)}`, ...(callee === null ? [] : [`to:${quoted(callee)}`])];
@@ -62,9 +62,9 @@ class Row {
         searchLink(rule === "loops" ? quoted(caller) : search.join(" "), shown(caller), t("hints.show_calls")),
       );
     }
-    setText(this.callee, shown(callee));
+    setText(this.callee, country === null ? shown(callee) : countryName(country));
     setText(this.company, company === null ? "–" : plain(company));
-    setText(this.count, whole(count));
+    setText(this.count, rule === "talk" ? counted("hints.minutes", count) : whole(count));
   }
 }
 

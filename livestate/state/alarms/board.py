@@ -8,8 +8,8 @@ a quarter of an hour: a night without calls is no recovery.
 
 Bounded: :data:`MOST_OF_ALL` alarms of all calls, :data:`MOST_OF_COMPANY` of each company. Where all
 of them are raised, a further one is not, and ``overlooked`` counts it. Names of trunks and nodes
-may be made up, so a rule of those has :data:`MOST_OF_RULE` raised alarms: the others keep their
-room. Pure: ``now`` comes in, in ms.
+may be made up, so a rule of those has :data:`MOST_OF_RULE` raised alarms (of a company
+:data:`MOST_OF_COMPANYS_RULE`): the others keep their room. Pure: ``now`` comes in, in ms.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from livestate.state.kpi.trunk_alarms import LEVELS, Level
 MOST_OF_ALL: Final = 500
 MOST_OF_COMPANY: Final = 50
 MOST_OF_RULE: Final = 80
+MOST_OF_COMPANYS_RULE: Final = 20
 MOST: Final = 5_000  # of all calls and of all companies together
 KEPT_MS: Final = 86_400_000
 UNMEASURED_MS: Final = 900_000
@@ -275,8 +276,9 @@ class Board:
 
     def _is_crowded(self, key: Key) -> bool:
         alarms = self._alarms.get(key.company_id, {}).values()
+        most = MOST_OF_RULE if key.company_id is None else MOST_OF_COMPANYS_RULE
         return bool(key.subject) and (
-            sum(one.rule == key.rule and one.raised for one in alarms) >= MOST_OF_RULE
+            sum(one.rule == key.rule and one.raised for one in alarms) >= most
         )
 
     def _make_room(self, company_id: str | None) -> bool:

@@ -25,7 +25,7 @@ from livestate.state.kpi.trunk_alarms import (
     of_asr_drop,
     used_of,
 )
-from livestate.state.kpi.trunk_hour import Recent, TrunkHour
+from livestate.state.kpi.trunk_hour import Recent
 from livestate.state.kpi.trunk_report import TrunkInfo
 from livestate.state.kpi.trunk_window import ATTEMPTS, FAULTS, NO_TRUNK
 from livestate.state.kpi.window import BUCKET_MS, BUCKETS, STEP, Bucket
@@ -46,13 +46,12 @@ class Key(NamedTuple):
 
 
 class Readings:
-    """``hour`` counts the attempts of each scope for the drop of its ASR."""
+    """Reads the figures of ``kpis`` and ``nodes``."""
 
     def __init__(self, kpis: Kpis, nodes: Nodes) -> None:
         self._kpis = kpis
         self._nodes = nodes
-        self._hour = TrunkHour()
-        self._counted: dict[str, int] = {}  # scope → number of the last bucket in the hour
+        self._hours = kpis.company_hours
         self._next = 0  # the company that the next round begins with
 
     def steps(
@@ -85,14 +84,28 @@ class Readings:
     def _companies(self, rules: Rules, now: int) -> Iterator[tuple[Key, Reading] | None]:
         """Some companies a round, in turn: there may be 20,000."""
         wanted = {name: rule for name, rule in rules.items() if rule.companies and rule.on}
+        drop = wanted.get("trunk_asr_drop")
+        if not self._next or not wanted:  # a round through all companies begins, or there is none
+            known = {company or "" for company, _ in self._kpis.scopes()} if wanted else {""}
+            self._hours.keep(known, trunks=drop is not None)
         if not wanted:
             return
         scopes = [(company, scope) for company, scope in self._kpis.scopes() if company is not None]
-        first = self._next if self._next < len(scopes) else 0
-        self._next = first + COMPANIES_A_ROUND
-        for company, scope in scopes[first : self._next]:
+        first, last = self._next, self._next + COMPANIES_A_ROUND
+        self._next = last if last < len(scopes) else 0
+        for company, scope in scopes[first:last]:
             yield from self._scope(wanted, company, scope, now)
+            if drop is not None:
+                yield from self._trunks_of(drop, company, now)
             yield None
+
+    def _trunks_of(self, drop: Rule, company: str, now: int) -> Iterator[tuple[Key, Reading]]:
+        """The drop of the ASR on a trunk, of the calls of one company."""
+        hour = self._hours.count_trunks(company, self._kpis.trunk_window, now)
+        for trunk in hour:
+            reading = _dropped(drop, hour.of(trunk, now))
+            if reading is not None:
+                yield Key(drop.name, company, trunk), reading
 
     def _scope(
         self, rules: Rules, company: str | None, scope: ScopeKpis, now: int
@@ -131,12 +144,8 @@ class Readings:
 
     def _drop(self, rule: Rule, scope_name: str, scope: ScopeKpis, now: int) -> Reading | None:
         """The ASR of the last minutes against the hour before."""
-        last, counted = now // BUCKET_MS, self._counted.get(scope_name, 0)
-        for bucket in scope.buckets:
-            if counted < bucket.at < last:
-                self._hour.add(scope_name, bucket.offered, bucket.answered, bucket.at * BUCKET_MS)
-                self._counted[scope_name] = bucket.at
-        return _dropped(rule, self._hour.of(scope_name, now))
+        self._hours.count_calls(scope_name, scope, now)
+        return _dropped(rule, self._hours.of_calls.of(scope_name, now))
 
     # -- trunks ------------------------------------------------------------------------------
 

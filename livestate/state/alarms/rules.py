@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from livestate.state.kpi.trunk_alarms import LEVELS, Level, Limits, TrunkLimits
+from livestate.state.kpi.trunk_alarms import LEVELS, CompanyLimits, Level, Limits, TrunkLimits
 
 
 class Rule(NamedTuple):
@@ -57,12 +57,12 @@ DEFAULTS: Final[Rules] = {
         Rule("cps"),
         Rule("asr", 40.0, 25.0, low_is_bad=True),
         Rule("ner", 85.0, 70.0, low_is_bad=True, companies=True),
-        Rule("asr_drop", 75.0, 50.0, low_is_bad=True),
+        Rule("asr_drop", 75.0, 50.0, low_is_bad=True, companies=True),
         Rule("pdd_p95_ms", 5_000.0, 10_000.0),
         Rule("failures_per_minute"),
         Rule("trunk_capacity", *_TRUNKS.capacity, raise_ms=10_000, clear_ms=60_000),
         Rule("trunk_ner", *_TRUNKS.ner, low_is_bad=True),
-        Rule("trunk_asr_drop", *_TRUNKS.asr_drop, low_is_bad=True),
+        Rule("trunk_asr_drop", *_TRUNKS.asr_drop, low_is_bad=True, companies=True),
         Rule("feed_stale", None, 10.0, raise_ms=0, clear_ms=10_000),
         Rule("node_silent", None, 10.0, raise_ms=0, clear_ms=30_000),
     )
@@ -96,7 +96,11 @@ def worse(one: Level, than: Level) -> bool:
     return LEVELS.index(one) > LEVELS.index(than)
 
 
-def ner_of_companies(rules: Rules) -> Limits:
-    """The limits of each company's NER; none where companies have no such rule."""
-    rule = rules["ner"]
-    return limits_of(rule) if rule.companies else (None, None)
+def company_limits(rules: Rules) -> CompanyLimits:
+    """The limits of each company's NER and of the drop of its ASR."""
+    return CompanyLimits(
+        *(
+            limits_of(rules[name]) if rules[name].companies else (None, None)
+            for name in CompanyLimits._fields
+        )
+    )

@@ -12,7 +12,15 @@ from typing import Any, Final
 
 from livestate.state.kpi.gauges import DAY_MS
 from livestate.state.kpi.scope_kpis import ScopeKpis
-from livestate.state.kpi.trunk_alarms import Limits, of_ner, rank, worst
+from livestate.state.kpi.trunk_alarms import (
+    Alarm,
+    CompanyLimits,
+    of_asr_drop,
+    of_ner,
+    rank,
+    worst,
+)
+from livestate.state.kpi.trunk_hour import TrunkHour
 from livestate.state.kpi.trunk_window import TrunkWindow
 from livestate.state.kpi.window import BUCKET_MS, BUCKETS, WINDOW_MS, Bucket
 
@@ -21,16 +29,18 @@ MINUTES: Final = BUCKETS // 2  # points of a company's line
 
 
 class CompanyReport:
-    """The rows at ``now``; ``counted_ms``: since counting began; ``ner``: limits of the alarm."""
+    """The rows at ``now``; ``hour``: company → its calls of the last hour; ``counted_ms``: since
+    counting began; ``limits``: of the alarms."""
 
     def __init__(
         self,
         scopes: Iterable[tuple[str, ScopeKpis]],
         trunks: TrunkWindow,
+        hour: TrunkHour,
         *,
         counted_ms: int,
         now: int,
-        ner: Limits,
+        limits: CompanyLimits,
     ) -> None:
         self.rows: list[dict[str, Any]] = []
         self.more = 0  # companies without a row
@@ -40,7 +50,8 @@ class CompanyReport:
         self._trunks = trunks
         self._counted_ms = counted_ms
         self._now = now
-        self._ner = ner
+        self._hour = hour
+        self._limits = limits
 
     def steps(self) -> Iterator[None]:
         """Fill ``rows``, a few companies a step, the worst first."""
@@ -51,19 +62,26 @@ class CompanyReport:
                 continue
             offered = sum(bucket.offered for bucket in window)
             faults = offered - sum(bucket.effective for bucket in window)
-            alarm = of_ner(offered, faults, scope.live.now, self._counted_ms, self._ner)
-            level = worst([] if alarm is None else [alarm])
+            alarms = self._alarms(company, offered, faults, scope.live.now)
+            level = worst(alarms)
             order = rank(level, offered, faults, scope.live.now / 1e9)
-            ranked.append((order, company, scope, level, alarm))
+            ranked.append((order, company, scope, level, alarms))
             yield
         ranked.sort(key=lambda one: one[:2])
-        for _, company, scope, level, alarm in ranked[:MOST_SHOWN]:
-            alarms = [] if alarm is None else [alarm._asdict()]
-            row = {"company_id": company, "level": level, "alarms": alarms}
+        for _, company, scope, level, alarms in ranked[:MOST_SHOWN]:
+            found = [one._asdict() for one in alarms]
+            row = {"company_id": company, "level": level, "alarms": found}
             self.rows.append(row | self._figures(company, scope))
             yield
         rest = ranked[MOST_SHOWN:]
         self.more, self.more_live = len(rest), sum(scope.live.now for _, _, scope, *_ in rest)
+
+    def _alarms(self, company: str, offered: int, faults: int, live: int) -> list[Alarm]:
+        found = (
+            of_ner(offered, faults, live, self._counted_ms, self._limits.ner),
+            of_asr_drop(self._hour.of(company, self._now), self._limits.asr_drop),
+        )
+        return [one for one in found if one is not None]
 
     def _window(self, scope: ScopeKpis) -> list[Bucket]:
         oldest = self._now // BUCKET_MS - BUCKETS

@@ -16,11 +16,12 @@ from typing import Any, Final
 from livestate.contract.states import FINAL_STATES
 from livestate.state.active_calls import Change
 from livestate.state.call import Call
+from livestate.state.kpi.company_hours import CompanyHours
 from livestate.state.kpi.company_report import CompanyReport
 from livestate.state.kpi.gauges import DAY_MS, gauge_of
 from livestate.state.kpi.report import busiest, report
 from livestate.state.kpi.scope_kpis import LiveCounts, ScopeKpis
-from livestate.state.kpi.trunk_alarms import Limits, TrunkLimits
+from livestate.state.kpi.trunk_alarms import CompanyLimits, TrunkLimits
 from livestate.state.kpi.trunk_report import TrunkInfo, TrunkReport
 from livestate.state.kpi.trunk_window import TrunkWindow
 from livestate.state.kpi.trunks import TrunkCounters
@@ -42,6 +43,7 @@ class Kpis:
         self.trunks = TrunkCounters()
         self.trunk_window = TrunkWindow()
         self.trunk_limits = TrunkLimits()  # of the alarm rules
+        self.company_hours = CompanyHours()
 
     # -- changes ---------------------------------------------------------------------------
 
@@ -252,14 +254,23 @@ class Kpis:
             counted_ms=now - self._started,
             now=now,
             limits=self.trunk_limits,
+            hour=(
+                self.trunk_window.hour
+                if company_id is None
+                else self.company_hours.of_trunks.get(company_id)
+            ),
         )
 
-    def company_report(self, ner: Limits) -> CompanyReport:
-        """The companies, the worst first. ``ner``: the limits of its alarm."""
+    def company_report(self, limits: CompanyLimits) -> CompanyReport:
+        """The companies, the worst first."""
         now = self._clock()
-        counted_ms = now - self._started
         return CompanyReport(
-            self._of.items(), self.trunk_window, counted_ms=counted_ms, now=now, ner=ner
+            self._of.items(),
+            self.trunk_window,
+            self.company_hours.of_calls,
+            counted_ms=now - self._started,
+            now=now,
+            limits=limits,
         )
 
     def live_by_trunk(self) -> dict[str, int]:

@@ -31,7 +31,8 @@ def digits_of(text: str | None) -> str:
     it is no number."""
     if text is None:
         return ""
-    number = text.translate(_SEPARATORS)
+    # Nearly all are written without separators.
+    number = text if text.isascii() and text[1:].isdecimal() else text.translate(_SEPARATORS)
     if number.startswith("00"):
         number = "+" + number[2:]
     plain = number[1:] if number.startswith("+") else number

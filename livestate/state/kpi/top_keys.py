@@ -32,16 +32,16 @@ class TopKeys(Generic[K]):
     def __len__(self) -> int:
         return len(self._counts)
 
-    def count(self, key: K) -> None:
-        """The key occurred."""
+    def count(self, key: K, by: int = 1) -> None:
+        """The key occurred, ``by`` times at once (or for so long)."""
         found = self._counts.get(key)
         if found is not None:
-            found[0] += 1
+            found[0] += by
             return
         error = self._evict() if len(self._counts) >= self._places else 0
-        self._counts[key] = [error + 1, error]
+        self._counts[key] = [error + by, error]
         self._number += 1
-        heappush(self._least, (error + 1, self._number, key))
+        heappush(self._least, (error + by, self._number, key))
 
     def at_least(self, key: K) -> int:
         """How often the key occurred, at least."""

@@ -42,6 +42,13 @@ class TrunkLimits(NamedTuple):
     asr_drop: Limits = (100 * ASR_DROP[0], 100 * ASR_DROP[1])
 
 
+class CompanyLimits(NamedTuple):
+    """In %, of the panel of companies: of the NER, and of the ASR of the hour before."""
+
+    ner: Limits = NER
+    asr_drop: Limits = (100 * ASR_DROP[0], 100 * ASR_DROP[1])
+
+
 DEFAULT_LIMITS: Final = TrunkLimits()
 
 

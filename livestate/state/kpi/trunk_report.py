@@ -21,6 +21,7 @@ from livestate.state.kpi.trunk_alarms import (
     rank,
     worst,
 )
+from livestate.state.kpi.trunk_hour import TrunkHour
 from livestate.state.kpi.trunk_window import (
     ANSWERED,
     ATTEMPTS,
@@ -54,8 +55,8 @@ class TrunkInfo(NamedTuple):
 class TrunkReport:
     """The rows of one scope at ``now``; ``counted_ms``: since counting began.
 
-    ``company`` None is all calls: only then the file's facts and the rules that need all calls of a
-    trunk apply, so a company's rows hold nothing but its own calls.
+    ``company`` None is all calls: only then the file's facts and its capacities apply. ``hour`` is
+    of the calls of this scope, so a company's rows hold nothing but its own calls.
     """
 
     def __init__(
@@ -68,10 +69,12 @@ class TrunkReport:
         counted_ms: int,
         now: int,
         limits: TrunkLimits | None = None,
+        hour: TrunkHour | None = None,
     ) -> None:
         self._limits = limits or TrunkLimits()
         self.rows: list[dict[str, Any]] = []
         self.window_seconds = min(WINDOW_MS, counted_ms) // 1000
+        self._hour = hour
         self._window = window
         self._gauges = gauges
         self._info = info if company is None else {}
@@ -131,11 +134,9 @@ class TrunkReport:
         limits = self._limits
         found = [of_ner(counts[ATTEMPTS], counts[FAULTS], live, self._counted_ms, limits.ner)]
         if self._company is None:
-            hour = self._window.hour.of(name, self._now)
-            found += [
-                of_capacity(live, info.capacity, limits.capacity),
-                of_asr_drop(hour, limits.asr_drop),
-            ]
+            found.append(of_capacity(live, info.capacity, limits.capacity))
+        if self._hour is not None:
+            found.append(of_asr_drop(self._hour.of(name, self._now), limits.asr_drop))
         alarms = [one for one in found if one is not None]
         level = worst(alarms)
         row: dict[str, Any] = {

@@ -73,6 +73,12 @@ class Clock:
         await asyncio.sleep(0)
 
 
+def give(hook: Webhook, changes: list[Change]) -> dict[str, bytes]:
+    made = hook.deliveries(changes)
+    hook.send(made)
+    return made
+
+
 def change(what: What, company: str | None = None) -> Change:
     return Change(
         what,
@@ -90,7 +96,7 @@ async def running(url: str, clock: Clock) -> AsyncIterator[Webhook]:
 
 async def test_a_change_is_posted_with_a_signature_that_can_be_checked() -> None:
     async with Receiver() as receiver, running(receiver.url, Clock()) as hook:
-        hook.report([change("raised", "101")])
+        give(hook, [change("raised", "101")])
         await until(lambda: hook.sent == 1)
     ((headers, body),) = receiver.got
     seconds, _, signed = headers["livestate-signature"].partition(",v1=")
@@ -105,7 +111,7 @@ async def test_a_change_is_posted_with_a_signature_that_can_be_checked() -> None
 async def test_a_receiver_that_fails_gets_the_same_delivery_again_and_in_order() -> None:
     clock = Clock()
     async with Receiver(503, 0, 429) as receiver, running(receiver.url, clock) as hook:
-        hook.report([change("raised"), change("cleared")])
+        give(hook, [change("raised"), change("cleared")])
         await until(lambda: hook.sent == 2)
     assert receiver.events == ["raised"] * 4 + ["cleared"]
     deliveries = [headers["livestate-delivery"] for headers, _ in receiver.got]
@@ -118,7 +124,7 @@ async def test_a_receiver_that_fails_gets_the_same_delivery_again_and_in_order()
 @pytest.mark.parametrize("status", [400, 401, 404, 410, 301, 302, 307, 308])
 async def test_a_refusal_is_final_and_a_redirect_is_not_followed(status: int) -> None:
     async with Receiver(status) as receiver, running(receiver.url, Clock()) as hook:
-        hook.report([change("raised"), change("cleared")])
+        give(hook, [change("raised"), change("cleared")])
         await until(lambda: hook.sent == 1)
     assert receiver.events == ["raised", "cleared"]
     assert dict(hook.dropped) == {"full": 0, "late": 0, "refused": 1}
@@ -129,7 +135,7 @@ async def test_a_receiver_that_stays_away_is_tried_seldom_and_given_up(
 ) -> None:
     clock = Clock()
     async with running("http://user:word@127.0.0.1:1/hook?key=secret", clock) as hook:
-        hook.report([change("raised")])
+        give(hook, [change("raised")])
         await until(lambda: hook.dropped["late"] == 1, 30)
     assert clock.slept[-1] <= 72
     assert hook.failed_tries < GIVE_UP_SECONDS / 40
@@ -141,7 +147,7 @@ async def test_a_receiver_that_stays_away_is_tried_seldom_and_given_up(
 
 async def test_the_queue_is_bounded_and_keeps_the_latest() -> None:
     hook = Webhook("http://127.0.0.1:1/", SECRET)
-    hook.report(change("raised") for _ in range(MOST + 5))
+    give(hook, [change("raised") for _ in range(MOST + 5)])
     assert (hook.waiting, hook.dropped["full"]) == (MOST, 5)
 
 
@@ -150,3 +156,30 @@ def test_the_signature_is_that_of_the_documentation() -> None:
         "t=1700000000,v1="
         + hmac.new(b"secret-of-sixteen", b'1700000000.{"event":"raised"}', "sha256").hexdigest()
     )
+
+
+async def test_the_same_change_of_a_flapping_alarm_is_a_delivery_of_its_own() -> None:
+    async with Receiver() as receiver, running(receiver.url, Clock()) as hook:
+        give(hook, [change("level"), change("cleared"), change("level")])
+        await until(lambda: hook.sent == 3)
+    assert len({headers["livestate-delivery"] for headers, _ in receiver.got}) == 3
+
+
+async def test_what_waited_before_a_restart_is_sent_first_and_once() -> None:
+    before = Webhook("http://127.0.0.1:9/", SECRET)
+    old = give(before, [change("raised")])
+    async with Receiver(500) as receiver, running(receiver.url, Clock()) as hook:
+        new = give(hook, [change("cleared")])
+        hook.send_first(old | new)
+        await until(lambda: hook.sent == 2)
+    assert receiver.events[-2:] == ["raised", "cleared"]
+    tried = [headers["livestate-delivery"] for headers, _ in receiver.got]
+    assert set(tried) == {*old, *new}
+    assert not hook.unsent
+
+
+async def test_what_another_instance_sends_is_withdrawn() -> None:
+    hook = Webhook("http://127.0.0.1:9/", SECRET)
+    stored, later = give(hook, [change("raised")]), give(hook, [change("cleared")])
+    hook.withdraw(stored)
+    assert hook.unsent == later

@@ -107,10 +107,10 @@ async def test_a_panel_that_reads_all_calls_is_made_less_often() -> None:
         return b'{"a":1}'
 
     documents = Documents(make, clock, "destinations")
-    for _ in range(20):
+    for _ in range(40):
         found = orjson.loads((await documents.get(Wanted(None))).plain)
         clock.now += 1
-    assert (documents.made, found["next_seconds"]) == (2, 10)
+    assert (documents.made, found["next_seconds"]) == (2, 30)
 
 
 async def test_a_company_gets_the_same_bytes_whatever_others_do(tmp_path: Path) -> None:

@@ -164,8 +164,12 @@ def test_alarms_are_bounded_and_raised_ones_are_not_pushed_out() -> None:
     desk = Desk()
     desk.board.rules = {**DEFAULTS, "node_silent": DEFAULTS["node_silent"]._replace(clear_ms=0)}
     bad, good = Reading("alarm", 60, 10, 60), Reading("", 0, None, 0)
+    rules = ("node_silent", "trunk_ner", "trunk_asr_drop", "trunk_capacity")
+    desk.board.rules = {name: DEFAULTS["node_silent"]._replace(name=name) for name in rules} | {
+        "node_silent": desk.board.rules["node_silent"]
+    }
     for number in range(3 * MOST_OF_COMPANY):
-        desk.board.update(Key("node_silent", "101", f"n{number}"), bad, desk.now)
+        desk.board.update(Key(rules[number % 4], "101", f"n{number}"), bad, desk.now)
     assert len(desk.board.alarms("101")) == MOST_OF_COMPANY
     assert desk.board.overlooked == 2 * MOST_OF_COMPANY
     desk.board.update(Key("node_silent", "101", "n0"), good, desk.now + 1)

@@ -6,7 +6,9 @@ import pytest
 
 from livestate.state.alarms.readings import COMPANIES_A_ROUND, Key, Readings
 from livestate.state.alarms.rules import DEFAULTS, Reading, Rules
+from livestate.state.kpi.trunk_alarms import CompanyLimits
 from livestate.state.kpi.trunk_report import TrunkInfo
+from livestate.state.kpi.trunk_window import MOST_OF_COMPANY
 from livestate.state.nodes.registry import Nodes
 from livestate.state.source import Source
 from tests.unit.state.test_kpis import Room
@@ -36,7 +38,8 @@ class Desk:
     def end(self, number: int, *, good: int, company: str = "101", trunk: str = "gw") -> None:
         """So many calls end, of which some were answered; the others are faults."""
         for one in range(number):
-            name, facts = f"{self.room.now}-{one}", {"company_id": company, "trunk": trunk}
+            name = f"{self.room.now}-{company}-{trunk}-{one}"
+            facts = {"company_id": company, "trunk": trunk}
             self.room.say("setup", name, setup_at=self.room.now, **facts)
             if one < good:
                 self.room.say("answered", name, setup_at=self.room.now,
@@ -138,6 +141,77 @@ def test_a_company_is_read_from_its_own_calls_alone() -> None:
 
     assert of(others=True) == of(others=False)
     assert of(others=False)[Key("ner", "101")].value == 66.7
+
+
+def fallen(desk: Desk, *, others: bool, rules: Rules = DEFAULTS) -> dict[Key, Reading]:
+    """The readings of company 101, whose calls on the trunk ``gw`` fail since a few minutes."""
+    for turn in range(12):
+        desk.end(40, good=32 if turn < 10 else 8)
+        desk.end(40, good=32, trunk="spare")
+        if others:
+            desk.end(90, good=90, company="202")
+        desk.room.now += 240_000
+        desk.read(rules)
+    return {key: one for key, one in desk.read(rules).items() if key.company_id == "101"}
+
+
+def test_the_asr_of_a_trunk_is_judged_within_each_company() -> None:
+    desk = Desk()
+    found = fallen(desk, others=True)
+    gw, spare = (found[Key("trunk_asr_drop", "101", name)] for name in ("gw", "spare"))
+    assert (gw.level, gw.value, gw.limit) == ("alarm", 20, 80)
+    assert spare.level == ""
+    rest = desk.read(DEFAULTS)
+    assert rest[Key("trunk_asr_drop", None, "gw")].level == "", "the others keep it up"
+    assert found == fallen(Desk(), others=False), "nothing in it comes from other companies"
+
+
+def test_a_company_without_the_right_has_no_reading_of_its_trunks() -> None:
+    rule = DEFAULTS["trunk_asr_drop"]._replace(companies=False)
+    desk = Desk()
+    found = fallen(desk, others=False, rules={**DEFAULTS, rule.name: rule})
+    assert {key.rule for key in found} == {"ner", "asr_drop"}
+    assert not desk.room.kpis.company_hours.of_trunks, "and nothing is counted for it"
+
+
+def test_a_trunk_that_was_quiet_for_an_hour_is_forgotten_with_its_place() -> None:
+    desk = Desk()
+    fallen(desk, others=False)
+    hours = desk.room.kpis.company_hours
+    assert set(hours.of_trunks["101"]) == {"gw", "spare"}
+    desk.room.now += 4_000_000
+    for _ in range(2):
+        desk.end(40, good=32, trunk="new")
+        desk.room.now += 60_000
+        desk.read(DEFAULTS)
+    assert set(hours.of_trunks["101"]) == {"new"}
+    desk.room.kpis.forget(["101"])
+    desk.read(DEFAULTS)
+    assert not hours.of_trunks
+
+
+def test_made_up_trunks_of_a_company_are_bounded() -> None:
+    desk = Desk()
+    for turn in range(4):
+        for number in range(MOST_OF_COMPANY):
+            desk.end(1, good=1, trunk=f"{turn}-{number}")
+        desk.room.now += 30_000
+        desk.read(DEFAULTS)
+    assert len(desk.room.kpis.company_hours.of_trunks["101"]) == MOST_OF_COMPANY
+
+
+def test_panels_show_the_drop_of_a_company_and_of_its_trunks() -> None:
+    desk = Desk()
+    fallen(desk, others=True)
+    report = desk.room.kpis.trunk_report("101", {})
+    list(report.steps())
+    rows = {row["trunk"]: [one["rule"] for one in row["alarms"]] for row in report.rows}
+    assert "asr_drop" in rows["gw"]
+    assert "asr_drop" not in rows["spare"]
+    companies = desk.room.kpis.company_report(CompanyLimits(ner=(None, None)))
+    list(companies.steps())
+    found = {row["company_id"]: [one["rule"] for one in row["alarms"]] for row in companies.rows}
+    assert found == {"101": ["asr_drop"], "202": []}
 
 
 def test_very_many_companies_are_read_in_turn() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 
 import orjson
 import pytest
@@ -12,10 +12,11 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from api.panels.alarm_file import AlarmFile
 from api.panels.alarm_watch import AlarmWatch
+from api.panels.alarm_webhook import Webhook
 from api.panels.documents import NotAvailable
 from api.panels.trunk_file import TrunkFile
 from livestate.devtools import servers
-from livestate.state.alarms.board import Board, Change
+from livestate.state.alarms.board import Board
 from livestate.state.alarms.readings import Readings
 from livestate.state.nodes.registry import Nodes
 from livestate.state.source import Source
@@ -39,6 +40,7 @@ class Instance:
         self.room, self.writes = Room(now), writes
         self.source = Source(now - 60_000)
         self.reported: list[tuple[str, str | None]] = []
+        self.webhook = Webhook("http://127.0.0.1:9/", "a-secret-of-sixteen")  # nothing is sent
         board = Board()
         self.watch = AlarmWatch(
             board,
@@ -49,16 +51,22 @@ class Instance:
             source=lambda: self.source,
             writes=lambda: self.writes,
             ready=lambda: True,
-            webhook=self,  # type: ignore[arg-type]  # it reports here
+            webhook=self.webhook,
             clock=lambda: self.room.now,
         )
 
-    def report(self, changes: Iterable[Change]) -> None:
-        self.reported += [(one.what, one.alarm.acknowledged_by) for one in changes]
-
     async def turn(self, ms: int = 2_000) -> None:
         self.room.now += ms
+        known = self.webhook.unsent
         await self.watch.turn()
+        for name, stored in self.webhook.unsent.items():
+            if name not in known:
+                change = orjson.loads(stored.partition(b" ")[2])
+                self.reported.append((change["event"], change["alarm"]["acknowledged_by"]))
+
+    def sent(self) -> None:
+        """The receiver took everything."""
+        self.webhook.withdraw(self.webhook.unsent)
 
     @property
     def shown(self) -> list[dict[str, object]]:
@@ -70,6 +78,8 @@ async def test_a_restart_keeps_alarms_and_reports_none_again(redis: Redis) -> No
     await first.turn()
     assert first.reported == [("raised", None)]
     assert await first.watch.acknowledge(None, first.watch.board.alarms(None)[0].id, "anna")
+    await first.turn()
+    first.sent()
     await first.turn()
     again = Instance(redis, now=first.room.now + 5_000)
     await again.turn()
@@ -90,6 +100,8 @@ async def test_a_standby_shows_the_same_and_what_it_acknowledges_holds(redis: Re
     assert writer.reported == [("raised", None), ("acknowledged", "anna")]
     assert standby.reported == []
     assert not await redis.exists(KEYS.acknowledged)
+    writer.sent()
+    await writer.turn()
     writer.writes, standby.writes = False, True
     await standby.turn()
     assert standby.reported == [], "the standby takes over and reports nothing twice"
@@ -160,3 +172,58 @@ async def test_the_alarm_of_a_feed_ends_when_it_speaks_again(redis: Redis) -> No
     for _ in range(6):
         await writer.turn()
     assert [what for what, _ in writer.reported] == ["raised", "cleared"]
+
+
+async def test_what_the_webhook_had_still_to_send_is_sent_after_a_restart(redis: Redis) -> None:
+    first = Instance(redis)
+    await first.turn()
+    unsent = first.webhook.unsent
+    assert len(unsent) == 1
+    again = Instance(redis, now=first.room.now)
+    await again.turn()
+    assert again.webhook.unsent == unsent, "the same deliveries, so a receiver can drop doubles"
+    assert 0 < await redis.ttl(KEYS.unsent) <= 3_600
+    again.sent()
+    await again.turn()
+    assert not await redis.exists(KEYS.unsent)
+
+
+async def test_the_instance_that_takes_over_sends_and_the_other_one_stops(redis: Redis) -> None:
+    writer, standby = Instance(redis), Instance(redis, writes=False)
+    await writer.turn()
+    await standby.turn()
+    unsent = writer.webhook.unsent
+    assert (len(unsent), standby.webhook.unsent) == (1, {})
+    writer.writes, standby.writes = False, True
+    await standby.turn()
+    await writer.turn()
+    assert (standby.webhook.unsent, writer.webhook.unsent) == (unsent, {})
+
+
+async def test_unsent_changes_that_were_edited_in_redis_are_not_sent(redis: Redis) -> None:
+    first = Instance(redis)
+    await first.turn()
+    (stored,) = first.webhook.unsent.values()
+    for number, edit in enumerate((b"", b"x {}", b"1 {}", b"1 " + stored, stored[:-9], b"9" * 40)):
+        await redis.hset(KEYS.unsent, f"made-up-{number}", edit)
+    again = Instance(redis, now=first.room.now)
+    await again.turn()
+    assert again.webhook.unsent == first.webhook.unsent
+    assert await redis.hlen(KEYS.unsent) == 1
+
+
+async def test_a_redis_that_comes_late_gets_and_gives_what_is_unsent(redis: Redis) -> None:
+    """A restart without Redis sends what is new; what was stored follows when Redis is there."""
+    first = Instance(redis)
+    await first.turn()
+    alarms = first.watch._kept
+    again = Instance(redis, now=first.room.now)
+    async with Redis.from_url("redis://127.0.0.1:1/0") as nowhere:
+        again.watch._kept._redis = nowhere
+        await again.turn()
+        new = again.webhook.unsent
+        assert len(new) == 1
+        again.watch._kept._redis = alarms._redis
+    await again.turn()
+    assert [*again.webhook.unsent] == [*first.webhook.unsent, *new]
+    assert await redis.hlen(KEYS.unsent) == 2
