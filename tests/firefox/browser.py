@@ -4,6 +4,7 @@ a WebSocket of its own. Debian's Firefox is not the one that Playwright can driv
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 import os
@@ -103,7 +104,7 @@ class Tab:
         assert reply["type"] == "success", reply
         return json.loads(reply["result"].get("value", "null"))
 
-    async def until(self, expression: str, wanted: Any, seconds: float = 10) -> None:
+    async def until(self, expression: str, wanted: Any, seconds: float = 30) -> None:
         """Wait until an expression is what is wanted; the failure says what it is instead."""
         found: Any = None
         try:
@@ -112,6 +113,43 @@ class Tab:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"{expression} is {found!r}, not {wanted!r}") from None
+
+    async def middle(self, selector: str) -> tuple[int, int]:
+        """Where the middle of an element is, in CSS pixels of the window."""
+        x, y = await self.find(f"""(() => {{
+            const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        }})()""")
+        return round(x), round(y)
+
+    async def drag(self, *points: tuple[int, int]) -> None:
+        """Press the button of the mouse at the first point, move it through the others, let go."""
+        first, *others = [
+            {"type": "pointerMove", "x": x, "y": y, "duration": 50} for x, y in points
+        ]
+        actions = [first, {"type": "pointerDown", "button": 0}, *others,
+                   {"type": "pointerUp", "button": 0}]  # fmt: skip
+        await self._perform("pointer", "mouse", actions)
+
+    async def click(self, selector: str) -> None:
+        await self.drag(await self.middle(selector))
+
+    async def press(self, *keys: str) -> None:
+        """Keys one after another, by the characters of WebDriver (§17.4.2)."""
+        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        await self._perform("key", "keyboard", actions)
+
+    async def _perform(self, kind: str, name: str, actions: list[dict[str, Any]]) -> None:
+        await self.firefox.ask(
+            "input.performActions",
+            context=self.id,
+            actions=[{"type": kind, "id": name, "actions": actions}],
+        )
+
+    async def printed(self) -> bytes:
+        """The page on A4 paper, as a PDF."""
+        reply = await self.firefox.ask("browsingContext.print", context=self.id)
+        return base64.b64decode(reply["data"])
 
     async def close(self) -> None:
         await self.firefox.ask("browsingContext.close", context=self.id)

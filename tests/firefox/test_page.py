@@ -68,6 +68,6 @@ async def written(service: Instance) -> None:
             await asyncio.sleep(0.1)
 
 
-async def shows(tab: Tab, rows: int, seconds: float = 10) -> None:
+async def shows(tab: Tab, rows: int, seconds: float = 30) -> None:
     await tab.until(WORD, "live", seconds)
     await tab.until(ROWS, rows)

@@ -25,7 +25,7 @@ async def measured_calls(node: Node) -> None:
 async def opened(page: Page, trunk: str) -> None:
     await page.locator("#filter").fill(f"trunk:{trunk}")
     await rows(page, 1)
-    await page.locator(".call").filter(has_text=trunk).click()
+    await page.locator(".call").filter(has_text=trunk).locator(".state").click()
     await page.locator(f"{OPEN} dl").filter(has_text=trunk).wait_for()
 
 

@@ -5,7 +5,7 @@
 import { t } from "../text/catalogue.js";
 import { COLUMNS } from "./columns.js";
 
-const KIND = "text/x-livestate-column"; // of what is dragged
+const DRAG_PX = 5; // a pointer that moves less clicks
 
 export class Heading {
   // `sort(column, up)` is called at a click on a heading, `move(column, other)` when a column is
@@ -15,6 +15,7 @@ export class Heading {
     Object.assign(this, { row, sort, move, resize });
     this.names = [];
     this.sorted = {};
+    this.dragged = false; // the click that follows a drag is none
   }
 
   setColumns(names) {
@@ -38,32 +39,45 @@ export class Heading {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = COLUMNS[name].title;
-    button.addEventListener("click", () => {
+    button.addEventListener("click", ({ detail }) => {
+      if (detail > 0 && this.dragged) return; // 0: by keyboard
       const { column, up } = this.sorted;
       this.sort(name, name === column ? !up : true);
     });
     cell.append(button, this.edge(name, cell));
-    this.letDrag(name, cell);
+    this.letDrag(name, cell, button);
     return cell;
   }
 
-  letDrag(name, cell) {
-    cell.draggable = true;
-    cell.addEventListener("dragstart", ({ dataTransfer }) => {
-      dataTransfer.setData(KIND, name);
-      dataTransfer.effectAllowed = "move";
-    });
-    cell.addEventListener("dragover", (event) => {
-      if (!event.dataTransfer.types.includes(KIND)) return;
-      event.preventDefault(); // it may be dropped here
-      cell.classList.add("target");
-    });
-    cell.addEventListener("dragleave", () => cell.classList.remove("target"));
-    cell.addEventListener("drop", (event) => {
-      event.preventDefault();
-      cell.classList.remove("target");
-      const dragged = event.dataTransfer.getData(KIND);
-      if (this.names.includes(dragged)) this.move(dragged, name);
+  // By pointer events, because HTML's own drag and drop does not begin on a button in Firefox
+  // (Mozilla bug 568313). A finger scrolls the table instead.
+  letDrag(name, cell, button) {
+    button.addEventListener("pointerdown", (down) => {
+      this.dragged = false;
+      if (down.button !== 0 || down.pointerType === "touch") return;
+      button.setPointerCapture(down.pointerId);
+      const listening = new AbortController();
+      let target = null; // the title that it would be dropped on
+      const aim = (other) => {
+        target?.classList.remove("target");
+        target = other === cell ? null : other;
+        target?.classList.add("target");
+      };
+      const listen = (kind, act) => button.addEventListener(kind, act, { signal: listening.signal });
+      listen("pointermove", ({ clientX, clientY }) => {
+        this.dragged ||= Math.abs(clientX - down.clientX) >= DRAG_PX;
+        if (!this.dragged) return;
+        const found = document.elementFromPoint(clientX, clientY)?.closest("th") ?? null;
+        aim(this.row.contains(found) ? found : null);
+      });
+      listen("pointerup", () => {
+        const other = this.names[[...this.row.children].indexOf(target)];
+        if (other !== undefined) this.move(name, other);
+      });
+      listen("lostpointercapture", () => { // also after pointerup, or if the browser ends it
+        aim(null);
+        listening.abort();
+      });
     });
   }
 
@@ -74,7 +88,6 @@ export class Heading {
     edge.setAttribute("aria-hidden", "true");
     edge.addEventListener("pointerdown", (event) => {
       event.preventDefault();
-      cell.draggable = false;
       edge.setPointerCapture(event.pointerId);
       const { width } = cell.getBoundingClientRect();
       const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
@@ -87,7 +100,6 @@ export class Heading {
       edge.addEventListener("pointermove", moved);
       edge.addEventListener("lostpointercapture", () => {
         edge.removeEventListener("pointermove", moved);
-        cell.draggable = true;
         if (wanted !== null) this.resize(name, wanted, true);
       }, { once: true });
     });
