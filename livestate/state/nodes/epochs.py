@@ -126,7 +126,7 @@ class NodeEpochs:
             rival = rival or self._add_rival("ahead", node, node.epoch, seq, now)
             return self._rival_spoke(node, rival, seq, now, numbered=numbered)
         sequence = node.sequence
-        if not numbered and seq < sequence.floor:
+        if not numbered and seq < sequence.floor and not node.lists_at(node.epoch, seq):
             rival = rival if rival and rival.kind == "back" else None
             rival = rival or self._add_rival("back", node, node.epoch, seq, now)
             return self._rival_spoke(node, rival, seq, now, numbered=False)
@@ -137,7 +137,8 @@ class NodeEpochs:
             if rival is not None and rival.kind == "back" and seq > rival.highest:
                 rival.highest, rival.last_seen_at = seq, now
             return _SEEN
-        if seq >= sequence.floor:  # below it, it may be of another numbering of this epoch
+        # Below the floor, it may be of another numbering of this epoch.
+        if seq >= sequence.floor or not numbered:
             node.last_seen_at = now
             node.restored = False
         return Observed(True, False)

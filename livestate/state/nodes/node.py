@@ -105,6 +105,12 @@ class Node:
         """Mark the calls last reported before the loss; without a loss, all calls."""
         return self.health.mark_unconfirmed(now, self.epoch, self.sequence.highest, because)
 
+    def lists_at(self, epoch: int, seq: int) -> bool:
+        """Whether a list that is true at this number is coming in. It is not older than the events
+        that overtook its later parts: 50,000 dialogs take a bridge 5 s."""
+        listing = self.listing
+        return listing is not None and (listing.epoch, listing.seq) == (epoch, seq)
+
     def list_complete(self, seq: int, began: int, now: int, unlisted: int = 0) -> None:
         """A list of this epoch, true at ``seq``, is complete; its first part came at ``began``, and
         it could not name ``unlisted`` dialogs."""

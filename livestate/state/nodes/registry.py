@@ -105,6 +105,8 @@ class Nodes(NodeEpochs):
             rival = of_epoch(node, part.epoch)
             on_its_way = rival is not None and rival.kind == "before"
             return None if on_its_way and now - node.since < LATE_MS else rival
+        if node.lists_at(part.epoch, part.seq):
+            return node
         for rival in node.rivals:
             if rival.epoch == part.epoch and (
                 (rival.kind == "back" and part.seq < node.sequence.floor)

@@ -197,6 +197,21 @@ def test_a_part_that_comes_twice_changes_nothing() -> None:
     assert (node.list_trouble, node.listing, fed.counters.lists) == (None, None, 1)
 
 
+def test_a_long_list_is_of_its_node_however_far_events_go_on_meanwhile() -> None:
+    """50,000 dialogs take a bridge 5 s; the list is true at the number at which it began."""
+    fed = up("1.1", "2.2", "3.3")
+    seq, parts = 3, 10
+    for part in range(1, parts + 1):
+        fed.take(sync(3, "1.1" if part < 5 else "2.2", part=part, parts=parts, sync_id="long"))
+        for _ in range(10):
+            seq += 1
+            fed.take(raw("hold" if seq % 2 else "resume", seq, dialog="1.1"))
+        fed.settle(1_000).take(raw("heartbeat", seq, ts=fed.clock.now))
+    node = fed.nodes.by_name["n1"]
+    assert (node.rivals, node.list_trouble, node.wants_list) == ([], None, False)
+    assert states(fed) == {"1.1": "held", "2.2": "answered", "3.3": "ended"}
+
+
 def test_a_list_that_fails_again_and_again_is_asked_for_ever_less_often() -> None:
     fed = up("1.1")
     asked = []
