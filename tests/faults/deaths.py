@@ -21,6 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, Self
 
+import httpx
 from redis.asyncio import Redis as RedisClient
 from redis.exceptions import RedisError
 
@@ -194,10 +195,25 @@ class World:
             await until(self.right, seconds, self.difference)
             deadline = asyncio.get_running_loop().time() + seconds
             while (stored := await self._stored()) != self.load.truth():
-                assert asyncio.get_running_loop().time() < deadline, f"Redis: {stored}"
+                if asyncio.get_running_loop().time() > deadline:
+                    raise AssertionError(await self._redis_difference(stored))
                 await asyncio.sleep(0.1)
         finally:
             self.load.go_on()
+
+    async def _redis_difference(self, stored: Counter[Shown] | None) -> str:
+        """What Redis lacks or has too much, and what the engines say of it."""
+        truth, held = self.load.truth(), stored or Counter()
+        said = [f"Redis: {list(held - truth)[:3]} extra, {list(truth - held)[:3]} missing"]
+        for engine in self.engines:
+            async with httpx.AsyncClient(timeout=10) as client:
+                try:
+                    status = (await client.get(f"{engine.instance.admin_url}/statusz")).json()
+                except httpx.HTTPError as error:
+                    said.append(f"an engine: {error!r}")
+                    continue
+            said.append(f"{status['edges']['publishes']=} {status['following']} {status['redis']}")
+        return "\n".join(said)
 
     async def _stored(self) -> Counter[Shown] | None:
         """Promise R: the live calls that Redis holds."""
@@ -297,8 +313,8 @@ class World:
     async def clock_is_set(self, seconds: float) -> str:
         """Of one process, of a node or of Redis, which measures leases with it: all must be right
         while it is wrong, and when it is right again."""
-        every = [*self.members, *sorted(self.load.nodes), "redis"]
-        whose: Member | str = self.chance.choice(every)
+        every: list[Member | str] = [*self.members, *sorted(self.load.nodes), "redis"]
+        whose = self.chance.choice(every)
         ahead = self.chance.choice((-1, 1)) * self.chance.randrange(5, 3_600)
         await self._set_clock(whose, ahead, seconds)
         await self.heals(self.heal_seconds)
