@@ -191,3 +191,27 @@ async def test_a_wall_shows_alarms_and_is_unmistakably_stale(
         age = page.locator("#status-age")
         await expect(age).to_contain_text(re.compile(r"\d\d:\d\d:\d\d"))
         await expect(age).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (1920, 1080), (1920, 1200), (3840, 2160)])
+async def test_a_wall_shows_whole_rows_only(
+    desk: Desk, node: Node, page: Page, size: tuple[int, int]
+) -> None:
+    for number in range(60):
+        await node.call(f"{number}.{number}")
+    await page.set_viewport_size({"width": size[0], "height": size[1]})
+    await log_in(page, desk.service)
+    for view in ("wall=1", "wall=1&density=compact"):
+        await page.goto(f"{desk.service.url}/live-calls?{view}")
+        await until(page, "livestate.state().calls === 60")
+        await expect(page.locator("#board")).to_be_visible()
+        cut = """() => {
+            const box = document.getElementById("scroller").getBoundingClientRect();
+            const seen = [...document.querySelectorAll(".call")]
+                .map((one) => one.getBoundingClientRect())
+                .filter((one) => one.top < box.bottom - 0.5);
+            return [seen.length, seen.filter((one) => one.bottom > box.bottom + 0.5).length];
+        }"""
+        seen, half = await page.evaluate(cut)
+        assert seen >= 2
+        assert half == 0
