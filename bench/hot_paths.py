@@ -99,14 +99,14 @@ def since(day: list[Message]) -> Work:
 def filtered(day: list[Message]) -> Work:
     """The first view of a filter, of all that are live."""
     from livestate.state.access import Scope
-    from livestate.state.view import View
+    from livestate.state.narrowed import narrowed
 
     table = _table(day)
     view, scope = table.view(Scope()), Scope(states=frozenset({"trying", "ringing", "answered"}))
 
     def run() -> None:
         for _ in range(50):
-            View(scope, "", table.calls).begin_from(view)
+            narrowed(view, scope, table.calls)
 
     return Work(run, 50 * len(view.rows), "call")
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from hashlib import blake2b
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from livestate.cluster.wire import Held
 from livestate.contract.states import FinalState
@@ -32,11 +31,10 @@ from livestate.state.call_fields import (
     field_values,
     from_field_values,
 )
+from livestate.state.narrowed import continue_narrowed, narrowed, narrowed_tag
 from livestate.state.phase_log import EMPTY, log_of
 from livestate.state.position import NEVER, NOWHERE
-from livestate.state.view import DIGEST_MODULUS, View
-
-RESUMED_ROWS: Final = 2_000  # of the latest changes, a client with a filter can resume from
+from livestate.state.view import View
 
 
 class Row(NamedTuple):
@@ -99,14 +97,14 @@ class Replica:
         """Another engine goes on with these calls and versions under the name ``tag``."""
         self.view.tag = tag
         for scope, view in self.filtered.items():
-            view.tag = self._tag_of(tag, scope)
+            view.tag = narrowed_tag(tag, scope)
         self.continues(before)
 
     def continues(self, before: tuple[str, int] | None) -> None:
         """Clients of the numbering ``before`` may go on here, up to its version."""
         self.view.predecessor = before
-        for scope, view in self.filtered.items():
-            view.predecessor = before and (self._tag_of(before[0], scope), before[1])
+        for view in self.filtered.values():
+            continue_narrowed(view, before)
 
     def held(self, most: int) -> Held:
         """The calls that changed last, ``most`` of them, for an engine that takes over."""
@@ -209,32 +207,5 @@ class Replica:
         """The view of a filter, made at its first use."""
         found = self.filtered.get(scope)
         if found is None:
-            found = self.filtered[scope] = self._narrow(scope)
+            found = self.filtered[scope] = narrowed(self.view, scope, self.calls)
         return found
-
-    def _narrow(self, scope: Scope) -> View:
-        base = self.view
-        view = View(scope, self._tag_of(base.tag, scope), self.calls, 0)
-        if base.predecessor is not None:
-            view.predecessor = self._tag_of(base.predecessor[0], scope), base.predecessor[1]
-        latest = len(base.rows) - RESUMED_ROWS
-        view.floor = base.floor
-        for number, (key, at) in enumerate(base.rows.items()):
-            call = self.calls.get(key)
-            if call is not None and view.holds(call):
-                view.rows[key] = at
-                view.live += 1
-                view.digest += at
-            elif number >= latest:
-                view.rows[key] = at  # it may have been shown before: see above
-            else:
-                view.floor = max(view.floor, at)
-        view.digest %= DIGEST_MODULUS
-        view.version = base.version
-        return view
-
-    @staticmethod
-    def _tag_of(base: str, scope: Scope) -> str:
-        """The name of a filter's numbering, from that of the view that it narrows."""
-        named = repr((base, sorted(scope.states), sorted(scope.trunks)))
-        return blake2b(named.encode("utf-8", "replace"), digest_size=8).hexdigest()

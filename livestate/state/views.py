@@ -21,6 +21,7 @@ from livestate.contract.states import FINAL_STATES
 from livestate.state.access import Scope
 from livestate.state.call import Call
 from livestate.state.call_keys import CallKeys
+from livestate.state.narrowed import narrowed, narrowed_tag
 from livestate.state.view import View
 
 ALL_CALLS: Final = Scope()
@@ -46,7 +47,6 @@ class Views:
         self._named_by: dict[str, str] = {}  # company → the node that named it first
         self._names_of: Counter[str] = Counter()  # node → how many companies that is
         self._evictions = 0
-        self._filters = 0  # how many were ever made
         self._filtered = 0  # how many there are
         self.get(ALL_CALLS)
 
@@ -80,8 +80,11 @@ class Views:
                 view.record_change(key, was_live, is_live, now)
             return tuple(views)
         changed = []
+        base = 0  # the version of the view that the next ones narrow: the first of each company
         for view in views:
             was_in, is_in = was_live, is_live
+            if not view.filtered:
+                base = view.version + 1
             if moved or view.filtered:  # else the view always has the call while that is live
                 was_in = was_live and before is not None and view.admits(before)
                 is_in = is_live and view.admits(after)
@@ -89,6 +92,8 @@ class Views:
                     continue
             if before is None and key in view.rows:
                 view.reset_key(key)
+            if view.filtered:
+                view.version = base - 1
             view.record_change(key, was_in, is_in, now)
             changed.append(view)
         return tuple(changed)
@@ -132,15 +137,14 @@ class Views:
         if found is not None:
             return found
         if scope.filtered:
-            self.get(scope.base)  # always the first of those of its company
+            # The unfiltered one is always the first of those of its company.
+            view = narrowed(self.get(scope.base), scope, self._calls)
             self._filtered += 1
-            self._filters += 1  # a view that was dropped and made again has other versions
-        tag = self.tag_of(scope, self.epoch, self._filters)
-        view = View(scope, tag, self._calls, self._first_version(scope))
+        else:
+            tag = self.tag_of(scope, self.epoch)
+            view = View(scope, tag, self._calls, self._first_version(scope))
         self._by_scope[scope] = view
         self.by_tenant.setdefault(scope.company_id, []).append(view)
-        if scope.filtered:
-            view.begin_from(self._by_scope[scope.base])
         return view
 
     def drop(self, view: View) -> None:
@@ -211,15 +215,14 @@ class Views:
         return names
 
     def _first_version(self, scope: Scope) -> int:
-        if not self._evictions or scope.filtered or scope.company_id is None:
+        if not self._evictions or scope.company_id is None:
             return 0
         return self._keys.first_version(self.epoch, self._evictions, scope.company_id)
 
     @staticmethod
-    def tag_of(scope: Scope, epoch: str, generation: int = 0) -> str:
+    def tag_of(scope: Scope, epoch: str) -> str:
         """Names a scope's versions in this epoch: a position of another scope never fits it."""
-        generation = generation if scope.filtered else 0
-        named = repr(
-            (epoch, generation, scope.company_id, sorted(scope.states), sorted(scope.trunks))
-        )
-        return blake2b(named.encode("utf-8", "replace"), digest_size=8).hexdigest()
+        # An unfiltered scope has no states and no trunks. The lists keep the names that it had.
+        named = repr((epoch, 0, scope.company_id, [], []))
+        tag = blake2b(named.encode("utf-8", "replace"), digest_size=8).hexdigest()
+        return narrowed_tag(tag, scope)

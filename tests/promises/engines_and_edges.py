@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from api.stream.encoder import SseEncoder
-from livestate.cluster import replica, rows, wire
+from livestate.cluster import rows, wire
 from livestate.cluster.follower import Follower
 from livestate.cluster.heard_engine import HeardEngine
 from livestate.cluster.publisher import ViewPublisher
@@ -23,6 +23,7 @@ from livestate.fanout.context import CommitRate, FanoutContext
 from livestate.fanout.hub import Hub
 from livestate.fanout.subscriber import Subscriber
 from livestate.process import slices
+from livestate.state import narrowed
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls, Change
 from livestate.state.view import View
@@ -45,7 +46,7 @@ def in_single_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "AT_ONCE", 0)
     monkeypatch.setattr(producer, "DIFF_AT_ONCE", 2)
     monkeypatch.setattr(slices, "SLICE_SECONDS", -1.0)  # one step a round
-    monkeypatch.setattr(replica, "RESUMED_ROWS", 1)
+    monkeypatch.setattr(narrowed, "RESUMED_ROWS", 1)
 
 
 def taken_over(stored: merge.Stored, memory: merge.InMemory, now: int) -> ActiveCalls:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from livestate.state import narrowed as narrowing
 from livestate.state import view as module
 from livestate.state.access import Scope
 from livestate.state.call import Call, begin
@@ -210,9 +211,14 @@ def test_far_behind_is_more_than_five_thousand_rows_and_more_than_half() -> None
 # -- filtered views ------------------------------------------------------------------------------
 
 
-def test_a_filtered_view_begins_with_what_fits_as_if_it_had_just_changed() -> None:
+@pytest.mark.parametrize("resumed", [0, 2, 100])
+def test_a_filtered_view_has_the_versions_of_the_one_that_it_narrows(
+    resumed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowing, "RESUMED_ROWS", resumed)
     calls: dict[str, Call] = {}
     base = View(Scope(), "base", calls)
+    base.predecessor = "before", 3
     for number, (phase, company, trunk) in enumerate([
         ("answered", "101", "a"), ("ringing", "101", "a"), ("answered", "102", "a"),
         ("answered", "101", "b"), ("ended", "101", "a"), ("answered", "101", "a"),
@@ -220,7 +226,6 @@ def test_a_filtered_view_begins_with_what_fits_as_if_it_had_just_changed() -> No
         key = f"k{number}"
         calls[key] = begin(key, event(phase, number + 1, company_id=company, trunk=trunk))
         base.record_change(key, False, calls[key].live, 0)
-    base.rows["forgotten"] = 99
     for scope, keys in (
         (Scope(states=frozenset({"answered"})), ["k0", "k2", "k3", "k5"]),
         (Scope(trunks=frozenset({"a"})), ["k0", "k1", "k2", "k5"]),
@@ -228,13 +233,22 @@ def test_a_filtered_view_begins_with_what_fits_as_if_it_had_just_changed() -> No
         (Scope("101", trunks=frozenset({"a", "b"})), ["k0", "k1", "k3", "k5"]),
         (Scope("103", frozenset({"answered"})), []),
     ):
-        filtered = View(scope, "filtered", calls)
-        filtered.begin_from(base)
+        filtered = narrowing.narrowed(base, scope, calls)
         assert filtered.filtered
-        assert list(filtered.rows.items()) == [(key, at) for at, key in enumerate(keys, 1)]
-        assert (filtered.version, filtered.live) == (len(keys), len(keys))
-        assert filtered.digest == sum(range(len(keys) + 1))
-        assert [key for key, _, _ in filtered.snapshot()] == keys
+        shown = [(key, at) for key, _, at in filtered.snapshot()]
+        assert shown == [(key, base.rows[key]) for key in keys]
+        assert (filtered.version, filtered.live) == (base.version, len(keys))
+        assert filtered.digest == sum(at for _, at in shown)
+        # A client at any version gets what has changed since, or a snapshot.
+        for version in range(base.version + 1):
+            late = {key for key, at in base.rows.items() if at > version}
+            if version >= filtered.floor:
+                assert {key for key, _, _ in filtered.since(version)} == late & (
+                    set(list(base.rows)[-resumed:] if resumed else ()) | set(keys)
+                )
+                assert late <= set(filtered.rows), "none of them is missing"
+        assert filtered.floor == (0 if resumed == 100 else filtered.floor)
+        assert filtered.predecessor == (narrowing.narrowed_tag("before", scope), 3)
     assert not base.filtered
 
 
