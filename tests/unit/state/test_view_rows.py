@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -270,7 +272,7 @@ def test_what_was_stored_of_a_view_goes_on_where_it_was() -> None:
     view.floor = 5
     stored = [(3, "a", True), (5, "old", False), (6, "gone", False), (9, "b", True),
               (12, "c", True)]  # fmt: skip
-    view.restore(stored, 10, 777)
+    deque(view.restoring(stored, 10, 777), 0)
     assert view.rows == {"a": 3, "gone": 6, "b": 9, "c": 12}, "a tombstone below the floor is gone"
     assert (view.version, view.live, view.digest) == (12, 3, 24), "a flush was cut off at 10"
     assert (view.floor, view.stored_floor) == (5, 5)
@@ -282,12 +284,12 @@ def test_what_was_stored_of_a_view_goes_on_where_it_was() -> None:
 def test_a_call_without_its_version_has_just_changed() -> None:
     calls = dict.fromkeys("abc", UP)
     view = View(Scope(), "t", calls)
-    view.restore([(0, "b", True), (0, "c", True), (4, "a", True)], 10, 777)
+    deque(view.restoring([(0, "b", True), (0, "c", True), (4, "a", True)], 10, 777), 0)
     assert view.rows == {"a": 4, "b": 11, "c": 12}
     assert (view.version, view.live, view.digest) == (12, 3, 27)
     assert [key for key, _, _ in view.since(10)] == ["c", "b"], "a client at 10 gets both"
     huge = View(Scope(), "t", {"a": UP, "b": UP})
-    huge.restore([(2**53 - 1, "a", True), (5, "b", True)], 10, 777)
+    deque(huge.restoring([(2**53 - 1, "a", True), (5, "b", True)], 10, 777), 0)
     assert huge.digest == 4
 
 
