@@ -75,7 +75,9 @@ format: .venv/ready ## what the formatter can mend
 docs: .venv/ready ## write what is generated: settings, contract, state diagram
 	@$(BIN)/python -m docs.generate
 
-figures: .venv/ready ## measure what is promised, on this machine, into docs/figures.md
+figures: .venv/ready ## measure what is promised, pure and compiled side by side, into docs/figures.md; 15 minutes
+	@scripts/compiler $(BIN)/python || true  # missing: said so
+	@scripts/system-packages nginx-light:nginx libnginx-mod-nchan:/usr/lib/nginx/modules/ngx_nchan_module.so || true  # missing: said so
 	@$(BIN)/python -m bench.figures --write
 
 bench: .venv/ready ## each stage until its queues are empty, and how it grows, into docs/stages.md

@@ -1,33 +1,40 @@
 """The figures that livestate promises, each with the command that makes it: ``make figures``.
 
-    python -m bench.figures throughput latency memory diffs start
-    python -m bench.figures --write     all, into docs/figures.md
+    python -m bench.figures                     all, in the pure and in the compiled build
+    python -m bench.figures memory start        only these
+    python -m bench.figures --here memory       only in the build that this Python imports
+    python -m bench.figures --write             all, into docs/figures.md
 
 Real nats-server and Valkey, the service as it ships. A noisy machine changes every number here;
-what stays are the ratios, which is why a floor is measured in the same run.
+what stays are the ratios, which is why a floor is measured in the same run, and both builds in
+turns (:mod:`bench.figures_sides`).
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
-import resource
+import os
+import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import orjson
+import uvloop
 from nats.aio.client import Client
 
 from api.cli.child_service import Instance
-from bench import proc
+from bench import figures_sides, proc
 from bench.figures_memory import CALLS, diffs, memory
+from bench.figures_peers import busy, crowd
 from bench.figures_throughput import throughput
-from bench.report import Figure, sheet
+from bench.report import DOCS, Figure, made
 from livestate.contract.messages import Outgoing, sync
 from livestate.devtools.publisher import Publisher
 from livestate.devtools.servers import NatsServer, Valkey
@@ -235,19 +242,57 @@ FIGURES: Final[dict[str, Figure]] = {
     "memory": memory,
     "diffs": diffs,
     "start": start,
+    "crowd": crowd,
+    "busy": busy,
 }
 
 
+def page(names: Sequence[str]) -> list[str]:
+    """What was reached of the goals, then each part, in both builds."""
+    found = figures_sides.measured(names)
+    out = [
+        "<!-- made by `make figures` -->",
+        "# Figures",
+        "",
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({platform.machine()}, "
+        f"{platform.system()}), Python {platform.python_version()}. Everything (servers, loader, "
+        "clients, service) shares these cores. Two figures in a cell are those of the pure and of "
+        "the compiled build, measured in turns.",
+        "",
+        "## What was reached",
+        "`make figures`",
+        "",
+        *figures_sides.standing(found),
+        "",
+    ]
+    for name, sides in found.items():
+        out += [
+            f"## {(FIGURES[name].__doc__ or '').rstrip('.')}",
+            f"`python -m bench.figures {name}`",
+            "",
+            *figures_sides.merged(sides),
+            "",
+        ]
+    return out
+
+
 def main() -> None:
-    sheet(
-        FIGURES,
-        module="bench.figures",
-        command="make figures",
-        title="Figures",
-        page="figures.md",
-        among="servers, loader, clients, service",
-    )
-    print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} kB")
+    parser = argparse.ArgumentParser(prog="python -m bench.figures")
+    parser.add_argument("which", nargs="*", help=", ".join(FIGURES))
+    parser.add_argument("--here", action="store_true", help="only in the build of this Python")
+    parser.add_argument("--write", action="store_true", help="all of them, into docs/figures.md")
+    options = parser.parse_args()
+    if unknown := set(options.which) - set(FIGURES):
+        parser.error(f"no figure is called {sorted(unknown)[0]}")
+    names = options.which or list(FIGURES)
+    if options.here:
+        for name in names:
+            print("\n".join(uvloop.run(made(FIGURES[name]))), flush=True)
+        return
+    lines = page(names)
+    print("\n".join(lines))
+    if options.write:
+        (DOCS / "figures.md").write_text("\n".join(lines))
 
 
 if __name__ == "__main__":

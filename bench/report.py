@@ -50,7 +50,7 @@ def sheet(
     ]
     for name in options.which or figures:
         make = figures[name]
-        lines = uvloop.run(_made(make))
+        lines = uvloop.run(made(make))
         out += [
             f"## {(make.__doc__ or '').rstrip('.')}",
             f"`python -m {module} {name}`",
@@ -63,5 +63,5 @@ def sheet(
         (DOCS / page).write_text("\n".join(out))
 
 
-async def _made(make: Figure) -> list[str]:
+async def made(make: Figure) -> list[str]:
     return await make()

@@ -4,9 +4,10 @@
     python -m bench.gate --base COMMIT          against that one
     python -m bench.gate --only parse fold      of the paths, only these
 
-G0 counted work, exact · G1 instructions by cachegrind, warns at 3 %, fails at 8 % · G2 wall clock
-A B B A, fails when the best of head is over 1.15 × the worst of base's best, twice · G3 budgets ·
-G4 what each panel costs at 1,000 events a second, fails above 2 % of a core (bench/gate/panels.py).
+G0 counted work, exact · G1 instructions by cachegrind, of the pure and of the compiled build, warns
+at 3 %, fails at 8 % · G2 wall clock A B B A, fails when the best of head is over 1.15 × the worst
+of base's best, twice · G3 budgets · G4 what each panel costs at 1,000 events a second, fails above
+2 % of a core (bench/gate/panels.py). Without a compiler it says that the compiled build is missing.
 All that was measured lies in .benchmarks/gate.json afterwards.
 """
 
@@ -17,19 +18,18 @@ import json
 import sys
 import time
 import tomllib
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
 from bench.gate import accepted, checkouts, measure, panels, rows
-from bench.gate.rows import Row
+from bench.gate.compiled import g1_compiled
+from bench.gate.rows import Row, most
 from bench.hot_paths import PATHS
 
 BUDGETS: Final = checkouts.ROOT / "bench" / "budgets.toml"
 KEPT: Final = checkouts.ROOT / ".benchmarks" / "gate.json"
-_SHOWN: Final = 5
 
 
 def g0(head: Path, base: Path, day: Path) -> list[Row]:
@@ -60,11 +60,6 @@ def grown(head: Path, base: Path, day: Path, name: str) -> list[str]:
     """Which of our functions execute more bytecodes than before."""
     now, then = (measure.walk(tree, day, "bytecodes", name) for tree in (head, base))
     return most(now, then, "bytecodes")
-
-
-def most(now: Mapping[str, float], then: Mapping[str, float], unit: str) -> list[str]:
-    more = sorted(((n - then.get(one, 0), one) for one, n in now.items()), reverse=True)
-    return [f"{by:+12,.1f} {unit}  {one}" for by, one in more[:_SHOWN] if by > 0.5]
 
 
 def g2(head: Path, base: Path, day: Path, names: list[str]) -> list[Row]:
@@ -102,7 +97,11 @@ def measured(head: Path, base: Path, names: list[str], *, counters: bool = True)
     made = g0(head, base, day) if counters else []
     made += g1(head, base, day, names)
     timed = g2(head, base, day, names)
-    return made + timed + g3(timed) + (g4(head) if counters else [])
+    made += timed + g3(timed) + (g4(head) if counters else [])
+    compiled, why = g1_compiled(head, base, day, names)  # last: it compiles the trees in place
+    if why:
+        print(f"NOT MEASURED: the compiled build: {why}", file=sys.stderr)
+    return made + compiled
 
 
 def main() -> int:

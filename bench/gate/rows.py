@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -10,6 +11,7 @@ from bench.gate.accepted import Accepted
 WARN: Final = 1.03
 FAIL: Final = 1.08
 WALL: Final = 1.15
+_SHOWN: Final = 5
 Verdict = Literal["ok", "less", "warn", "FAIL", "accepted", "new"]
 
 
@@ -83,9 +85,14 @@ def accept(row: Row, accepted: dict[str, Accepted]) -> None:
             row.why = f"more than the {one.at_most:g} × that were accepted"
 
 
+def most(now: Mapping[str, float], then: Mapping[str, float], unit: str) -> list[str]:
+    more = sorted(((n - then.get(one, 0), one) for one, n in now.items()), reverse=True)
+    return [f"{by:+12,.1f} {unit}  {one}" for by, one in more[:_SHOWN] if by > 0.5]
+
+
 def explained(row: Row, base: str, until: str) -> str:
     """What a failed row says: by how much, what grew, and the commands to run next."""
-    path = row.measure.split(" ", 1)[1]
+    path = row.measure.split()[-1]
     only = f" --only {path}" if row.measure[:2] in ("G1", "G2") else ""
     less = {
         "G3": "it is over its budget in bench/budgets.toml",

@@ -25,12 +25,7 @@ from livestate.fanout.patch import record
 from livestate.state.access import Scope
 from livestate.state.active_calls import Change
 from livestate.state.call import Call
-from livestate.state.call_fields import (
-    WIRE_NAMES,
-    Identity,
-    field_values,
-    from_field_values,
-)
+from livestate.state.call_fields import WIRE_NAMES, field_values, from_field_values
 from livestate.state.narrowed import continue_narrowed, narrowed, narrowed_tag
 from livestate.state.phase_log import EMPTY, log_of
 from livestate.state.position import NEVER, NOWHERE
@@ -53,15 +48,16 @@ def live_call(key: str, record: Mapping[str, Any], before: Call | None = None) -
     what only the fold needs. Raises KeyError for a record that is not whole."""
     if before is None:
         values = [record.get(name) for name in WIRE_NAMES]
-        identity = Identity(record["node"], "", record["call_id"])
+        node, dialog, call_id = record["node"], "", record["call_id"]
         state, unconfirmed = record["state"], record.get("unconfirmed")
     else:
         known = field_values(before.attributes)
         values = [record.get(name, old) for name, old in zip(WIRE_NAMES, known, strict=True)]
-        identity = before.identity
+        node, dialog, call_id = before.identity
         state = record.get("state", before.state)
         unconfirmed = record.get("unconfirmed", before.unconfirmed)
-    return Call(key, identity, state, NEVER, EMPTY, None, unconfirmed, from_field_values(values))
+    attributes = from_field_values(values)
+    return Call(key, node, dialog, call_id, state, NEVER, EMPTY, None, unconfirmed, attributes)
 
 
 def call_with_timeline(record: Mapping[str, Any]) -> Call:

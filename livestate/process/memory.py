@@ -14,8 +14,8 @@ frame; as mappings those would cost 80 µs a frame.
 
 **Collector.** It walks every tracked container and looks at each object in it: 135 ms for 50,000
 calls of which each has 26 fields. CPython stops to track a plain tuple that holds only numbers and
-text, but not an instance of a subclass. A call has two such parts, so they and the call are taken
-out of the collector's lists by ``PyObject_GC_UnTrack``. A call refers to numbers, texts and a
+text, but not an instance of a subclass. A call has one such part, so it and the call are taken out
+of the collector's lists by ``PyObject_GC_UnTrack``. A call refers to numbers, texts and a
 dictionary of numbers, never to something that refers back to it: it cannot be part of a cycle, so
 its reference count frees it.
 """
@@ -95,7 +95,6 @@ class Untracked:
             for view in change.views:
                 if is_tracked(view):
                     self._new_view(view)
-            untrack(call.identity)  # later records of the call share it
         untrack(call)
         untrack(call.attributes)
 

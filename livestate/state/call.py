@@ -31,7 +31,6 @@ from livestate.state.call_fields import (
     FIELDS,
     Attributes,
     CallFields,
-    Identity,
     field_values,
     from_field_values,
 )
@@ -43,11 +42,12 @@ from livestate.state.phase_log import (
     has_phase,
     last_at,
     pack,
+    position_of,
     records_of,
     state_after,
     with_record,
 )
-from livestate.state.position import NEVER, Position, position_at
+from livestate.state.position import NEVER, Position
 from livestate.state.transitions import (
     ALWAYS_COUNT,
     BEFORE_ANSWER,
@@ -63,13 +63,16 @@ class Call(CallFields):
     """
 
     __slots__ = (
-        "attribute_positions", "key", "phase_log", "position", "state", "unconfirmed",
+        "_heard_later", "attribute_positions", "call_id", "dialog", "key", "node", "phase_log",
+        "state", "unconfirmed",
     )  # fmt: skip
 
     def __init__(
         self,
         key: str,
-        identity: Identity,
+        node: str,
+        dialog: str,
+        call_id: str,
         state: State,
         position: Position,
         phase_log: PhaseLog,
@@ -78,13 +81,27 @@ class Call(CallFields):
         attributes: Attributes,
     ) -> None:
         self.key = key  # the opaque name of the call, see ``ActiveCalls.key_of``
-        self.identity = identity
+        # What makes two events be of one call: these three.
+        self.node = node
+        self.dialog = dialog
+        self.call_id = call_id
         self.state = state
-        self.position = position  # of the latest event or list that the call was heard of in
         self.phase_log = phase_log
+        # Nearly always the latest event is the last of the log, and its position is kept there.
+        self._heard_later = None if position == position_of(phase_log) else position
         self.attribute_positions = attribute_positions
         self.unconfirmed = unconfirmed  # None: never was; a client that saw True must see False
         self.attributes = attributes
+
+    @property
+    def position(self) -> Position:
+        """Of the latest event or list that the call was heard of in."""
+        return position_of(self.phase_log) if self._heard_later is None else self._heard_later
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """(node, dialog, Call-ID)."""
+        return self.node, self.dialog, self.call_id
 
     def replaced(self, **parts: Any) -> Call:
         """The call with other ``parts``, named like the arguments of ``Call``."""
@@ -130,8 +147,8 @@ class Call(CallFields):
 
 
 PARTS: Final = (
-    "key", "identity", "state", "position", "phase_log", "attribute_positions", "unconfirmed",
-    "attributes",
+    "key", "node", "dialog", "call_id", "state", "position", "phase_log", "attribute_positions",
+    "unconfirmed", "attributes",
 )  # fmt: skip
 _parts_of = attrgetter(*PARTS)
 
@@ -160,10 +177,11 @@ def attributes_of(carried: Facts) -> Attributes:
 def begin(key: str, event: CallPhase) -> Call:
     """The call that is known by this one event: its first, or one from the middle."""
     epoch, seq, phase, at = _place_of(event.__dict__)
-    position = position_at(epoch, seq)
-    identity = new(Identity, (event.node, event.dialog or "", event.call_id))
     log = pack(epoch, seq << 1, SHIFTED[phase] | at)
-    return rebuild(key, identity, position, log, None, None, attributes_of(event))
+    return rebuild(
+        key, event.node, event.dialog or "", event.call_id, position_of(log), log, None, None,
+        attributes_of(event),
+    )  # fmt: skip
 
 
 def evolve(call: Call, event: CallPhase, state_counts: bool = True) -> Call:
@@ -174,16 +192,18 @@ def evolve(call: Call, event: CallPhase, state_counts: bool = True) -> Call:
     Returns the same object if the event brings nothing new.
     """
     epoch, seq, phase, at = _place_of(event.__dict__)
-    position = position_at(epoch, seq)
+    record = pack(epoch, seq << 1, SHIFTED[phase] | at)
     log = call.phase_log
     if state_counts or phase in ALWAYS_COUNT:
-        log = with_record(log, pack(epoch, seq << 1, SHIFTED[phase] | at))
-    return merge_into(call, position, log, attributes_of(event))
+        log = with_record(log, record)
+    return merge_into(call, position_of(record), log, attributes_of(event))
 
 
 def rebuild(
     key: str,
-    identity: Identity,
+    node: str,
+    dialog: str,
+    call_id: str,
     position: Position,
     log: PhaseLog,
     attribute_positions: Mapping[str, Position] | None,
@@ -197,7 +217,25 @@ def rebuild(
     state = state_after(log)
     if state in _REFINED_BY_ATTRIBUTES:
         state = _refined(state, log, attributes)
-    return Call(key, identity, state, position, log, attribute_positions, unconfirmed, attributes)
+    return Call(
+        key, node, dialog, call_id, state, position, log, attribute_positions, unconfirmed,
+        attributes,
+    )  # fmt: skip
+
+
+def with_parts(
+    call: Call,
+    position: Position,
+    log: PhaseLog,
+    attribute_positions: Mapping[str, Position] | None,
+    unconfirmed: bool | None,
+    attributes: Attributes,
+) -> Call:
+    """``call``, of which this is known now. Its state is computed anew."""
+    return rebuild(
+        call.key, call.node, call.dialog, call.call_id, position, log, attribute_positions,
+        unconfirmed, attributes,
+    )  # fmt: skip
 
 
 _REFINED_BY_ATTRIBUTES: Final = BEFORE_ANSWER | {"failed"}
@@ -234,7 +272,7 @@ def merge_into(call: Call, position: Position, log: PhaseLog, attributes: Attrib
         positions = _positions_of_older(call, attributes) or None
         attributes = merge(known, attributes)
     unconfirmed = None if call.unconfirmed is None else False  # :func:`once_confirmed`
-    return rebuild(call.key, call.identity, position, log, positions, unconfirmed, attributes)
+    return with_parts(call, position, log, positions, unconfirmed, attributes)
 
 
 def _positions_of_older(call: Call, attributes: Attributes) -> dict[str, Position]:
@@ -267,14 +305,8 @@ def merge_late(call: Call, position: Position, log: PhaseLog, attributes: Attrib
             positions[name] = position
     if log is call.phase_log and positions == (call.attribute_positions or {}):
         return call
-    return rebuild(
-        call.key,
-        call.identity,
-        call.position,
-        log,
-        positions or None,
-        call.unconfirmed,
-        from_field_values(merged),
+    return with_parts(
+        call, call.position, log, positions or None, call.unconfirmed, from_field_values(merged)
     )
 
 
@@ -314,12 +346,5 @@ def combine(one: Call, other: Call) -> Call:
     unconfirmed = other.unconfirmed
     if unconfirmed is None and one.unconfirmed is not None:
         unconfirmed = False  # a client that saw it marked must see that it is confirmed
-    return rebuild(
-        other.key,
-        other.identity,
-        position,
-        log,
-        positions or None,
-        unconfirmed,
-        from_field_values(values),
-    )
+    attributes = from_field_values(values)
+    return with_parts(other, position, log, positions or None, unconfirmed, attributes)

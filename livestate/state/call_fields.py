@@ -1,4 +1,4 @@
-"""The parts of a call besides its phases: its identity and its attributes.
+"""The attributes of a call: what is known of it besides its identity and its phases.
 
 :mod:`livestate.state.call` makes them from events; whoever shows, counts or stores a call reads
 them. Pure.
@@ -15,14 +15,6 @@ from livestate.contract.states import wire_name
 # hold numbers only.
 Quality: TypeAlias = tuple[float | None, float | None, float | None]
 UNMEASURED: Final[Quality] = (None, None, None)
-
-
-class Identity(NamedTuple):
-    """What makes two events be of one call. It never changes."""
-
-    node: str
-    dialog: str
-    call_id: str
 
 
 class Attributes(NamedTuple):
@@ -68,26 +60,13 @@ def from_field_values(values: list[Any]) -> Attributes:
 
 
 class CallFields:
-    """Reads the fields of ``identity`` and ``attributes`` from the call itself.
+    """Reads the fields of ``attributes`` from the call itself.
 
     Code that runs for every event reads them from the part: that takes half the time.
     """
 
-    __slots__ = ("attributes", "identity")
-    identity: Identity
+    __slots__ = ("attributes",)
     attributes: Attributes
-
-    @property
-    def node(self) -> str:
-        return self.identity.node
-
-    @property
-    def dialog(self) -> str:
-        return self.identity.dialog
-
-    @property
-    def call_id(self) -> str:
-        return self.identity.call_id
 
     @property
     def company_id(self) -> str | None:

@@ -25,7 +25,7 @@ _texts_of = itemgetter(*map(Attributes._fields.index, _TEXTS))
 
 def extra_weight(call: Call) -> int:
     """What a call weighs beyond 1."""
-    call_id = call.identity.call_id
+    call_id = call.call_id
     characters = len(call_id)
     texts = _texts_of(call.attributes)
     for text in texts:

@@ -6,7 +6,7 @@ event is older than such a list. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, KeysView, Mapping
 
 from livestate.contract.states import FINAL_STATES
 from livestate.state.call import Call
@@ -20,31 +20,33 @@ class NodeCalls:
         self.live = 0  # calls, of all nodes
         self.listed: dict[str, Position] = {}  # where its last complete list was true
         self.restarted: dict[str, Position] = {}  # where its epoch of now begins
-        self._keys: dict[str, set[str]] = {}  # its live calls
+        # Its live calls. The values mean nothing: a dict of 50,000 keys takes 38 bytes a key, a set
+        # of them 42 to 84.
+        self._keys: dict[str, dict[str, None]] = {}
 
     def update(self, call: Call) -> bool:
         """Count a call that is new, began to live, or ended; whether it is over."""
-        keys = self._keys.setdefault(call.identity.node, set())
+        keys = self._keys.setdefault(call.node, {})
         if call.state not in FINAL_STATES:
             self.live += 1
-            keys.add(call.key)
+            keys[call.key] = None
             return False
         if call.key in keys:
             self.live -= 1
-            keys.discard(call.key)
+            del keys[call.key]
         return True
 
-    def keys(self, node: str) -> Set[str]:
+    def keys(self, node: str) -> KeysView[str]:
         """Keys of its live calls."""
-        return self._keys.get(node, set())
+        return self._keys.get(node, {}).keys()
 
     def count(self, node: str) -> int:
         """How many live calls it has."""
         return len(self._keys.get(node, ()))
 
-    def with_calls(self) -> Iterable[tuple[str, Set[str]]]:
+    def with_calls(self) -> Iterable[tuple[str, KeysView[str]]]:
         """Each node that has live calls, and their keys."""
-        return ((node, keys) for node, keys in self._keys.items() if keys)
+        return ((node, keys.keys()) for node, keys in self._keys.items() if keys)
 
     def floor(
         self, node: str, epoch: int, floors: Mapping[str, Mapping[int, Position]]

@@ -2,7 +2,8 @@
 
 The fold (:mod:`livestate.state.call`) keeps one for each call. It holds for each phase the event
 that counts: its position, the phase, and when the node saw it. A record is three big-endian numbers
-of 8 bytes: the epoch; the number and whether a list gave it; the phase and the time (ms). So the
+of 8 bytes, of which the first two are its position (:mod:`livestate.state.position`): the epoch;
+the number and whether a list gave it; the phase and the time (ms). So the
 order of bytes is the order of (position, phase, time), and every 24th byte is a phase. A call of
 three phases takes 112 bytes where named tuples took 400 (decision 145). Pure.
 """
@@ -13,7 +14,7 @@ from struct import Struct
 from typing import Final, NamedTuple, TypeAlias, get_args
 
 from livestate.contract.states import State
-from livestate.state.position import Position, numbers_of, position_at
+from livestate.state.position import Position
 from livestate.state.transitions import FIRST_COUNTS, STEPS, TRANSITIONS, Phase
 
 PhaseLog: TypeAlias = bytes  # records in the order of their positions
@@ -21,6 +22,7 @@ PhaseLog: TypeAlias = bytes  # records in the order of their positions
 EMPTY: Final = b""
 _SIZE: Final = 24
 _PHASE_AT: Final = 16  # the two numbers before it are the position
+_WHAT_AT: Final = _PHASE_AT - _SIZE  # where the third number of the last record begins
 _TIME_BITS: Final = 56
 _TIME: Final = (1 << _TIME_BITS) - 1
 _RECORD: Final = Struct(">QQQ")
@@ -47,8 +49,12 @@ class PhaseRecord(NamedTuple):
 
 def log_of(position: Position, phase: Phase, at: int) -> PhaseLog:
     """The log with one record. ``position`` is at least NOWHERE; ``at`` (ms) is below 2⁵⁶."""
-    epoch, number = numbers_of(position)
-    return pack(epoch, number, SHIFTED[phase] | at)
+    return position + (SHIFTED[phase] | at).to_bytes(8, "big")
+
+
+def position_of(log: PhaseLog) -> Position:
+    """The position of the last record; NEVER of an empty log."""
+    return Position(log[-_SIZE:_WHAT_AT])
 
 
 def with_record(log: PhaseLog, record: PhaseLog) -> PhaseLog:
@@ -126,6 +132,6 @@ def numbers_in(log: PhaseLog) -> list[tuple[tuple[int, int, int], Phase, int]]:
 def records_of(log: PhaseLog) -> tuple[PhaseRecord, ...]:
     """The records of a log, in the order of their positions."""
     return tuple(
-        PhaseRecord(position_at(epoch, seq, from_sync == 1), phase, at)
-        for (epoch, seq, from_sync), phase, at in numbers_in(log)
+        PhaseRecord(position_of(one), _PHASES[one[_PHASE_AT]], last_at(one))
+        for one in each_record(log)
     )

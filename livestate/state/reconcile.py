@@ -17,8 +17,8 @@ from livestate.state.call import (
     merge_late,
     once_confirmed,
     rebuild,
+    with_parts,
 )
-from livestate.state.call_fields import Identity
 from livestate.state.phase_log import PhaseLog, last_at, log_of, with_record, without
 from livestate.state.position import NOWHERE, Position, as_from_sync
 from livestate.state.transitions import BEFORE_ANSWER, PHASE_OF_LISTED, Phase
@@ -27,8 +27,9 @@ from livestate.state.transitions import BEFORE_ANSWER, PHASE_OF_LISTED, Phase
 def begin_listed(key: str, node: str, item: SyncedCall, position: Position, at: int) -> Call:
     """A call that is first heard of in its node's list, true at ``position``, received ``at``."""
     log = log_of(position, PHASE_OF_LISTED[item.state], at)
-    identity = Identity(node, item.dialog, item.call_id)
-    return rebuild(key, identity, position, log, None, None, attributes_of(item))
+    return rebuild(
+        key, node, item.dialog, item.call_id, position, log, None, None, attributes_of(item)
+    )
 
 
 def reconcile(call: Call, item: SyncedCall, position: Position, at: int) -> Call:
@@ -91,7 +92,7 @@ def move_to(call: Call, position: Position) -> Call:
     """``call``, which is live, as if all that is known of it had been heard at ``position``: its
     node's numbering began anew below the positions that it has, or those were of another node."""
     log = log_of(position, PHASE_OF_LISTED[call.state], last_at(call.phase_log))
-    return rebuild(call.key, call.identity, position, log, None, call.unconfirmed, call.attributes)
+    return with_parts(call, position, log, None, call.unconfirmed, call.attributes)
 
 
 def unconfirm(call: Call) -> Call:
@@ -112,9 +113,8 @@ def _found(call: Call) -> Call:
 
 
 def _with_log(call: Call, log: PhaseLog) -> Call:
-    return rebuild(
-        call.key,
-        call.identity,
+    return with_parts(
+        call,
         call.position,
         log,
         call.attribute_positions,
@@ -128,7 +128,9 @@ def _flagged(call: Call, unconfirmed: bool) -> Call:
     # twice.
     return Call(
         call.key,
-        call.identity,
+        call.node,
+        call.dialog,
+        call.call_id,
         call.state,
         call.position,
         call.phase_log,

@@ -131,7 +131,7 @@ async def _read_calls(
                 calls[key] = call, versions
                 for verifier in verifiers:
                     verifier.check(call)
-                node = call.identity.node
+                node = call.node
                 if found is not None and node not in nodes and call.live:
                     nodes.add(node)
                     found(node)

@@ -20,7 +20,7 @@ import orjson
 from livestate.contract.errors import SnapshotUnusable
 from livestate.contract.quality import FIGURES, problem
 from livestate.state.call import Call, new, rebuild
-from livestate.state.call_fields import FIELDS, UNMEASURED, WIRE_NAMES, Attributes, Identity
+from livestate.state.call_fields import FIELDS, UNMEASURED, WIRE_NAMES, Attributes
 from livestate.state.phase_log import PhaseLog, first_at, log_of, numbers_in
 from livestate.state.position import NOWHERE, Position, position_at, unpack
 
@@ -48,13 +48,12 @@ def score(call: Call) -> int:
 
 def encode(call: Call, versions: dict[str, int]) -> bytes:
     """One call, with the version at which it last changed in each scope ("" is all calls)."""
-    node, dialog, call_id = call.identity
     positions, unconfirmed = call.attribute_positions, call.unconfirmed
     stored: dict[str, Any] = {
         "state": call.state,
-        "node": node,
-        "dialog": dialog,
-        "call_id": call_id,
+        "node": call.node,
+        "dialog": call.dialog,
+        "call_id": call.call_id,
         "stamp": unpack(call.position),
         "marks": numbers_in(call.phase_log),
         "v": versions,
@@ -106,11 +105,18 @@ def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
                 break
         position = _position(*stored["stamp"])
         position = max(position, latest)  # a call is at least as late as its records
-        identity = Identity(
-            sys.intern(stored["node"]), _text(stored["dialog"]), _text(stored["call_id"])
-        )
         unconfirmed = _flag(stored.get("unconfirmed"))
-        call = rebuild(key, identity, position, log, positions or None, unconfirmed, attributes)
+        call = rebuild(
+            key,
+            sys.intern(stored["node"]),
+            _text(stored["dialog"]),
+            _text(stored["call_id"]),
+            position,
+            log,
+            positions or None,
+            unconfirmed,
+            attributes,
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnapshotUnusable(key, f"{type(error).__name__}: {error}"[:200]) from None
     return call, versions

@@ -59,7 +59,7 @@ memory.set_up_collector()
 table = fold(2_000)
 gc.collect()
 calls = {id(part) for call in table.calls.values()
-         for part in (call, call.phase_log, call.identity, call.attributes)}
+         for part in (call, call.phase_log, call.attributes)}
 print(sum(id(one) in calls for one in gc.get_objects()), len(table.calls))
 """)
     assert walked == 4_000
