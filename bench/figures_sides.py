@@ -35,12 +35,15 @@ class Goal(NamedTuple):
     compiled: float
     at_most: bool = True
 
+    def limit(self, build: str) -> float:
+        return self.pure if build == "pure" else self.compiled
+
     def kept(self, value: float, build: str) -> bool:
-        limit = getattr(self, build)
+        limit = self.limit(build)
         return value <= limit if self.at_most else value >= limit
 
-    def limit(self, build: str) -> str:
-        return f"{'≤' if self.at_most else '≥'} {getattr(self, build):,g}"
+    def stated(self, build: str) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.limit(build):,g}"
 
 
 _PROJECTED: Final = "parsed, folded and projected to Redis"
@@ -155,7 +158,7 @@ def standing(found: Mapping[str, Sides]) -> Iterator[str]:
         if goal.part not in found:
             continue
         sides = found[goal.part]
-        row = [goal.what, goal.limit("pure"), goal.limit("compiled")]
+        row = [goal.what, goal.stated("pure"), goal.stated("compiled")]
         for build in BUILDS:
             lines = sides.lines.get(build)
             value = None if lines is None else cell(lines, goal.row, goal.column)
