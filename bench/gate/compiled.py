@@ -18,7 +18,6 @@ from bench.gate import measure, rows
 from bench.gate.rows import Row, most
 
 PATHS: Final = ("fold", "snapshot", "project")
-COMPILE_SECONDS: Final = 240.0
 
 
 def g1_compiled(head: Path, base: Path, day: Path, names: Iterable[str]) -> tuple[list[Row], str]:
@@ -29,9 +28,9 @@ def g1_compiled(head: Path, base: Path, day: Path, names: Iterable[str]) -> tupl
         return [], ""
     try:
         if digest(head) == digest(base):
-            compile_tree(head, COMPILE_SECONDS)  # the base then takes what was made
+            compile_tree(head)  # the base then takes what was made
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda tree: compile_tree(tree, COMPILE_SECONDS), (head, base)))
+            list(pool.map(compile_tree, (head, base)))
         (now, lacking), (then, _) = measure.instructions((head, base), day, chosen)
     except NotMeasured as reason:
         return [], str(reason)

@@ -48,10 +48,7 @@ from livestate.state.phase_log import (
     with_record,
 )
 from livestate.state.position import NEVER, Position
-from livestate.state.transitions import (
-    ALWAYS_COUNT,
-    BEFORE_ANSWER,
-)
+from livestate.state.transitions import ALWAYS_COUNT, BEFORE_ANSWER
 
 
 class Call(CallFields):
@@ -179,9 +176,16 @@ def begin(key: str, event: CallPhase) -> Call:
     epoch, seq, phase, at = _place_of(event.__dict__)
     log = pack(epoch, seq << 1, SHIFTED[phase] | at)
     return rebuild(
-        key, event.node, event.dialog or "", event.call_id, position_of(log), log, None, None,
+        key,
+        event.node,
+        event.dialog or "",
+        event.call_id,
+        position_of(log),
+        log,
+        None,
+        None,
         attributes_of(event),
-    )  # fmt: skip
+    )
 
 
 def evolve(call: Call, event: CallPhase, state_counts: bool = True) -> Call:
@@ -218,9 +222,17 @@ def rebuild(
     if state in _REFINED_BY_ATTRIBUTES:
         state = _refined(state, log, attributes)
     return Call(
-        key, node, dialog, call_id, state, position, log, attribute_positions, unconfirmed,
+        key,
+        node,
+        dialog,
+        call_id,
+        state,
+        position,
+        log,
+        attribute_positions,
+        unconfirmed,
         attributes,
-    )  # fmt: skip
+    )
 
 
 def with_parts(
@@ -233,9 +245,16 @@ def with_parts(
 ) -> Call:
     """``call``, of which this is known now. Its state is computed anew."""
     return rebuild(
-        call.key, call.node, call.dialog, call.call_id, position, log, attribute_positions,
-        unconfirmed, attributes,
-    )  # fmt: skip
+        call.key,
+        call.node,
+        call.dialog,
+        call.call_id,
+        position,
+        log,
+        attribute_positions,
+        unconfirmed,
+        attributes,
+    )
 
 
 _REFINED_BY_ATTRIBUTES: Final = BEFORE_ANSWER | {"failed"}
