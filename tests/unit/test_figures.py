@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from bench.both_builds import ROOT, NotMeasured, compile_tree, run
 from bench.figures_sides import GOALS, Goal, Sides, cell, merged, standing
 
 PURE = [
@@ -54,3 +57,18 @@ def test_a_goal_is_an_upper_or_a_lower_limit() -> None:
     assert [most.kept(2.5, build) for build in ("pure", "compiled")] == [True, False]
     assert [least.kept(2.5, build) for build in ("pure", "compiled")] == [False, True]
     assert {goal.part for goal in GOALS} <= {"throughput", "memory", "start", "crowd", "busy"}
+
+
+def test_a_run_that_does_not_end_is_stopped_and_says_so() -> None:
+    with pytest.raises(NotMeasured, match="not done after 1 s"):
+        run(ROOT, 1, "-c", "import time; time.sleep(600)")
+    with pytest.raises(NotMeasured, match=r"exit status 1: ZeroDivisionError"):
+        run(ROOT, 60, "-c", "1 / 0")
+
+
+def test_without_a_compiler_the_compiled_build_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(NotMeasured, match="there is no C compiler"):
+        compile_tree(ROOT)
