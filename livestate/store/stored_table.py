@@ -24,7 +24,8 @@ from livestate.contract.errors import SnapshotUnusable
 from livestate.process.memory import untrack
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls, Change
-from livestate.state.call import Call, combine, looks_the_same, new
+from livestate.state.call import Call, looks_the_same, new
+from livestate.state.combine import combine
 from livestate.state.position import NEVER, Position
 from livestate.state.reconcile import mark_lost, unconfirm
 from livestate.state.views import Views

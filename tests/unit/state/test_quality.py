@@ -13,8 +13,9 @@ from livestate.cluster.replica import live_call
 from livestate.contract.events import SyncedCall
 from livestate.contract.quality import FIGURES
 from livestate.fanout.patch import changed, record
-from livestate.state.call import Call, begin, combine, evolve
+from livestate.state.call import Call, begin, evolve
 from livestate.state.call_fields import Attributes
+from livestate.state.combine import combine
 from livestate.state.position import position_at
 from livestate.state.reconcile import reconcile
 from livestate.store.record import decode, encode

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls
-from livestate.state.call import combine
+from livestate.state.combine import combine
 from livestate.state.position import epoch_of, position_at
 from livestate.store import merge
 from tests.calls import event
