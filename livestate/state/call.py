@@ -174,17 +174,9 @@ def begin(key: str, event: CallPhase) -> Call:
     """The call that is known by this one event: its first, or one from the middle."""
     epoch, seq, phase, at = _place_of(event.__dict__)
     log = pack(epoch, seq << 1, SHIFTED[phase] | at)
-    return rebuild(
-        key,
-        event.node,
-        event.dialog or "",
-        event.call_id,
-        position_of(log),
-        log,
-        None,
-        None,
-        attributes_of(event),
-    )
+    node, dialog, call_id = event.node, event.dialog or "", event.call_id
+    attributes = attributes_of(event)
+    return rebuild(key, node, dialog, call_id, position_of(log), log, None, None, attributes)
 
 
 def evolve(call: Call, event: CallPhase, state_counts: bool = True) -> Call:
@@ -209,7 +201,7 @@ def rebuild(
     call_id: str,
     position: Position,
     log: PhaseLog,
-    attribute_positions: Mapping[str, Position] | None,
+    positions: Mapping[str, Position] | None,
     unconfirmed: bool | None,
     attributes: Attributes,
 ) -> Call:
@@ -221,36 +213,27 @@ def rebuild(
     if state in _REFINED_BY_ATTRIBUTES:
         state = _refined(state, log, attributes)
     return Call(
-        key,
-        node,
-        dialog,
-        call_id,
-        state,
-        position,
-        log,
-        attribute_positions,
-        unconfirmed,
-        attributes,
+        key, node, dialog, call_id, state, position, log, positions, unconfirmed, attributes
     )
 
 
 def with_parts(
-    call: Call,
+    old: Call,
     position: Position,
     log: PhaseLog,
-    attribute_positions: Mapping[str, Position] | None,
+    positions: Mapping[str, Position] | None,
     unconfirmed: bool | None,
     attributes: Attributes,
 ) -> Call:
-    """``call``, of which this is known now. Its state is computed anew."""
+    """``old``, of which this is known now. Its state is computed anew."""
     return rebuild(
-        call.key,
-        call.node,
-        call.dialog,
-        call.call_id,
+        old.key,
+        old.node,
+        old.dialog,
+        old.call_id,
         position,
         log,
-        attribute_positions,
+        positions,
         unconfirmed,
         attributes,
     )
