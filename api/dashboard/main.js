@@ -22,6 +22,7 @@ import { showSettings } from "./settings/settings.js";
 import { AlarmBadge } from "./status/alarm-badge.js";
 import { ViewMenu } from "./settings/view-menu.js";
 import { Rotation } from "./settings/rotation.js";
+import { Unattended } from "./settings/unattended.js";
 import * as views from "./settings/views.js";
 import { StatusBar } from "./status/status-bar.js";
 import { anomalyOf } from "./table/anomalies.js";
@@ -85,6 +86,7 @@ const hold = new Hold({
   now: live.now,
   changed: () => table.draw(),
   pointerHolds: () => !appearance.isWall(),
+  drawerOpen: () => drawer.key !== null,
 });
 const figures = new FigurePanel(live, () => filters.companies);
 const attention = new Attention({
@@ -231,11 +233,11 @@ function restore(search) {
   const linked = address.callIn(search);
   const { column, up } = address.sortIn(search) ?? address.DEFAULT_SORT;
   if (table.sorted.column !== column || table.sorted.up !== up) table.sort(column, up);
-  if (address.isWallIn(search) !== appearance.isWall()) toggleWall();
+  if (address.isWallIn(search) !== appearance.isWall()) switchWall();
   columns.read(search);
   columnSettings.draw();
-  applyPreferences();
   panels.restore(search);
+  applyPreferences(); // once wall and panel are known: a wall asks for what it shows
   if (linked !== null) openDrawer(linked.key, linked);
   else drawer.close();
 }
@@ -261,16 +263,19 @@ function prefer(change) {
   applyPreferences();
 }
 
-function toggleWall() {
+function switchWall() {
   pause.resume(); // a wall cannot be paused
   appearance.toggleWall();
+}
+
+function toggleWall() {
+  switchWall();
   applyPreferences();
   writeAddress();
 }
 
 function openDrawer(key, known) {
   drawer.open(key, known);
-  hold.drawerOpen = true;
   hold.update();
   drawer.tick(table.listing.record(key), live.now());
 }
@@ -314,10 +319,11 @@ const rotation = new Rotation({
     writeAddress();
   },
 });
+const unattended = new Unattended({ now: live.now, table, drawer, hold });
 let ticks = 0;
 setInterval(() => {
   ticks += 1;
-  hold.drawerOpen = drawer.key !== null;
+  unattended.tick(appearance.isWall());
   hold.update();
   showConnection();
   update();

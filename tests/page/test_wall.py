@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -215,3 +216,84 @@ async def test_a_wall_shows_whole_rows_only(
         seen, half = await page.evaluate(cut)
         assert seen >= 2
         assert half == 0
+
+
+LEFT_OPEN = {"a call": "#drawer", "a row": ".call[aria-current]", "the help": "#help"}
+
+
+async def leave_open(page: Page, what: str) -> None:
+    if what == "the help":
+        await page.keyboard.press("?")
+    elif what == "a row":
+        await page.keyboard.press("j")
+        await page.locator("#table").focus()
+        await page.keyboard.press("ArrowDown")
+    else:
+        await page.locator(".call .state").first.click()
+    await page.mouse.move(5, 5)
+    await expect(page.locator(LEFT_OPEN[what])).to_be_visible()
+
+
+@pytest.mark.parametrize("what", LEFT_OPEN)
+async def test_a_wall_closes_what_was_left_open(
+    desk: Desk, node: Node, page: Page, what: str
+) -> None:
+    """Nobody is there to close it; it stays for a minute after the last key or click."""
+    await some_calls(node)
+    await page.clock.install()
+    await log_in(page, desk.service)
+    await page.goto(f"{desk.service.url}/live-calls?wall=1")
+    await rows(page, 3)
+    await leave_open(page, what)
+    await node.call("20.20")
+    held = page.locator("#held")
+    if what != "the help":
+        await expect(held).to_be_visible()
+    await page.clock.fast_forward(50_000)
+    await page.keyboard.press("Shift")  # somebody is there
+    await page.clock.fast_forward(50_000)
+    await asyncio.sleep(1.5)  # three ticks
+    await expect(page.locator(LEFT_OPEN[what])).to_be_visible()
+    await page.clock.fast_forward(15_000)
+    await expect(page.locator(LEFT_OPEN[what])).to_be_hidden()
+    await expect(held).to_be_hidden()
+    await rows(page, 4)
+    assert "call=" not in page.url
+    assert "wall=1" in page.url
+
+
+async def test_a_desk_holds_its_order_until_it_is_let_go(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    await some_calls(node)
+    await page.clock.install()
+    await log_in(page, desk.service)
+    await rows(page, 3)
+    await leave_open(page, "a call")
+    await node.call("20.20")
+    await expect(page.locator("#held")).to_be_visible()
+    await page.clock.fast_forward(300_000)
+    await asyncio.sleep(1.5)  # three ticks
+    await expect(page.locator("#drawer")).to_be_visible()
+    await expect(page.locator("#held")).to_be_visible()
+
+
+async def test_a_wall_with_a_panel_asks_for_that_panel_only(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    """Again and again, and its address stays as it was given."""
+    await some_calls(node)
+    await page.clock.install()
+    await log_in(page, desk.service)
+    await rows(page, 3)
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url) if "/api/v1/live/" in one.url else None)
+    await page.goto(f"{desk.service.url}/live-calls?wall=1&panel=trunks")
+    await expect(page.locator("#panel tbody tr")).to_have_count(2, timeout=WAIT)
+    await expect(page.locator("#board")).to_be_hidden()
+    assert "panel=trunks" in page.url
+    for _ in range(3):
+        async with page.expect_request("**/live/trunks*", timeout=WAIT):
+            await page.clock.fast_forward(10_000)
+    documents = {one.split("/live/")[1].split("?")[0] for one in asked}
+    assert documents - {"calls"} == {"trunks"}

@@ -1,6 +1,6 @@
 // Holds the order of the rows while a user aims at one: under the pointer, while a row has the
 // focus of the keyboard, and while the drawer is open. Rows go on to change in place; new calls
-// wait, and a button says how many.
+// wait, and a button says how many. On a wall, unattended.js lets go.
 
 import { setText } from "../elements.js";
 import { counted } from "../text/text.js";
@@ -9,11 +9,11 @@ const POINTER_MS = 30_000; // a pointer that has not moved for so long was left 
 
 export class Hold {
   // `now()` is passing time, ms; `changed()` is called when the order may have been let go;
-  // `pointerHolds()` says whether the pointer counts: on a wall it only lies there.
-  constructor({ table, body, button, now, changed, pointerHolds }) {
-    Object.assign(this, { table, body, button, now, changed, pointerHolds });
+  // `pointerHolds()` says whether the pointer counts: on a wall it only lies there. `drawerOpen()`
+  // says whether a call is open.
+  constructor({ table, body, button, now, changed, pointerHolds, drawerOpen }) {
+    Object.assign(this, { table, body, button, now, changed, pointerHolds, drawerOpen });
     this.movedAt = -Infinity; // of the pointer on the rows
-    this.drawerOpen = false;
     const moved = () => {
       this.movedAt = this.now();
       this.update();
@@ -31,7 +31,7 @@ export class Hold {
 
   get wanted() {
     const pointer = this.pointerHolds() && this.now() - this.movedAt < POINTER_MS;
-    return pointer || this.drawerOpen || (this.table.focused && this.table.selected !== null);
+    return pointer || this.drawerOpen() || (this.table.focused && this.table.selected !== null);
   }
 
   // Called at each change above, and twice a second.
