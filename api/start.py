@@ -115,15 +115,11 @@ class Start:
         self._consumer.backlog.hold()
 
     def release(self) -> None:
-        """Fold what waits; what has waited for too long is dropped instead."""
-        backlog = self._consumer.backlog
-        if self._early.expired:
-            backlog.drop()
-        else:
-            for name, at in self._early.asked.items():
-                if name in self._nodes.by_name:
-                    self._nodes.by_name[name].asked_at = at
-        backlog.release()
+        """Fold what waits."""
+        for name, at in self._early.asked.items():
+            if name in self._nodes.by_name:
+                self._nodes.by_name[name].asked_at = at
+        self._consumer.backlog.release()
 
     async def restore(self, read: Read) -> bool:
         """Read and restore the stored table, while its nodes are asked for their lists; False if

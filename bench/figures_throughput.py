@@ -92,7 +92,7 @@ async def _floor(nats: NatsServer, batch: int) -> tuple[float, float]:
     """Seconds of wall and of CPU to receive and validate the events, and nothing else."""
     seen = 0
 
-    def take(subject: str, data: bytes) -> None:
+    def take(subject: str, data: bytes, waited_ms: int) -> None:
         nonlocal seen
         seen += _received(subject, data)
 

@@ -151,8 +151,8 @@ class Trio:
         await self._stack.enter_async_context(self.peer)
         login = {"credentials": self._credentials}
         self.consumer = Consumer(
-            self._url, lambda subject, data: self.events.append(data), lambda lost, node: None,
-            self._on_return, inbox="_INBOX.livestate", **login,
+            self._url, lambda subject, data, waited_ms: self.events.append(data),
+            lambda lost, node: None, self._on_return, inbox="_INBOX.livestate", **login,
         )  # fmt: skip
         self.cdrs = CdrReader(self._url, self._take, back_seconds=600,
                               inbox="_INBOX.livestate", **login)  # fmt: skip

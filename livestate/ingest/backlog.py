@@ -7,7 +7,8 @@ dialogs takes seconds to fold, and everything behind it in the stream would wait
 node's event then waits for one part of the list instead of all of it.
 
 The order within a node is kept. NATS guarantees no more between different publishers, and the fold
-needs no more: sequence numbers are per node.
+needs no more: sequence numbers are per node. How long a message has waited is handed on with it,
+because a node's clock is judged by when its message arrived.
 
 The backlog is bounded. When it is full, it drops a message if its node already has more than an
 equal share, so a node that floods loses its own messages. A drop is a loss like any other: the
@@ -21,9 +22,12 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from livestate.contract.events import BATCH_SUBJECT
+
+# ``handle(subject, data, waited_ms)`` folds one message that arrived ``waited_ms`` ago.
+Handle: TypeAlias = Callable[[str, bytes, int], None]
 
 MAX_BYTES: Final = 128 * 1024 * 1024
 MAX_MESSAGES: Final = 200_000
@@ -53,12 +57,13 @@ class _Queue:
     __slots__ = ("bytes", "messages")
 
     def __init__(self) -> None:
-        self.messages: deque[tuple[str, bytes]] = deque()
+        self.messages: deque[tuple[str, bytes, float]] = deque()  # with when it came, in s
         self.bytes = 0
 
 
 class Backlog:
-    """Calls ``handle(subject, data)`` in later rounds of the event loop, round-robin by node.
+    """Calls ``handle(subject, data, waited_ms)`` in later rounds of the event loop, round-robin by
+    node.
 
     ``node_of(subject, data)`` returns the node of a message. ``on_dropped(events, node)`` is called
     for each message that did not fit into ``max_bytes`` and ``max_messages``. ``clock`` is in
@@ -67,7 +72,7 @@ class Backlog:
 
     def __init__(
         self,
-        handle: Callable[[str, bytes], None],
+        handle: Handle,
         node_of: Callable[[str, bytes], str],
         on_dropped: Callable[[int, str | None], None],
         *,
@@ -94,12 +99,6 @@ class Backlog:
         """Take messages from now on and fold none of them before ``release``."""
         self.active = self._held = True
 
-    def drop(self) -> None:
-        """Drop all messages that wait."""
-        for node, queue in self._queues.items():
-            self._on_dropped(sum(events_in(*message) for message in queue.messages), node)
-        self._forget()
-
     def release(self) -> None:
         """Fold what has waited since ``hold``."""
         self._held = False
@@ -125,7 +124,7 @@ class Backlog:
         if queue is None:
             queue = self._queues[node] = _Queue()
             self._turns.append(node)
-        queue.messages.append((subject, data))
+        queue.messages.append((subject, data, self._clock()))
         queue.bytes += size
         self.bytes += size
         self.messages += 1
@@ -133,9 +132,6 @@ class Backlog:
     def clear(self) -> None:
         """Drop all messages: the consumer has stopped."""
         self.active = False
-        self._forget()
-
-    def _forget(self) -> None:
         self.messages = self.bytes = 0
         self._queues.clear()
         self._turns.clear()
@@ -166,13 +162,14 @@ class Backlog:
             return
         self._rounds_read = 0
         clock = self._clock
-        until = clock() + ROUND_SECONDS
+        now = clock()
+        until = now + ROUND_SECONDS
         turns, queues, handle = self._turns, self._queues, self._handle
         try:
             while turns:
                 node = turns.popleft()
                 queue = queues[node]
-                subject, data = queue.messages.popleft()
+                subject, data, came = queue.messages.popleft()
                 size = len(data) + _MESSAGE_BYTES
                 self.bytes -= size
                 self.messages -= 1
@@ -181,8 +178,9 @@ class Backlog:
                     turns.append(node)
                 else:
                     del queues[node]
-                handle(subject, data)
-                if clock() >= until:
+                handle(subject, data, int((now - came) * 1_000))
+                now = clock()
+                if now >= until:
                     break
         finally:
             self.active = bool(turns)

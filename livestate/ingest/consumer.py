@@ -21,7 +21,7 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from livestate.contract.events import SUBJECT_PREFIX
-from livestate.ingest.backlog import Backlog, claimed_node
+from livestate.ingest.backlog import Backlog, Handle, claimed_node
 from livestate.nats.connection import AWAY, Connection
 from livestate.nats.session import Session
 from livestate.state.call import Call
@@ -39,7 +39,7 @@ BEHIND_READS: Final = 4
 
 
 class Consumer:
-    """Calls ``handle(subject, data)`` with each message, on a connection that is kept up.
+    """Calls ``handle(subject, data, waited_ms)`` with each message; its connection is kept up.
 
     ``on_dropped(n, node)`` is called for messages that were dropped (``node`` is None where it is
     not known), ``on_reconnected()`` after each gap in the connection: messages published meanwhile
@@ -50,7 +50,7 @@ class Consumer:
     def __init__(
         self,
         url: str,
-        handle: Callable[[str, bytes], None],
+        handle: Handle,
         on_dropped: Callable[[int, str | None], None],
         on_reconnected: Callable[[], None],
         *,
@@ -167,7 +167,7 @@ class Consumer:
         if self.backlog.active:
             self.backlog.add(subject, data)
         else:
-            self._handle(subject, data)
+            self._handle(subject, data, 0)
         took = time.perf_counter() - began
         self._spent += took
         if took <= LONG_SECONDS and self._spent <= SLICE_SECONDS:

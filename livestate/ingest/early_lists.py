@@ -14,10 +14,6 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 LOOK_SECONDS: Final = 0.01  # between two looks at what was found, and at the connection
-# Messages that wait are dropped after this time, and the lists are asked for again: the time of a
-# message is compared with the service's clock when it is folded, and a late one would look like the
-# message of a node whose clock is wrong (livestate.state.nodes.clock_offset).
-LONGEST_WAIT_MS: Final = 3_000
 
 
 class Feed(Protocol):
@@ -36,17 +32,11 @@ class EarlyLists:
         self.asked: dict[str, int] = {}
         self._feed = feed
         self._clock = clock
-        self._began = clock()
         self._wanted: dict[str, None] = {}
 
     def found(self, node: str) -> None:
         """A stored call is of this node."""
         self._wanted[node] = None
-
-    @property
-    def expired(self) -> bool:
-        """Whether what has waited since the beginning is too old to be folded."""
-        return self._clock() - self._began > LONGEST_WAIT_MS
 
     async def run(self) -> None:
         """Ask until cancelled."""

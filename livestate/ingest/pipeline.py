@@ -87,10 +87,10 @@ class Pipeline:
         )
         table.floors = nodes.floors
 
-    def handle(self, subject: str, data: bytes) -> None:
-        """Fold one message. A bad one is counted and logged; nothing is raised."""
-        now = self._clock()
-        counters = self.counters
+    def handle(self, subject: str, data: bytes, waited_ms: int = 0) -> None:
+        """Fold one message that has waited. A bad one is counted and logged; nothing is raised."""
+        now, counters = self._clock(), self.counters
+        arrived = now - waited_ms  # a node's clock is compared with this
         counters.received += 1
         vouched = _UNVOUCHED
         try:
@@ -98,7 +98,7 @@ class Pipeline:
                 vouched = self._subjects.of(subject)
                 subject = vouched.subject
             if subject == BATCH_SUBJECT:
-                self._handle_batch(data, now, vouched)
+                self._handle_batch(data, now, arrived, vouched)
                 return
             event = parse(subject, data, counters.leave_out)
             if self._subjects is not None:
@@ -107,14 +107,14 @@ class Pipeline:
             counters.phases[phase] += 1
             # By phase, not by type: ``isinstance`` of a pydantic model runs Python code each time.
             if phase in CALL_PHASES:  # nearly all
-                if not self._handle_call(cast("CallPhase", event), now):
+                if not self._handle_call(cast("CallPhase", event), now, arrived):
                     return
             elif event.phase == "heartbeat":
-                self._handle_heartbeat(event, now)
+                self._handle_heartbeat(event, now, arrived)
             elif event.phase == "sync":
                 self._observe(event, now, numbered=False)
                 if self._clocks is not None:
-                    event = self._clocks.list(event, now)
+                    event = self._clocks.list(event, arrived)
                 self._lists.sync(event, now)
             elif event.phase == "copies":
                 self._observe(event, now, numbered=False)
@@ -131,7 +131,7 @@ class Pipeline:
             return
         counters.applied += 1
 
-    def _handle_batch(self, data: bytes, now: int, vouched: Vouched) -> None:
+    def _handle_batch(self, data: bytes, now: int, arrived: int, vouched: Vouched) -> None:
         """Fold each event of a batch as if it had come alone: also counted and rejected alone."""
         events = parse_batch(data, self.counters.leave_out)
         counters = self.counters
@@ -144,7 +144,7 @@ class Pipeline:
                 if self._subjects is not None:
                     self._subjects.check(vouched, event.node)
                 counters.phases[event.phase] += 1
-                if self._handle_call(event, now):
+                if self._handle_call(event, now, arrived):
                     counters.applied += 1
             except Rejected as rejected:
                 self._reject(rejected, b'{"node":"%b"}' % event.node.encode(), now, vouched)
@@ -216,15 +216,15 @@ class Pipeline:
         """End the rival numberings of a node: its last list decides about all its calls."""
         self._lists.settle(node, held, self._clock())
 
-    def _handle_heartbeat(self, event: Heartbeat, now: int) -> None:
+    def _handle_heartbeat(self, event: Heartbeat, now: int, arrived: int) -> None:
         self._observe(event, now, numbered=False)
         node = self._nodes.by_name[event.node]
         if event.epoch == node.epoch:
             node.dialogs = event.dialogs
         if self._clocks is not None:
-            self._clocks.observe(event.node, event.ts, now)
+            self._clocks.observe(event.node, event.ts, arrived)
 
-    def _handle_call(self, event: CallPhase, now: int) -> bool:
+    def _handle_call(self, event: CallPhase, now: int, arrived: int) -> bool:
         """Fold one event of a call. False if it was counted as duplicate or stale."""
         node, owner, epoch, seq, phase = _head_of(event.__dict__)
         heard = self._nodes.observe(node, epoch, seq, now, numbered=True)
@@ -236,7 +236,7 @@ class Pipeline:
         if owner is not None:
             self._owners.check_owner(node, owner)
         if self._clocks is not None:
-            event = self._clocks.call(event, now)
+            event = self._clocks.call(event, arrived)
         # An event with a number that was seen before is folded as well: a true duplicate changes
         # nothing, and where two nodes use one name it is another event. Not so an event of another
         # node's call: it gets a new position among the owner's numbers each time it is folded.

@@ -21,9 +21,9 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from livestate.ingest.backlog import Handle
 from livestate.ingest.sinks import Sink
 from livestate.process.masking import masked
 from livestate.state.active_calls import Change
@@ -73,24 +73,24 @@ class Traces:
         self._left = 1  # the first message is traced: a wrong URL shows at once
         self._version = version
         self._waiting: deque[Trace] = deque(maxlen=MOST)
-        self._handle: Callable[[str, bytes], None] = _none
+        self._handle: Handle = _none
 
-    def begin(self, handle: Callable[[str, bytes], None]) -> Callable[[str, bytes], None]:
+    def begin(self, handle: Handle) -> Handle:
         """What the consumer calls in place of ``handle``, the pipeline's."""
         self._handle = handle
         return self.handle
 
-    def handle(self, subject: str, data: bytes) -> None:
+    def handle(self, subject: str, data: bytes, waited_ms: int) -> None:
         """Fold one message as the pipeline does; one in N is traced."""
         self._left -= 1
         if self._left:
-            self._handle(subject, data)
+            self._handle(subject, data, waited_ms)
             return
         self._left = self._every
         before, behind = self.before, self.behind
         before.at, before.armed, behind.at, behind.armed = 0, True, 0, True
         begun = time.time_ns()
-        self._handle(subject, data)
+        self._handle(subject, data, waited_ms)
         ended = time.time_ns()
         before.armed = behind.armed = False
         self.dropped += len(self._waiting) == MOST
@@ -128,7 +128,7 @@ def traced(sinks: tuple[Sink, ...], traces: Traces | None) -> tuple[Sink, ...]:
     return sinks if traces is None else (traces.before, *sinks, traces.behind)
 
 
-def _none(subject: str, data: bytes) -> None:
+def _none(subject: str, data: bytes, waited_ms: int) -> None:
     """The handler before ``begin``."""
 
 

@@ -10,8 +10,14 @@ from typing import Any
 
 from api.cli.child_service import Instance
 from livestate.ingest.backlog import Backlog, claimed_node
+from livestate.ingest.pipeline import Pipeline
+from livestate.state.active_calls import ActiveCalls
+from livestate.state.nodes.clock_offset import NodeClocks
+from livestate.state.nodes.registry import Nodes
+from tests.calls import START
 from tests.conftest import World
 from tests.harness import Node, Stream, metrics
+from tests.speakers import Speaker
 
 
 def message(node: str, number: int, size: int = 0) -> bytes:
@@ -24,13 +30,15 @@ class Turns:
     def __init__(self, **bounds: int) -> None:
         self.taken: list[tuple[str, int]] = []
         self.dropped: list[str | None] = []
+        self.waited: list[int] = []  # ms
         self._now = 0.0
         self.backlog = Backlog(
             self._take, lambda subject, data: claimed_node(data),
             lambda messages, node: self.dropped.append(node), clock=lambda: self._now, **bounds,
         )  # fmt: skip
 
-    def _take(self, subject: str, data: bytes) -> None:
+    def _take(self, subject: str, data: bytes, waited_ms: int) -> None:
+        self.waited.append(waited_ms)
         self._now += 0.001
         message = json.loads(data)
         self.taken.append((message["node"], message["n"]))
@@ -66,6 +74,40 @@ async def test_a_message_that_comes_meanwhile_keeps_its_place_behind_its_nodes()
     assert [n for _, n in turns.taken] == list(range(21))
 
 
+async def test_a_message_says_how_long_it_has_waited() -> None:
+    turns = Turns()
+    turns.backlog.begin()
+    for number in range(3):
+        turns.backlog.add("", message("n1", number))
+    await turns.until(lambda: not turns.backlog.active)
+    assert turns.waited == [0, 1, 2]  # each one for as long as those before it took
+
+
+async def test_a_wait_makes_no_clock_wrong_and_loses_no_time_of_a_call() -> None:
+    now = START / 1_000
+    clocks, table = NodeClocks(), ActiveCalls(secret=b"s" * 16, epoch="e")
+    pipeline = Pipeline(
+        table, Nodes(stale_after=6_000), (), clock=lambda: int(now * 1_000), clocks=clocks
+    )
+    backlog = Backlog(pipeline.handle, pipeline.node_of, pipeline.on_dropped, clock=lambda: now)
+    node = Speaker(START // 1_000)
+    backlog.hold()
+    for seconds in range(40):  # a start, a list of 300,000 dialogs, a process that was stopped
+        now += 1
+        node.seq += 1
+        at = int(now * 1_000)
+        call = {"phase": "setup", "dialog": f"{seconds}.1", "call_id": f"{seconds}", "setup_at": at}
+        beat = node.envelope(at) | {"phase": "heartbeat"}
+        backlog.add("call.events.setup", json.dumps(node.envelope(at) | call).encode())
+        backlog.add("call.events.heartbeat", json.dumps(beat).encode())
+    backlog.release()
+    async with asyncio.timeout(10):
+        while backlog.active:
+            await asyncio.sleep(0)
+    assert (len(table.calls), clocks.off) == (40, {})
+    assert all(call.setup_at is not None for call in table.calls.values())
+
+
 async def test_a_full_backlog_drops_what_the_flood_sends() -> None:
     turns = Turns(max_bytes=100_000)
     turns.backlog.begin()
@@ -95,7 +137,7 @@ async def test_a_message_that_fails_does_not_stop_the_others() -> None:
     taken: list[bytes] = []
     failed: list[Any] = []
 
-    def take(subject: str, data: bytes) -> None:
+    def take(subject: str, data: bytes, waited_ms: int) -> None:
         if data == b"bad":
             raise ValueError("a defect")
         taken.append(data)

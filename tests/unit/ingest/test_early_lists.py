@@ -12,7 +12,7 @@ from api.service import Service
 from api.settings import Settings
 from api.start import Found
 from livestate.devtools.servers import NatsServer
-from livestate.ingest.early_lists import LONGEST_WAIT_MS, EarlyLists
+from livestate.ingest.early_lists import EarlyLists
 from livestate.process.tasks import cancel_and_wait
 from livestate.state.access import Scope
 from livestate.state.active_calls import FEW, ActiveCalls
@@ -50,8 +50,7 @@ class Asked:
 
 async def test_a_node_is_asked_once_as_soon_as_there_is_a_connection() -> None:
     feed = Asked()
-    now = 1_000
-    early = EarlyLists(feed, lambda: now)
+    early = EarlyLists(feed, lambda: 1_000)
     asking = asyncio.create_task(early.run())
     early.found("n1")
     await asyncio.sleep(0)
@@ -63,10 +62,6 @@ async def test_a_node_is_asked_once_as_soon_as_there_is_a_connection() -> None:
     await until(lambda: feed.nodes == ["n1", "n2"])
     assert early.asked == {"n1": 1_000, "n2": 1_000}
     await cancel_and_wait(asking)
-    now += LONGEST_WAIT_MS
-    assert not early.expired
-    now += 1
-    assert early.expired
 
 
 async def test_a_held_backlog_folds_nothing_before_its_release() -> None:
@@ -80,19 +75,6 @@ async def test_a_held_backlog_folds_nothing_before_its_release() -> None:
     turns.backlog.release()
     await turns.until(lambda: not turns.backlog.active)
     assert [n for _, n in turns.taken] == [0, 1, 2]
-
-
-async def test_what_waited_for_too_long_is_dropped_and_counted() -> None:
-    turns = Turns()
-    turns.backlog.hold()
-    for number in range(3):
-        turns.backlog.add("", message("n1", number))
-    turns.backlog.drop()
-    assert (turns.dropped, turns.backlog.messages, turns.backlog.bytes) == (["n1"], 0, 0)
-    turns.backlog.add("", message("n1", 3))
-    turns.backlog.release()
-    await turns.until(lambda: not turns.backlog.active)
-    assert turns.taken == [("n1", 3)]
 
 
 async def test_a_list_that_comes_while_redis_is_read_decides_on_the_stored_calls(
@@ -114,7 +96,6 @@ async def test_a_list_that_comes_while_redis_is_read_decides_on_the_stored_calls
             return stored(node.name, "1.1", "2.1")
 
         service._start.hold()
-        service._start._early._began += 1_000_000  # however long a busy machine takes
         try:
             assert await service._start.restore(read)
             assert service.table.live == 2
@@ -127,24 +108,6 @@ async def test_a_list_that_comes_while_redis_is_read_decides_on_the_stored_calls
             assert list(service.nodes.to_ask(here.asked_at + 1)) == []
         finally:
             await cancel_and_wait(feeding)
-
-
-async def test_a_start_whose_messages_waited_too_long_asks_again(nats_server: NatsServer) -> None:
-    service = Service(Settings(nats_url=nats_server.url))
-    service._start.hold()
-    service._start._early._began -= LONGEST_WAIT_MS + 1
-
-    async def read(found: Found) -> Loaded:
-        found("n1")
-        service.consumer.backlog.add("call.events.heartbeat", b'{"node":"n1"}')
-        return stored("n1", "1.1")
-
-    assert await service._start.restore(read)
-    service._start.release()
-    counted = service.pipeline.counters
-    assert (counted.received, counted.dropped) == (1, 1)
-    node = service.nodes.by_name["n1"]
-    assert list(service.nodes.to_ask(node.since + 100_000)) == ["n1"]
 
 
 @pytest.mark.parametrize("edited", [False, True], ids=["as stored", "versions deleted"])

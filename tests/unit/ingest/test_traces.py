@@ -104,11 +104,11 @@ async def test_nothing_is_in_the_way_while_it_is_off() -> None:
 
 def test_one_in_n_is_traced_and_a_collector_that_is_away_costs_a_bounded_queue() -> None:
     traces, handled = Traces("http://127.0.0.1:1/v1/traces", 10, "0"), []
-    handle = traces.begin(lambda subject, data: handled.append(data))
+    handle = traces.begin(lambda subject, data, waited_ms: handled.append(data))
     for _ in range(95):
-        handle("call.events.setup", b"{}")
+        handle("call.events.setup", b"{}", 0)
     assert (len(handled), len(traces._waiting)) == (95, 10)
     for _ in range(10 * MOST):
-        handle("call.events.setup", b"{}")
+        handle("call.events.setup", b"{}", 0)
     assert len(traces._waiting) == MOST
     assert traces.dropped == 10

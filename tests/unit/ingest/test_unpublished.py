@@ -30,7 +30,7 @@ def in_doubt(call_id: str) -> Call:
 
 
 async def consuming(url: str) -> tuple[Consumer, asyncio.Task[None]]:
-    consumer = Consumer(url, lambda subject, data: None, lambda lost: None, lambda: None)
+    consumer = Consumer(url, lambda subject, data, waited_ms: None, lambda lost: None, lambda: None)
     running = asyncio.create_task(consumer.run())
     await until(lambda: consumer.connected)
     return consumer, running

@@ -43,8 +43,8 @@ async def listening(guarded: Guarded) -> AsyncIterator[tuple[list[bytes], list[b
     read: list[bytes] = []
     url = guarded.url_of("livestate")
     consumer = Consumer(
-        url, lambda subject, data: received.append(data), lambda lost: None, lambda: None,
-        inbox="_INBOX.livestate",
+        url, lambda subject, data, waited_ms: received.append(data), lambda lost: None,
+        lambda: None, inbox="_INBOX.livestate",
     )  # fmt: skip
     reader = CdrReader(url, read.append, back_seconds=600, inbox="_INBOX.livestate")
     async with running(consumer.run(), reader.run()):
@@ -191,7 +191,7 @@ async def test_a_defect_at_one_message_costs_no_other(
 ) -> None:
     handled: list[bytes] = []
 
-    def handle(subject: str, data: bytes) -> None:
+    def handle(subject: str, data: bytes, waited_ms: int) -> None:
         if data == b"bad":
             raise ValueError("a defect")
         handled.append(data)
