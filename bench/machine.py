@@ -10,6 +10,7 @@ import contextlib
 import os
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from bench import proc
@@ -38,6 +39,12 @@ def many_files(wanted: int = 40_000) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(wanted, most)), most))
             break
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def waited_seconds() -> float:
+    """How long this process's main thread was ready to run and had no core, since it began
+    (Documentation/scheduler/sched-stats of Linux)."""
+    return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
 
 
 def cpu_seconds(pid: int) -> float:

@@ -1,13 +1,16 @@
-"""``make bench-page``: what 10,000 calls cost the page, in a real headless Chromium, with a gate.
+"""``make bench-page``: what 10,000 calls cost the page, in a real headless Chromium, with a gate;
+and how soon 7,500 calls show their first row.
 
 A server of frames that nothing else slows down sends 20 diffs a second that change 50 calls each;
-Chromium says by its own clock how long its main thread worked (``TaskDuration`` of the DevTools
-protocol's Performance domain), and an animation frame callback counts the pictures.
+Chromium says how long its main thread worked (``TaskDuration`` of the DevTools protocol's
+Performance domain, in thread time: waiting for a busy machine's core is no work of the page), and
+an animation frame callback counts the pictures.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import shutil
 import sys
@@ -20,20 +23,25 @@ import click
 import orjson
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser, async_playwright
 from quart import Quart, Response, send_file
 
 from api.assets import ASSETS, DASHBOARD
 from api.stream import sse
+from bench.machine import waited_seconds
 from livestate.devtools.child_process import free_port
+from livestate.fanout.patch import LINE_BYTES, numbered
 
 FLAGS: Final = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
 ]  # fmt: skip
 STATES: Final = ("trying", "ringing", "early", "answered", "held")
-MOST_SHARE: Final = 0.15
+MOST_SHARE: Final = 0.10
 LEAST_FPS: Final = 55.0
+FIRST_ROW_CALLS: Final = 7_500
+MOST_FIRST_ROW_MS: Final = 1_000.0
+MOST_WAITING: Final = 0.20  # of a load, for a core; beyond it, times say how busy the machine is
 TAG: Final = "0123456789abcdef"
 
 
@@ -60,8 +68,13 @@ class Calls:
         return f"call-{number:08}", record
 
     def snapshot(self) -> bytes:
-        payload = {"part": 1, "parts": 1, "as_of": _now(), "calls": self.calls}
-        return self._event("snapshot", payload)
+        """In parts, as the service sends it: the page shows nothing before the last one."""
+        pieces = [b'"%b":%b' % (key.encode(), orjson.dumps(one)) for key, one in self.calls.items()]
+        size = LINE_BYTES // max(map(len, pieces))
+        bodies = [b",".join(pieces[at : at + size]) for at in range(0, len(pieces), size)]
+        *parts, last = numbered(bodies, _now())
+        whole = b"".join(sse.event("snapshot", part) for part in parts)
+        return whole + sse.event("snapshot", last, sse.EventId(TAG, self._version))
 
     def diff(self) -> bytes:
         """A tenth of the rows are calls that end, as many begin; the others change."""
@@ -140,8 +153,20 @@ COUNT_FRAMES: Final = """() => {
 }"""
 
 
-async def measure(calls: int, rows: int, hertz: float, seconds: float) -> dict[str, float]:
-    """Share of the main thread's time, and pictures a second."""
+# Behind the picture that has the first row: ms since the navigation began.
+FIRST_ROW: Final = """
+    const seen = new MutationObserver(() => {
+        if (document.querySelector(".call") === null) return;
+        seen.disconnect();
+        requestAnimationFrame(() => setTimeout(() => { window.first_row = performance.now(); }));
+    });
+    seen.observe(document, { childList: true, subtree: true });
+"""
+
+
+@contextlib.asynccontextmanager
+async def chromium_with(calls: int, rows: int, hertz: float) -> AsyncIterator[tuple[Browser, str]]:
+    """A Chromium, and the address of a page with so many calls."""
     program = shutil.which("chromium")
     if program is None:
         raise click.ClickException("chromium is not here: scripts/system-packages chromium")
@@ -155,29 +180,56 @@ async def measure(calls: int, rows: int, hertz: float, seconds: float) -> dict[s
     try:
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
-            context = await browser.new_context(viewport={"width": 1600, "height": 900})
-            page = await context.new_page()
-            await page.goto(f"http://{config.bind[0]}/live-calls")
-            await page.wait_for_function(f"livestate.state().calls === {calls}")
-            await asyncio.sleep(3)  # compiled, and past the first paint
-            devtools = await context.new_cdp_session(page)
-            await devtools.send("Performance.enable")
-            await page.evaluate(COUNT_FRAMES)
-
-            async def worked() -> tuple[float, float, float]:
-                samples = (await devtools.send("Performance.getMetrics"))["metrics"]
-                by_name = {one["name"]: one["value"] for one in samples}
-                seen = await page.evaluate("window.frames_seen")
-                return by_name["TaskDuration"], by_name["Timestamp"], seen
-
-            before = await worked()
-            await asyncio.sleep(seconds)
-            after = await worked()
-            state = await page.evaluate("livestate.state()")
+            yield browser, f"http://{config.bind[0]}/live-calls"
             await browser.close()
     finally:
         ended.set()
         await serving
+
+
+async def first_row(calls: int) -> tuple[float, float]:
+    """Ms from the navigation, with a session and nothing in the browser's cache, to the picture
+    with the first row: the fastest of three loads. Beside it, for which share of that load the
+    server here waited for a core."""
+    shown: list[tuple[float, float]] = []
+    async with chromium_with(calls, rows=1, hertz=1) as (browser, url):
+        for _ in range(3):
+            context = await browser.new_context(viewport={"width": 1600, "height": 900})
+            page = await context.new_page()
+            await page.add_init_script(FIRST_ROW)
+            waited, began = waited_seconds(), time.monotonic()
+            await page.goto(url)
+            await page.wait_for_function("window.first_row > 0")
+            waiting = (waited_seconds() - waited) / (time.monotonic() - began)
+            if await page.evaluate("livestate.state().calls") != calls:
+                raise click.ClickException("a row was shown before all calls were there")
+            shown.append((await page.evaluate("window.first_row"), waiting))
+            await context.close()
+    return min(shown)
+
+
+async def measure(calls: int, rows: int, hertz: float, seconds: float) -> dict[str, float]:
+    """Share of the main thread's time, and pictures a second."""
+    async with chromium_with(calls, rows, hertz) as (browser, url):
+        context = await browser.new_context(viewport={"width": 1600, "height": 900})
+        page = await context.new_page()
+        await page.goto(url)
+        await page.wait_for_function(f"livestate.state().calls === {calls}")
+        await asyncio.sleep(3)  # compiled, and past the first paint
+        devtools = await context.new_cdp_session(page)
+        await devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+        await page.evaluate(COUNT_FRAMES)
+
+        async def worked() -> tuple[float, float, float]:
+            samples = (await devtools.send("Performance.getMetrics"))["metrics"]
+            by_name = {one["name"]: one["value"] for one in samples}
+            seen = await page.evaluate("window.frames_seen")
+            return by_name["TaskDuration"], by_name["Timestamp"], seen
+
+        before = await worked()
+        await asyncio.sleep(seconds)
+        after = await worked()
+        state = await page.evaluate("livestate.state()")
     if state["divergences"] or state["connection"] != "live":
         raise click.ClickException(f"the page was not right: {state}")
     passed = after[1] - before[1]
@@ -204,7 +256,16 @@ def bench_page(calls: int, rows: int, hertz: float, seconds: float, gate: bool) 
         f"{best['share']:.1%} (at most {MOST_SHARE:.0%}), {best['fps']:.0f} fps "
         f"(at least {LEAST_FPS:.0f})"
     )
-    if gate and not (best["share"] <= MOST_SHARE and best["fps"] >= LEAST_FPS):
+    soonest, waiting = asyncio.run(first_row(FIRST_ROW_CALLS))
+    click.echo(
+        f"{FIRST_ROW_CALLS:,} calls: first row {soonest:,.0f} ms after the navigation "
+        f"(at most {MOST_FIRST_ROW_MS:,.0f}); the server waited for a core {waiting:.0%} of it"
+    )
+    late = best["fps"] < LEAST_FPS or soonest > MOST_FIRST_ROW_MS
+    if late and waiting > MOST_WAITING:
+        click.echo(f"busy machine (more than {MOST_WAITING:.0%}): only the main thread is judged")
+        late = False
+    if gate and (late or best["share"] > MOST_SHARE):
         raise click.ClickException("the page is too slow")
 
 
