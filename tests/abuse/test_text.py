@@ -14,10 +14,13 @@ from tests.harness import Node
 
 SHOWN = """expected => {
     const rows = [...document.querySelectorAll(".call")];
-    const strange = ".call script, .call img, .call b, .call svg, .call a, script:not([src])";
+    const strange = ".call script, .call img, .call b, .call svg, .from a, .to a"
+        + ", script:not([src])";
+    const links = [...document.querySelectorAll(".call a[href]")];  // of company, trunk, node
     return rows.length === Object.keys(expected).length
         && rows.every(row => expected[row.querySelector(".from").textContent]
             === row.querySelector(".to").textContent)
+        && links.every(one => one.origin === location.origin && one.pathname === "/live-calls")
         && document.querySelector(strange) === null;
 }"""
 

@@ -121,7 +121,7 @@ class Day(RuleBasedStateMachine):
             changes = self.table.sweeps.set_back(
                 "n1",
                 self.now,
-                position_at(self.epoch, self.seq - back),
+                position_at(self.epoch, max(self.seq - back, 0)),
                 position_at(self.epoch, self.seq),
                 lambda: position,
             )
