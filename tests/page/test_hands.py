@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.async_api import Page, expect
@@ -42,21 +43,29 @@ async def keep_calling(node: Node) -> None:
 
 
 @pytest.mark.slow
-async def test_a_click_hits_the_row_that_one_aims_at(desk: Desk, node: Node, page: Page) -> None:
-    """Twenty of twenty, while 60 calls a second arrive above it."""
+@pytest.mark.parametrize("beside", ["nothing", "an open call"])
+async def test_a_click_hits_the_row_that_one_aims_at(
+    desk: Desk, node: Node, page: Page, beside: str
+) -> None:
+    """Twenty of twenty, while 60 calls a second arrive above it; other cells hold links."""
     node.hurried = True
     await log_in(page, desk.service)
     await truth(page, "live")
     calling = asyncio.create_task(keep_calling(node))
     try:
-        await until(page, "document.querySelectorAll('.call').length > 15", 20)
+        # Of an order that is held, calls that have ended leave: more than the clicks reach.
+        await until(page, "livestate.state().calls > 80", 30)
         under = "([x, y]) => document.elementFromPoint(x, y)?.closest('.call')?.dataset.key ?? null"
         box = await page.locator("#scroller").bounding_box()
+        cell = await page.locator(".call .state").first.bounding_box()
         assert box is not None
+        assert cell is not None
+        await expect(page.locator(".call .company a[href]").first).to_be_visible()
         for turn in range(20):
-            x, y = box["x"] + 60 + 9 * turn, box["y"] + 60 + 17 * turn
+            x, y = cell["x"] + (0.1 + 0.04 * turn) * cell["width"], box["y"] + 60 + 17 * turn
             await page.mouse.move(x, y)
             aimed_at = await page.evaluate(under, [x, y])
+            assert aimed_at is not None
             known = await page.evaluate("livestate.state().version")
             await until(page, f"livestate.state().version > {known + 20}", 20)  # rows would move
             assert await page.evaluate(under, [x, y]) == aimed_at
@@ -64,6 +73,56 @@ async def test_a_click_hits_the_row_that_one_aims_at(desk: Desk, node: Node, pag
             await expect(page.locator('.call[aria-current="true"]')).to_have_attribute(
                 "data-key", aimed_at
             )
+            await opened(page, aimed_at)
+            if beside == "nothing":
+                await page.keyboard.press("Escape")
+            await page.mouse.move(5, 5)
+    finally:
+        await cancel_and_wait(calling)
+
+
+async def opened(page: Page, key: str) -> None:
+    await expect(page.locator("#drawer")).to_be_visible()
+    async with asyncio.timeout(10):
+        while parse_qs(urlsplit(page.url).query).get("call") != [key]:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.slow
+async def test_a_click_in_a_panel_hits_the_call_that_one_aims_at(
+    desk: Desk, node: Node, page: Page
+) -> None:
+    """Twenty of twenty, while 20 calls a second end and the panel is read again and again."""
+    node.hurried = True
+    await log_in(page, desk.service)
+    await truth(page, "live")
+    calling = asyncio.create_task(keep_calling(node))
+    read = asyncio.Event()
+    page.on("response", lambda one: read.set() if "/live/ended" in one.url else None)
+    try:
+        await page.get_by_role("tab", name="Just ended").click()
+        buttons = page.locator("#panel .ended tbody button")
+        await expect(buttons.nth(20)).to_be_visible(timeout=20_000)
+        under = (
+            "([x, y]) => document.elementFromPoint(x, y)?.closest('button')?.dataset.key ?? null"
+        )
+        middle = """(number) => {
+            const row = document.querySelectorAll("#panel .ended tbody button")[number];
+            const { x, y, width, height } = row.getBoundingClientRect();
+            return [x + width / 2, y + height / 2];
+        }"""
+        for turn in range(20):
+            x, y = await page.evaluate(middle, turn % 15)
+            await page.mouse.move(x, y)
+            aimed_at = await page.evaluate(under, [x, y])
+            assert aimed_at is not None
+            if turn % 5 == 0:
+                read.clear()
+                await asyncio.wait_for(read.wait(), 30)  # rows would move
+                await asyncio.sleep(0.3)
+            assert await page.evaluate(under, [x, y]) == aimed_at
+            await page.mouse.click(x, y)
+            await opened(page, aimed_at)
             await page.keyboard.press("Escape")
             await page.mouse.move(5, 5)
     finally:
