@@ -297,3 +297,31 @@ async def test_a_wall_with_a_panel_asks_for_that_panel_only(
             await page.clock.fast_forward(10_000)
     documents = {one.split("/live/")[1].split("?")[0] for one in asked}
     assert documents - {"calls"} == {"trunks"}
+
+
+async def test_a_wall_keeps_no_listeners_of_its_turns(desk: Desk, node: Node, page: Page) -> None:
+    """The charts of the board stay for its next turn: one set of them, not one a turn."""
+    await some_calls(node)
+    await log_in(page, desk.service)
+    await rows(page, 3)
+    devtools = await page.context.new_cdp_session(page)
+    await devtools.send("Performance.enable")
+    await devtools.send("HeapProfiler.enable")
+
+    async def listeners() -> int:
+        for _ in range(2):
+            await devtools.send("HeapProfiler.collectGarbage")
+        metrics = (await devtools.send("Performance.getMetrics"))["metrics"]
+        return next(int(one["value"]) for one in metrics if one["name"] == "JSEventListeners")
+
+    held = [await listeners()]
+    for _ in range(5):
+        await page.keyboard.press("w")
+        await expect(page.locator("#board canvas")).to_have_count(2, timeout=WAIT)
+        async with page.expect_response("**/live/history*", timeout=WAIT):
+            await page.keyboard.press("w")
+            await page.keyboard.press("w")
+        await page.keyboard.press("w")
+        await expect(page.locator("#board")).to_be_hidden()
+        held.append(await listeners())
+    assert held[-1] == held[1]
