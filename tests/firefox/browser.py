@@ -115,7 +115,8 @@ class Tab:
             raise AssertionError(f"{expression} is {found!r}, not {wanted!r}") from None
 
     async def middle(self, selector: str) -> tuple[int, int]:
-        """Where the middle of an element is, in CSS pixels of the window."""
+        """Where the middle of an element is, in CSS pixels of the window, once it is there."""
+        await self.until(f"document.querySelector({json.dumps(selector)}) !== null", True)
         x, y = await self.find(f"""(() => {{
             const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();
             return [box.x + box.width / 2, box.y + box.height / 2];
