@@ -17,13 +17,13 @@ from livestate.ingest.pipeline import Pipeline
 
 handle, last = Pipeline.handle, [0.0]
 
-def planted(self, subject, data):
+def planted(self, subject, data, waited_ms):
     if time.monotonic() - last[0] > 0.5:
         last[0] = time.monotonic()
         over = time.thread_time() + {seconds}
         while time.thread_time() < over:
             sum(range(100))
-    handle(self, subject, data)
+    handle(self, subject, data, waited_ms)
 
 Pipeline.handle = planted
 """
