@@ -4,8 +4,8 @@
 compiled. ``bench.builds``, ``bench.figures`` and the gate measure in them, each in child processes
 with the tree as PYTHONPATH.
 
-mypyc and the C compiler take half a minute, minutes on a busy machine. What they made is kept in
-``.benchmarks/compiled`` under the digest of all it was made from, so a tree is compiled once.
+mypyc and the C compiler take more than a minute of CPU. Their output is kept in
+``.benchmarks/compiled`` under the digest of the sources, so a tree is compiled once.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def run(tree: Path, seconds: float, *words: str) -> str:
     try:
         output, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)  # what it started is of its group
+        os.killpg(process.pid, 9)  # also its children: they are in its process group
         process.communicate()
         raise NotMeasured(f"not done after {seconds:.0f} s") from None
     if process.returncode:

@@ -248,7 +248,7 @@ FIGURES: Final[dict[str, Figure]] = {
 
 
 def page(names: Sequence[str]) -> list[str]:
-    """What was reached of the goals, then each part, in both builds."""
+    """The results beside the goals, then each part, in both builds."""
     found = figures_sides.measured(names)
     out = [
         "<!-- made by `make figures` -->",
@@ -259,7 +259,7 @@ def page(names: Sequence[str]) -> list[str]:
         "clients, service) shares these cores. Two figures in a cell are those of the pure and of "
         "the compiled build, measured in turns.",
         "",
-        "## What was reached",
+        "## Results and goals",
         "`make figures`",
         "",
         *figures_sides.standing(found),

@@ -1,5 +1,5 @@
-"""``make figures``: each part measured in the pure and in the compiled build, in turns, and what
-was reached of the goals.
+"""``make figures``: measures each part in the pure and in the compiled build, in turns, and
+compares the results with the goals.
 
 A part is a coroutine that makes Markdown tables (:data:`bench.figures.FIGURES`). It runs in a child
 process with one of the two trees of :mod:`bench.both_builds`, pure and compiled one after the
@@ -151,7 +151,7 @@ def cell(lines: Sequence[str], row: str, column: str) -> float | None:
 
 
 def standing(found: Mapping[str, Sides]) -> Iterator[str]:
-    """A row for each goal of the parts that were run: what each build reached."""
+    """A row for each goal of the parts that ran: the result of each build, and the verdict."""
     yield "| what | goal: pure | compiled | pure | | compiled | |"
     yield "|---|---|---|---|---|---|---|"
     for goal in GOALS:

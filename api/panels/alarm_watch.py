@@ -60,7 +60,7 @@ class AlarmWatch:
         self.webhook = webhook
         self._clock = clock
         self._away = False
-        self._sends = False  # what was to be sent before this instance wrote is known
+        self._sends = False  # this instance writes, and has read the deliveries that wait in Redis
 
     async def run(self) -> None:
         """Turn, and send to the webhook, until cancelled."""

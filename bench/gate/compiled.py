@@ -1,4 +1,4 @@
-"""G1 of the compiled build: what mypyc makes of HEAD against what it makes of its base.
+"""G1 of the compiled build: instructions of HEAD compiled by mypyc, against its compiled base.
 
 A change can leave the pure build as it was and slow the compiled one: a value that no longer fits
 a native type, a call that is no longer bound early. The gate compiles both of its trees, once all

@@ -1,8 +1,9 @@
-"""G4: what each panel costs the service at 1,000 events a second, in % of a core; at most 2.
+"""G4: the cost of each panel at 1,000 events a second, in % of a core; at most 2.
 
-A panel's document is made at most once in its interval, for all who look (api/panels/documents.py);
-while nobody looks it is not made at all. The gate counts the instructions of making one, and its
-gzip, on a small network, and multiplies the part that grows with calls up to :data:`CALLS`. So::
+A panel's document is made at most once in its interval, for all its readers together
+(api/panels/documents.py), and not at all without readers. The gate counts the instructions that
+make and compress one on a small network, and scales the part that grows with calls to
+:data:`CALLS`::
 
     % of a core = 100 × instructions of a document ÷ seconds between two ÷ INSTRUCTIONS_A_SECOND
 

@@ -222,7 +222,7 @@ class Views:
     @staticmethod
     def tag_of(scope: Scope, epoch: str) -> str:
         """Names a scope's versions in this epoch: a position of another scope never fits it."""
-        # An unfiltered scope has no states and no trunks. The lists keep the names that it had.
+        # Version 0.1 hashed these five values. With the same ones a client resumes over an upgrade.
         named = repr((epoch, 0, scope.company_id, [], []))
         tag = blake2b(named.encode("utf-8", "replace"), digest_size=8).hexdigest()
         return narrowed_tag(tag, scope)

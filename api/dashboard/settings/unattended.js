@@ -1,7 +1,6 @@
-// A wall that was left with something open. An open call, a row chosen by keyboard or a dialog stands
-// still or covers the calls, and nobody is there to close it. So a wall closes it a minute after the
-// last key, click or turn of the wheel. A pointer that moves is no sign of life: an optical mouse that
-// lies there moves by itself.
+// Closes what was left open on a wall. An open call or a row chosen by keyboard holds the order of the
+// rows, and a dialog covers them. A minute after the last key, click or turn of the wheel the wall
+// closes them. Pointer movement does not count as input: an optical mouse can drift on its own.
 
 const UNATTENDED_MS = 60_000;
 

@@ -22,8 +22,8 @@ const delayText = (ms) => (ms === undefined ? "" : gap(ms));
 
 // `text(record, now, end, mask)` is the cell's text. `now`: ms since the epoch; `end`: how an ended
 // call ended, undefined for a live one; `mask`: hide numbers. `rank(record)` is what to sort by.
-// `view(record, end)`: what the cell's link leads to, see links.js; null for none. `optional`: hidden by
-// default. `ticks`: the text changes with time alone.
+// `view(record, end)`: the filtered view that the cell links to, see links.js; null for no link.
+// `optional`: hidden by default. `ticks`: the text changes with time alone.
 export const COLUMNS = {
   state: {
     title: t("column.state"), width: "minmax(15.5ch, 1.1fr)",

@@ -1,4 +1,4 @@
-// The audio quality of a call as text: what its nodes, or a media proxy beside them, measured. Pure.
+// The audio quality of a call as text, as measured by its nodes or by a media proxy. Pure.
 //
 // Each figure may be missing; a call without any has no quality, and nothing is shown.
 
