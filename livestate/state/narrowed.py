@@ -41,7 +41,7 @@ def narrowed(base: View, scope: Scope, calls: dict[str, Call]) -> View:
     of the unfiltered view are in this one, too. A client from before those takes a snapshot.
 
     A client joins in one go (promise J), so this cannot be done in slices. One pass finds the
-    calls, and functions of C do the rest: 50,000 calls take 15 ms.
+    calls, and functions of C do the rest: 50,000 calls take 12 to 16 ms.
     """
     view = View(scope, narrowed_tag(base.tag, scope), calls)
     rows, resumed = base.rows, max(len(base.rows) - RESUMED_ROWS, 0)
