@@ -9,7 +9,7 @@ from api.settings import Settings
 from api.stream.filtered_views import Filters
 from api.stream.registry import StreamRegistry
 from api.stream.snapshots import Snapshots
-from livestate.fanout.hub import Hub, Views
+from livestate.fanout.hub import Hub, Table
 from livestate.fanout.patch import Records
 from livestate.process.clock import now_ms
 
@@ -30,10 +30,10 @@ def make_streams(
     )
 
 
-def make_snapshots(settings: Settings, views: Views, hub: Hub, records: Records) -> Snapshots:
+def make_snapshots(settings: Settings, table: Table, hub: Hub, records: Records) -> Snapshots:
     """The JSON documents, within the limits of the settings."""
     return Snapshots(
-        views,
+        table,
         hub,
         records,
         now_ms,

@@ -30,9 +30,11 @@ class Filters:
     def __len__(self) -> int:
         return len(self._streams)
 
-    def refuses(self, subject: str, scope: Scope, now: float) -> bool:
+    def refuses(self, subject: str, scope: Scope, now: float, paid: bool = False) -> bool:
         """Whether a user may not have this view now, ``now`` in seconds of a steady clock. One
-        that the user watches already is free; one that others watch counts for the user only."""
+        that the user watches already is free; one that others watch counts for the user only.
+        Each new one that is not refused is charged to the user, unless it was ``paid`` for before
+        it was made."""
         if not scope.filtered:
             return False
         own = self._of_user.get(subject, Counter())
@@ -42,7 +44,7 @@ class Filters:
             return True
         if scope in self._streams:
             return False
-        return len(self._streams) >= self._most or not self._pays(subject, now)
+        return len(self._streams) >= self._most or not (paid or self._pays(subject, now))
 
     def _pays(self, subject: str, now: float) -> bool:
         spent, at = self._spent.pop(subject, (0.0, now))

@@ -96,9 +96,10 @@ class StreamRegistry:
         """Whether the calls from before the start are still being checked."""
         return not self.draining and not self.ready()
 
-    def refusal(self, admission: Admission) -> Goodbye | None:
+    def refusal(self, admission: Admission, paid: bool = False) -> Goodbye | None:
         """Why this stream is refused now, None if it is not. It may be admitted soon, so the
-        response is a goodbye: any status but 200 ends a native EventSource for good."""
+        response is a goodbye: any status but 200 ends a native EventSource for good. ``paid``: it
+        was not refused before, and waited for its view since."""
         subject, client = admission.identity.subject, admission.client
         if self.draining:
             return "drain"
@@ -109,7 +110,7 @@ class StreamRegistry:
             len(self._entries) - freed >= self.most
             or self._of_user[subject] - freed >= self.most_per_user
             or (client is not None and self._of_address[client] - freed >= self.most_per_address)
-            or self.filters.refuses(subject, admission.scope, time.monotonic())
+            or self.filters.refuses(subject, admission.scope, time.monotonic(), paid)
         ):
             return "overload"
         return None
@@ -117,9 +118,9 @@ class StreamRegistry:
     def open(self, admission: Admission, outlet: StreamOutlet, head: bytes) -> bool:
         """Begin a stream on ``outlet`` whose response begins with ``head``, where it may be now;
         else False, and nothing has happened."""
-        if outlet.closing or self.refusal(admission) is not None:
-            return False
         if not self.hub.prepared(admission.scope):  # :meth:`frames` waits for it
+            return False
+        if outlet.closing or self.refusal(admission) is not None:
             return False
         self._begin(admission, outlet, head)
         return True
@@ -131,7 +132,7 @@ class StreamRegistry:
         reason = self.refusal(admission)
         if reason is None and not self.hub.prepared(admission.scope):
             here = await self.hub.prepare(admission.scope)
-            reason = self.refusal(admission) if here else "starting"
+            reason = self.refusal(admission, paid=True) if here else "starting"
         if reason is not None:
             self.ended[reason] += 1
             outlet.finish(goodbye(reason))

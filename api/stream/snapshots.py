@@ -20,7 +20,7 @@ from quart import Response
 from api.http.problem import problem
 from api.stream import sse
 from livestate.fanout import patch
-from livestate.fanout.hub import Hub, Views
+from livestate.fanout.hub import Hub, Table
 from livestate.process.slices import SLICE_SECONDS
 from livestate.state.access import Scope
 
@@ -48,7 +48,7 @@ class Snapshots:
 
     def __init__(
         self,
-        table: Views,
+        table: Table,
         hub: Hub,
         records: patch.Records,
         clock: Callable[[], int],

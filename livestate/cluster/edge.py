@@ -102,8 +102,7 @@ class EdgeHub(Hub):
 
     def prepared(self, scope: Scope) -> bool:
         """Whether a stream of this scope can begin at once."""
-        follower = self.replicas.by_company.get(scope.company_id)
-        return follower is not None and follower.replica is not None
+        return self.replicas.has(scope) and super().prepared(scope)
 
     async def prepare(self, scope: Scope) -> bool:
         """Follow the view that a scope narrows, and wait for its state; whether that came in
@@ -115,9 +114,11 @@ class EdgeHub(Hub):
         self._ask(scope.company_id)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PREPARE_SECONDS):
-                while not self.prepared(scope):
+                while not self.replicas.has(scope):
                     await self._whole.wait()
-        return self.prepared(scope)
+        with contextlib.suppress(KeyError):  # it has left while a filter of it was made
+            return self.replicas.has(scope) and await super().prepare(scope)
+        return False
 
     def release(self, view: View) -> None:
         """A filtered view goes with its last stream; other views are followed for a while."""

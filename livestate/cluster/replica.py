@@ -26,7 +26,13 @@ from livestate.state.access import Scope
 from livestate.state.active_calls import Change
 from livestate.state.call import Call
 from livestate.state.call_fields import WIRE_NAMES, field_values, from_field_values
-from livestate.state.narrowed import continue_narrowed, narrowed, narrowed_tag
+from livestate.state.narrowed import (
+    NARROWED_AT_ONCE,
+    Narrowing,
+    continue_narrowed,
+    narrowed,
+    narrowed_tag,
+)
 from livestate.state.phase_log import EMPTY, log_of
 from livestate.state.position import NEVER, NOWHERE
 from livestate.state.view import View
@@ -205,3 +211,15 @@ class Replica:
         if found is None:
             found = self.filtered[scope] = narrowed(self.view, scope, self.calls)
         return found
+
+    def narrowing(self, scope: Scope) -> Narrowing | None:
+        """How to make the view of a filter in steps; None where :meth:`narrowed` takes one."""
+        if scope in self.filtered or len(self.view.rows) <= NARROWED_AT_ONCE:
+            return None
+        return Narrowing(self.view, scope, self.calls)
+
+    def add(self, narrowing: Narrowing) -> View:
+        """The view that was made in steps, unless it was made meanwhile, or the base anew."""
+        if narrowing.scope not in self.filtered and narrowing.base is self.view:
+            self.filtered[narrowing.scope] = narrowing.view()
+        return self.narrowed(narrowing.scope)

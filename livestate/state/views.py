@@ -21,7 +21,7 @@ from livestate.contract.states import FINAL_STATES
 from livestate.state.access import Scope
 from livestate.state.call import Call
 from livestate.state.call_keys import CallKeys
-from livestate.state.narrowed import narrowed, narrowed_tag
+from livestate.state.narrowed import NARROWED_AT_ONCE, Narrowing, narrowed, narrowed_tag
 from livestate.state.view import View
 
 ALL_CALLS: Final = Scope()
@@ -138,14 +138,29 @@ class Views:
             return found
         if scope.filtered:
             # The unfiltered one is always the first of those of its company.
-            view = narrowed(self.get(scope.base), scope, self._calls)
-            self._filtered += 1
-        else:
-            tag = self.tag_of(scope, self.epoch)
-            view = View(scope, tag, self._calls, self._first_version(scope))
-        self._by_scope[scope] = view
-        self.by_tenant.setdefault(scope.company_id, []).append(view)
+            return self._keep(narrowed(self.get(scope.base), scope, self._calls))
+        tag = self.tag_of(scope, self.epoch)
+        return self._keep(View(scope, tag, self._calls, self._first_version(scope)))
+
+    def _keep(self, view: View) -> View:
+        self._by_scope[view.scope] = view
+        self.by_tenant.setdefault(view.scope.company_id, []).append(view)
+        self._filtered += view.filtered
         return view
+
+    def narrowing(self, scope: Scope) -> Narrowing | None:
+        """How to make the view of a filter in steps; None where :meth:`get` takes one step."""
+        base = self._by_scope.get(scope.base)
+        if not scope.filtered or scope in self._by_scope or base is None:
+            return None
+        return Narrowing(base, scope, self._calls) if len(base.rows) > NARROWED_AT_ONCE else None
+
+    def add(self, narrowing: Narrowing) -> View:
+        """The view that was made in steps, unless it was made meanwhile, or all views anew."""
+        scope = narrowing.scope
+        if scope not in self._by_scope and self._by_scope.get(scope.base) is narrowing.base:
+            return self._keep(narrowing.view())
+        return self.get(scope)
 
     def drop(self, view: View) -> None:
         """Forget a view that no dashboard shows any more, if it is a filtered one, or one of a

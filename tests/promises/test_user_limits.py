@@ -84,6 +84,9 @@ def test_a_user_makes_only_so_many_new_filters_a_second() -> None:
     assert not filters.refuses("b", filtered(1), 0.0)
     later = sum(not filters.refuses("a", filtered(number), 2.0) for number in range(100))
     assert later == 4
+    # One that waited until its view was made has been charged for already.
+    assert filters.refuses("a", filtered(0), 2.0)
+    assert not filters.refuses("a", filtered(0), 2.0, paid=True)
 
 
 def test_a_refusal_is_of_these_bytes_and_these_keys_and_of_a_moment() -> None:

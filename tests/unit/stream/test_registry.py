@@ -15,8 +15,10 @@ from api.stream.task_outlet import TaskOutlet
 from livestate.fanout.context import CommitRate
 from livestate.fanout.frame import Frame
 from livestate.fanout.hub import Hub
+from livestate.state import narrowed, views
 from livestate.state.access import Identity, Scope
 from livestate.state.active_calls import ActiveCalls
+from tests.calls import event
 
 NOW = 1_795_000_000
 
@@ -122,3 +124,33 @@ async def test_a_finished_outlet_sends_its_last_frame_only() -> None:
         sent.append(piece)
         outlet.finish(Frame(b"goodbye"))
     assert sent == [b"a", b"goodbye"]
+
+
+async def test_each_filter_that_a_user_may_have_is_admitted_while_more_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their views are made in slices while the streams wait: each is charged once."""
+    for each in (narrowed, views):
+        monkeypatch.setattr(each, "NARROWED_AT_ONCE", 2)
+    streams = registry(1_000)
+    table: Any = streams.hub._table
+    for number in range(1, 10):
+        table.apply(event("answered", number, dialog=f"{number}.1", call_id=f"c{number}"), number)
+    identity = Identity("s", "noc", None, expires_at=NOW + 1_000)
+    began = 0
+
+    async def join(number: int) -> bytes:
+        scope = Scope(trunks=frozenset({f"gw-{number}"}))
+        asked = Admission(identity, "token", scope, None, None, gzip=False)
+        assert not streams.open(asked, Outlet(), b"")
+        frames = streams.frames(asked)
+        nonlocal began
+        first = await anext(frames)
+        began += b"goodbye" not in first
+        await asyncio.sleep(0.05)
+        await frames.aclose()
+        return first
+
+    firsts = await asyncio.gather(*(join(number) for number in range(40)))
+    assert began == streams.filters._most_per_user
+    assert {first for first in firsts if b"goodbye" in first}.pop().count(b"overload") == 1
