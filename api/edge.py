@@ -38,7 +38,7 @@ from livestate.nats.connection import Connection
 from livestate.process import memory
 from livestate.process.clock import now_ms, steady_ms
 from livestate.process.loop_probe import LoopProbe, log_hold
-from livestate.process.tasks import cancel_and_wait
+from livestate.process.tasks import cancel_and_wait, failures, keep_running
 from livestate.redis.connection import connect
 from livestate.store.keys import Keys
 
@@ -114,8 +114,8 @@ class Edge:
         await self.verifier.revocations.refresh()
         with contextlib.suppress(RedisError, OSError):  # who logged out before our start
             await self.verifier.logouts.exchange()
-        following = asyncio.create_task(self.hub.run())
-        sweeping = asyncio.create_task(self.streams.run())
+        following = keep_running("hub", self.hub.run)
+        sweeping = keep_running("streams", self.streams.run)
         try:
             async with kept_fresh(self.verifier, self.streams.recheck):
                 with self.probe:
@@ -131,6 +131,7 @@ class Edge:
         return {
             "pid": os.getpid(),
             "role": "edge",
+            "task_failures": +failures,
             "ready": self.not_ready() or True,
             "streams": len(self.streams),
             "slow_clients": slow_clients(self.streams),

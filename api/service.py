@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from importlib.metadata import version
 
@@ -41,7 +41,7 @@ from livestate.ingest.traces import Traces, traced
 from livestate.process import memory
 from livestate.process.clock import now_ms, steady_ms
 from livestate.process.loop_probe import LoopProbe, log_hold
-from livestate.process.tasks import cancel_and_wait
+from livestate.process.tasks import cancel_and_wait, keep_running
 from livestate.redis.connection import connect
 from livestate.state.active_calls import ActiveCalls
 from livestate.state.alarms.board import Board
@@ -288,7 +288,7 @@ class Service:
         if self._reading is not None:
             await cancel_and_wait(self._reading)
         self.cdrs.position, self.cdrs.caught_up = position, False
-        self._reading = asyncio.create_task(self.cdrs.run())
+        self._reading = keep_running("cdrs", self.cdrs.run)
 
     async def _write(self) -> None:
         await self.restoring.run()
@@ -300,34 +300,36 @@ class Service:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run everything except HTTP: started in order, stopped in reverse."""
-        feeding = asyncio.create_task(self.consumer.run())
+        feeding = keep_running("feed", self.consumer.run)
         try:
             await self._prepare()
         except BaseException:
             await cancel_and_wait(feeding)
             raise
-        self._reading = asyncio.create_task(self.cdrs.run())
-        writing = asyncio.create_task(self._write())
-        parts = (
-            self.kept_figures,
-            self.watch,
-            self.streams,
-            self.trunk_file,
-            self.alarms,
-            self.history,
-            self.countries,
-            self.projection.health,
-        )
-        watching = [asyncio.create_task(one.run()) for one in parts]
-        publishing = [asyncio.create_task(one.run()) for one in (self.edges, self.following) if one]
-        leasing = asyncio.create_task(self.projection.keep_lease())
-        tracing = asyncio.create_task(self.traces.run() if self.traces else asyncio.sleep(0))
+        self._reading = keep_running("cdrs", self.cdrs.run)
+        writing = keep_running("projection", self._write)
+        runs: dict[str, Callable[[], Awaitable[None]]] = {
+            "figures": self.kept_figures.run,
+            "watch": self.watch.run,
+            "streams": self.streams.run,
+            "trunk file": self.trunk_file.run,
+            "alarms": self.alarms.run,
+            "history": self.history.run,
+            "countries": self.countries.run,
+            "redis health": self.projection.health.run,
+        }
+        if self.traces is not None:
+            runs["traces"] = self.traces.run
+        watching = [keep_running(name, run) for name, run in runs.items()]
+        roles = {"edges": self.edges, "following": self.following}
+        publishing = [keep_running(name, one.run) for name, one in roles.items() if one]
+        leasing = keep_running("lease", self.projection.keep_lease)
         try:
             async with kept_fresh(self.verifier, self.streams.recheck):
                 with self.probe:
                     yield
         finally:
-            await cancel_and_wait(feeding, self._reading, *watching, tracing)
+            await cancel_and_wait(feeding, self._reading, *watching)
             if self.edges is not None:
                 self.edges.commit()
             with contextlib.suppress(RedisError, OSError, TimeoutError):

@@ -20,6 +20,7 @@ from livestate.ingest.pipeline import Pipeline
 from livestate.process import build, logs
 from livestate.process.clock import steady_ms
 from livestate.process.loop_probe import LoopProbe
+from livestate.process.tasks import failures
 from livestate.state.active_calls import ActiveCalls
 from livestate.state.nodes.clock_offset import NodeClocks
 from livestate.state.nodes.registry import Nodes
@@ -82,6 +83,7 @@ def status(live: Parts) -> dict[str, Any]:
             "renewals": live.watch.renewals,
         },
         "log_lines_dropped": logs.dropped(),
+        "task_failures": +failures,
         "trunk_file": live.trunk_file.status(),
         "alarm_file": live.alarms.file.status(),
         "cdrs": {

@@ -37,7 +37,7 @@ from api.auth.sessions import Sessions
 from api.http.headers import cookies
 from api.http.problem import problem
 from api.http.site import Site
-from livestate.process.tasks import cancel_and_wait
+from livestate.process.tasks import cancel_and_wait, keep_running
 from livestate.state.access import Forbidden, Identity
 
 MAX_TOKEN_CHARS: Final = 8_192
@@ -250,13 +250,10 @@ async def kept_fresh(verifier: Verifier, on_change: Callable[[], Awaitable[None]
             await on_change()
             await asyncio.sleep(CHECK_SECONDS)
 
-    tasks = [
-        asyncio.create_task(one)
-        for one in (verifier.keys.run(), revocations(), verifier.logouts.run())
-    ]
+    runs = {"keys": verifier.keys.run, "revocations": revocations, "logouts": verifier.logouts.run}
     if verifier.sessions is not None:
-        tasks.append(asyncio.create_task(verifier.sessions.provider.run()))
-        tasks.append(asyncio.create_task(verifier.sessions.run()))
+        runs |= {"provider": verifier.sessions.provider.run, "sessions": verifier.sessions.run}
+    tasks = [keep_running(name, run) for name, run in runs.items()]
     try:
         yield
     finally:

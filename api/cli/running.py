@@ -27,9 +27,10 @@ async def running(settings: Settings) -> list[Finding]:
     where = f"livestate at {settings.admin_bind}"
     try:
         if status.get("role") == "edge":
-            return list(_edge(where, status))
+            return [*_edge(where, status), *_tasks(where, status)]
         engine = _engine(where, status["edges"]) if status.get("role") == "engine" else ()
-        return [*engine, *_cdrs(where, status["cdrs"]), *_pairs(where, settings.pairs, status)]
+        pairs = _pairs(where, settings.pairs, status)
+        return [*engine, *_cdrs(where, status["cdrs"]), *pairs, *_tasks(where, status)]
     except (KeyError, TypeError, AttributeError):  # another version, or another program
         return list(_configured(settings.pairs))
 
@@ -48,6 +49,16 @@ def _asked(bind: str) -> dict[str, Any] | None:
     finally:
         connection.close()
     return status if isinstance(status, dict) else None
+
+
+def _tasks(where: str, status: dict[str, Any]) -> Iterator[Finding]:
+    """Tasks that ended by an error they did not expect, and began again."""
+    for name, times in status.get("task_failures", {}).items():
+        yield Finding(
+            "odd",
+            f"{where}: the task {name!r} failed {times} times, and began again",
+            "report it with the lines `a task failed` of the log",
+        )
 
 
 def _edge(where: str, status: dict[str, Any]) -> Iterator[Finding]:

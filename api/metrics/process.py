@@ -11,9 +11,10 @@ from typing import Protocol
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from api.metrics.families import counter, gauge
+from api.metrics.families import counter, counters, gauge
 from livestate.process import logs
 from livestate.process.loop_probe import LoopProbe
+from livestate.process.tasks import failures
 
 
 class Ticks(Protocol):
@@ -52,6 +53,12 @@ def process_metrics(ticks: Ticks, probe: LoopProbe, started_at: float) -> Iterat
         logs.dropped(),
     )
     yield gauge("livestate_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
+    yield counters(
+        "livestate_task_failures",
+        "Times that a task ended by an error it did not expect, and began again.",
+        "task",
+        failures,
+    )
     yield counter(
         "livestate_cpu_seconds",
         "User and system time of this process.",

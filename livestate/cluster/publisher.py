@@ -14,6 +14,7 @@ import contextlib
 import gzip
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -33,7 +34,7 @@ from livestate.fanout.patch import Records
 from livestate.fanout.producer import Encoder, Producer
 from livestate.nats.connection import AWAY, Connection
 from livestate.process.slices import SLICE_SECONDS
-from livestate.process.tasks import cancel_and_wait
+from livestate.process.tasks import cancel_and_wait, keep_running
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls, Change
 from livestate.state.call import Call
@@ -181,7 +182,7 @@ class EdgeFeed:
 
     async def run(self) -> None:
         """Send, beat and let go of views that no edge watches, until cancelled."""
-        sending = asyncio.create_task(self.outbox.send(self.connection))
+        sending = keep_running("outbox", partial(self.outbox.send, self.connection))
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.connection.run())

@@ -28,7 +28,7 @@ from livestate.contract.events import CDR_SUBJECT
 from livestate.ingest.dead_letters import DeadLetters
 from livestate.nats.connection import AWAY, Connection
 from livestate.nats.jetstream import FAILED, explained
-from livestate.process.tasks import cancel_and_wait
+from livestate.process.tasks import cancel_and_wait, keep_running
 
 log = logging.getLogger("livestate.cdrs")
 
@@ -76,7 +76,7 @@ class CdrReader:
 
     async def run(self) -> None:
         """Read until cancelled. After an error it tries again; ``trouble`` has the reason."""
-        storing = asyncio.create_task(self.dead_letters.run())
+        storing = keep_running("dead letters", self.dead_letters.run)
         try:
             async with self.connection.running():
                 with contextlib.suppress(TimeoutError):  # not a trouble yet at a start

@@ -15,6 +15,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from nats.aio.client import Client
@@ -25,7 +26,7 @@ from livestate.nats.failure import KINDS, Trouble
 from livestate.nats.session import CLOSE_SECONDS, Session
 from livestate.nats.url import NatsUrl
 from livestate.process.clock import now_ms
-from livestate.process.tasks import cancel_and_wait
+from livestate.process.tasks import cancel_and_wait, keep_running
 
 log = logging.getLogger("livestate.nats")
 
@@ -174,7 +175,8 @@ class Connection:
         """Run ``run()`` while the block runs. Not ``patient``: raises :class:`Unreachable` if no
         server accepts the first attempt; a connection that is lost later is made again anyway."""
         first = None if patient else await self.dial_once()
-        keeping = asyncio.create_task(self.run(first))
+        firsts = iter([first])
+        keeping = keep_running("nats", lambda: self.run(next(firsts, None)))
         try:
             yield
         finally:
@@ -225,7 +227,7 @@ class Connection:
                 (now_ms() - self.trouble_since) / 1000,
             )
         self._flapping = True
-        asking = asyncio.create_task(self._subscribe_again(session))
+        asking = keep_running("nats rights", partial(self._subscribe_again, session))
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SETTLED_SECONDS):

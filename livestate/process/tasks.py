@@ -1,11 +1,53 @@
-"""Cancels tasks reliably."""
+"""Runs the tasks that a service must never be without, and cancels tasks reliably."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+log = logging.getLogger("livestate.tasks")
+
 AGAIN_SECONDS: Final = 0.5
+PAUSE_SECONDS: Final = 0.5  # before a task that failed begins again; doubled each time
+MOST_SECONDS: Final = 30.0
+CALM_SECONDS: Final = 60.0  # without a failure: the next pause is a short one again
+
+failures: Final = Counter[str]()  # by name of the task, since this process began
+
+
+def keep_running(name: str, run: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
+    """Start a task that runs ``run`` until it returns or the task is cancelled.
+
+    asyncio says nothing of a task that ends by an exception while somebody refers to it. Without
+    its projection, a service would go on to show calls that it no longer stores. So an error that
+    ``run`` did not expect is logged and counted in :data:`failures`, and ``run`` begins again after
+    a pause. So does one that ends by a cancellation that nobody asked for.
+    """
+    failures[name] += 0  # a counter of Prometheus must be 0 before it is 1
+    return asyncio.create_task(_kept(name, run), name=name)
+
+
+async def _kept(name: str, run: Callable[[], Awaitable[object]]) -> None:
+    now = asyncio.get_running_loop().time
+    pause = PAUSE_SECONDS
+    while True:
+        began = now()
+        try:
+            await run()
+            return
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            if now() - began > CALM_SECONDS:
+                pause = PAUSE_SECONDS
+            failures[name] += 1
+            log.exception("a task failed, it begins again: task=%s seconds=%g", name, pause)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, MOST_SECONDS)
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:

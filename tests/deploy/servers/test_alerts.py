@@ -53,6 +53,7 @@ CASES: dict[str, list[Series]] = {
     "LivestateDown": [gauge("up", 1, 0)],
     "LivestateRestarts": [counter("livestate_start_time_seconds", 0, 1)],
     "LivestateLoopLate": [gauge("livestate_loop_lag_seconds", 0.01, 2)],
+    "LivestateTaskFailed": [counter("livestate_task_failures_total", 0, 1, ',task="watch"')],
     "LivestateCallsNearLimit": [
         gauge("livestate_active_calls", 700, 900), gauge("livestate_active_calls_limit", 1e3, 1e3)
     ],

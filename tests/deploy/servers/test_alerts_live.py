@@ -29,6 +29,20 @@ OUTDATED: Final = 2  # a version of the contract that is none
 
 RULES = "[live_calls]\nwarning = 2\nalarm = 3\nraise_after_seconds = 0\nclear_after_seconds = 0\n"
 
+PLANT = """
+import os.path
+from livestate.store.history import KeptHistory
+
+real = KeptHistory.sample
+
+def sample(self):
+    if os.path.exists({fault!r}):
+        raise KeyError("planted")
+    real(self)
+
+KeptHistory.sample = sample
+"""
+
 
 class World:
     """Servers, two services, and the Prometheus that watches them."""
@@ -46,6 +60,9 @@ class World:
             self.small_nats, self.small_redis, MAX_CALLS="3", MAX_STREAMS="2",
             JWT_JWKS=str(self.jwks), REVOKED=str(self.revoked), ALARMS=str(alarms),
         )  # fmt: skip
+        self.fault = home / "fault"
+        (home / "sitecustomize.py").write_text(PLANT.format(fault=str(self.fault)))
+        self.small.environment = {**(self.small.environment or {}), "PYTHONPATH": str(home)}
         self.rival = self._service(self.small_nats, self.small_redis)  # not scraped
         self.prometheus = Prometheus({
             "livestate": [self.service.admin_port], SMALL: [self.small.admin_port]
@@ -143,6 +160,7 @@ async def test_every_alert_fires_and_is_over(tmp_path: Path) -> None:
         await faults_of_nodes(world)
         await faults_of_trunks(world)
         await redis_and_nats_away(world)
+        await task_fails(world)
         await service_away(world)
     assert world.tried == CASES.keys()
 
@@ -281,6 +299,13 @@ async def redis_and_nats_away(world: World) -> None:
     await world.fires(*nats)
     await world.nats.start()
     await world.is_over(*nats)
+
+
+async def task_fails(world: World) -> None:
+    world.fault.touch()
+    await world.fires("LivestateTaskFailed")
+    world.fault.unlink()
+    await world.is_over("LivestateTaskFailed")
 
 
 async def service_away(world: World) -> None:
