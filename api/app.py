@@ -40,7 +40,6 @@ def create_app(
     """``login``: the identity provider. Without one, browsers log in by a link with a token."""
     site = live.verifier.site
     app = Quart(__name__, static_folder=None)
-    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES  # also for routes that read no body
     app.url_map.merge_slashes = False

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from quart import Blueprint, Response, request, send_from_directory
+from quart import Blueprint, Response, request
 
+from api import static_files
 from api.assets import ASSETS
 from api.http.problem import problem
 from api.http.site import Site
@@ -16,6 +17,7 @@ def page_routes(site: Site, *, token_login: bool, is_demo: Callable[[], bool]) -
     """With ``token_login``, ``/login`` is the page that takes a token from a link. It has a form to
     paste one into while ``is_demo()``: people do not have tokens, a demo prints one."""
     routes = Blueprint("pages", __name__)
+    static_files.prepare()
 
     @routes.get("/live-calls")
     async def page() -> Response:
@@ -37,12 +39,10 @@ def page_routes(site: Site, *, token_login: bool, is_demo: Callable[[], bool]) -
 
     @routes.get("/static/<path:name>")
     async def asset(name: str) -> Response:
-        path = ASSETS.get(name)  # unknown names never reach the file system
-        if path is None:
-            return problem(404, "There is nothing here.")
-        if path.suffix == ".html":
+        if name in ASSETS and name.endswith(".html"):
             return page_response(name)
-        return await send_from_directory(path.parent, path.name, conditional=True)
+        found = await static_files.response(request, name)
+        return found or problem(404, "There is nothing here.")
 
     @routes.get("/")
     async def root() -> Response:

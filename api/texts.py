@@ -17,7 +17,9 @@ import orjson
 from quart import Response, request
 
 from api.assets import DASHBOARD
+from api.bundle import joined
 from api.http.headers import quality
+from api.static_files import addresses
 
 FALLBACK: Final = "en"
 _OBJECT: Final = re.compile(r"^export default (\{\n.*),\n\};\n\Z", re.M | re.S)
@@ -67,6 +69,9 @@ def text(key: str, language: str, **values: str) -> str:
 def page(name: str, language: str) -> str:
     """An HTML file of the dashboard with its texts in a language."""
     source = (DASHBOARD / name).read_text()
+    made = addresses(name)
+    if made is not None:
+        source = joined(source, made)
 
     def attribute(found: re.Match[str]) -> str:
         return f'{found[0]} {found[1]}="{html.escape(text(found[2], language))}"'

@@ -24,9 +24,10 @@ import orjson
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from playwright.async_api import Browser, async_playwright
-from quart import Quart, Response, send_file
+from quart import Quart, Response
 
-from api.assets import ASSETS, DASHBOARD
+from api.http.site import Site
+from api.pages import page_routes
 from api.stream import sse
 from bench.machine import waited_seconds
 from livestate.devtools.child_process import free_port
@@ -135,14 +136,8 @@ def _app(calls: Calls, hertz: float) -> Quart:
     async def session() -> dict[str, Any]:
         return {"role": "noc", "expires_at": _now() + 3_600_000}
 
-    @app.get("/static/<path:name>")
-    async def asset(name: str) -> Response:
-        return await send_file(ASSETS[name])
-
-    @app.get("/live-calls")
-    async def page() -> Response:
-        return Response((DASHBOARD / "live-calls.html").read_bytes(), content_type="text/html")
-
+    # The page and its files as the service sends them.
+    app.register_blueprint(page_routes(Site(), token_login=True, is_demo=lambda: False))
     return app
 
 

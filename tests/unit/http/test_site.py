@@ -73,6 +73,7 @@ async def test_nothing_that_a_browser_gets_names_a_path_from_the_root(world: Wor
     """So a proxy may serve it below any path, also one that the service does not know."""
     async with world.service() as service, httpx.AsyncClient(base_url=service.url) as client:
         todo, seen = ["live-calls", "login", "static/definitions.html"], set()
+        todo += ["static/main.js", "static/login.js", "static/styles/base.css"]  # as files, too
         while todo:
             path = todo.pop()
             seen.add(path)
@@ -87,7 +88,7 @@ async def test_nothing_that_a_browser_gets_names_a_path_from_the_root(world: Wor
                 where = str(httpx.URL(f"http://x/{path}").join(one).path)[1:]
                 if where not in seen and where.startswith("static/"):
                     todo.append(where)
-        assert {"static/main.js", "static/login.js", "static/styles/base.css"} < seen
+        assert {"static/main.bundle.js", "static/table/table.js", "static/styles/base.css"} < seen
 
 
 # -- other origins -------------------------------------------------------------------------------
