@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,13 +86,14 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
             shutil.rmtree(self._home, ignore_errors=True)
 
 
-def compile_in(tree: Path) -> list[Path]:
-    """Compile a copy of the source tree in place; the files of machine code that were made.
-    Raises ``RuntimeError`` with what is missing on this machine, or if the compiler fails."""
+def compile_in(tree: Path, modules: Sequence[str] = COMPILED) -> list[Path]:
+    """Compile these modules of a copy of the source tree in place; the files of machine code that
+    were made. Raises ``RuntimeError`` with what is missing on this machine, or if the compiler
+    fails."""
     missing = missing_tools()
     if missing:
         raise RuntimeError(f"livestate was not compiled: {missing}")
-    done = subprocess.run([sys.executable, "-c", _COMPILE, *COMPILED], cwd=tree, check=False)
+    done = subprocess.run([sys.executable, "-c", _COMPILE, *modules], cwd=tree, check=False)
     if done.returncode:
         raise RuntimeError("livestate was not compiled: mypyc or the C compiler failed, see above")
     return [*tree.glob("*.so"), *(tree / "livestate").rglob("*.so")]

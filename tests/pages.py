@@ -8,6 +8,7 @@ node of its own and leaves no call behind.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,19 @@ from tests.conftest import World
 from tests.harness import Node, now_ms, snapshot
 
 HOSTILE = '=cmd|"x"!A1,<img src=x onerror=alert(1)>'
+# Of Chromium the tests need a page, not its address bar. That bar's popup is a web page too (two of
+# them a window): it took a third of all CPU of a test. The list replaces Playwright's own, and so
+# repeats what of that one matters here.
+_NO_FEATURES = (
+    "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup", "AimEnabled",
+    "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades",
+    "HttpsFirstBalancedModeAutoEnable", "LensOverlay", "MediaRouter", "PaintHolding",
+    "ThirdPartyStoragePartitioning", "AvoidCorsURLLoaderRestartOnRedirect", "OptimizationHints",
+    "NetworkTimeServiceQuerying", "PreconnectToSearch",
+)  # fmt: skip
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         "--disable-dev-shm-usage"]  # fmt: skip
+         "--disable-dev-shm-usage", f"--disable-features={','.join(_NO_FEATURES)}"]  # fmt: skip
 TRACE_URL = "https://homer.example/search?callid={call_id}&from={begin}&to={end}"
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 a_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -146,6 +157,23 @@ async def until(page: Page, expression: str, seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
         while not await page.evaluate(expression):
             await asyncio.sleep(0.05)
+
+
+async def settled(page: Page, expression: str, seconds: float = 20) -> Any:
+    """What JavaScript measures of the page, once it has stood still for 300 ms and a call is drawn.
+
+    The table is drawn after its calls are known, and again when what is above it has its height.
+    Whatever is counted or measured right after a navigation may be of a page half drawn."""
+    await page.locator(".call").first.wait_for(timeout=seconds * 1000)
+    picture = "new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
+    found, since = await page.evaluate(expression), time.monotonic()
+    async with asyncio.timeout(seconds):
+        while time.monotonic() - since < 0.3:
+            await page.evaluate(picture)
+            await asyncio.sleep(0.05)
+            if (now := await page.evaluate(expression)) != found:
+                found, since = now, time.monotonic()
+    return found
 
 
 async def agrees(page: Page, service: Instance, token: str) -> None:

@@ -11,6 +11,7 @@ from api.cli.child_service import Instance
 from tests.abuse.raw import ask, get
 from tests.abuse.test_events import HOSTILE, kept, message
 from tests.harness import Node
+from tests.pages import FLAGS
 
 SHOWN = """expected => {
     const rows = [...document.querySelectorAll(".call")];
@@ -51,9 +52,7 @@ async def test_the_page_shows_the_literal_text(
     token = service.token("user", company_id=company)
     expected = {seen(kept(text)): seen(kept(f"to {text}")) for text in HOSTILE.values()}
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=program("chromium"), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+        browser = await playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
         page = await browser.new_page(viewport={"width": 1600, "height": 1600})
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))

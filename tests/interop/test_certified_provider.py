@@ -19,6 +19,7 @@ from tests.conftest import World
 from tests.harness import Stream
 from tests.interop.table import Ran
 from tests.oidc import COOKIE, Browser, CertifiedProvider, Phone
+from tests.pages import FLAGS
 
 pytestmark = pytest.mark.timeout(600)  # the first one waits for npm
 
@@ -141,9 +142,7 @@ async def test_a_wall_shows_the_code_and_goes_on_by_itself(
     """In a real Chromium, at which nobody types."""
     ran(provider="oidc-provider (npm)", client="Chromium")
     async with async_playwright() as playwright, Phone(pair.provider.url, "ann") as phone:
-        browser = await playwright.chromium.launch(
-            executable_path=program("chromium"), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+        browser = await playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
         page = await browser.new_page()
         await page.goto(f"{pair.service.url}/live-calls?wall=1")
         await page.locator("#signed-out-login").click()

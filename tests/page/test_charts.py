@@ -17,7 +17,7 @@ from livestate.store.history import HOUR_MINUTES
 from livestate.store.keys import UNPREFIXED
 from tests.harness import now_ms
 from tests.page.test_tabs import axe
-from tests.pages import Desk, a_module, browser, in_one_loop, log_in, page
+from tests.pages import Desk, a_module, browser, in_one_loop, log_in, page, until
 
 __all__ = ["browser", "page"]
 pytestmark = in_one_loop
@@ -68,7 +68,7 @@ async def test_charts_show_what_was_before_a_restart_with_gaps_and_marks(
                                       re.compile("Data was stale: .* to ")])  # fmt: skip
     drawn = "[...document.querySelectorAll('#panel canvas')].every((one) => one.getContext('2d')" \
             ".getImageData(0, 0, one.width, one.height).data.some((byte) => byte > 0))"  # fmt: skip
-    assert await page.evaluate(drawn)
+    await until(page, drawn)
     found = await axe(page)
     assert found == [], "\n".join(found)
 
@@ -99,4 +99,4 @@ async def test_a_chart_keeps_its_size_of_memory(desk: Desk, page: Page) -> None:
         for name in ("24 hours", "Last hour"):
             await page.get_by_role("button", name=name).click()
             await expect(page.locator("#panel canvas")).to_have_count(3, timeout=WAIT)
-    assert await page.evaluate(count) == before
+    await until(page, f"{count} === {before}")

@@ -220,7 +220,7 @@ async def test_columns_are_chosen_and_any_of_them_sorts(desk: Desk, node: Node, 
     await page.locator("#settings [data-close]").click()
     await expect(page.locator("#heading .node")).to_have_count(0)
     await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-    assert await page.locator("#ruler").evaluate("one => one.clientHeight") < 25
+    await until(page, "document.getElementById('ruler').clientHeight < 25")
     ids = page.locator(".call .call_id")
     for direction, wanted in (("ascending", ["1.1", "2.2", "3.3"]),
                               ("descending", ["3.3", "2.2", "1.1"])):  # fmt: skip
@@ -249,6 +249,7 @@ async def test_thousands_of_calls_are_a_window_of_rows_that_stands_still(
     row = page.locator('.call[aria-rowindex="1510"]')
     key = await row.get_attribute("data-key")
     row = page.locator(f'.call[data-key="{key}"]')
+    await expect(row).to_be_visible()
     before = await row.evaluate("one => one.getBoundingClientRect().y")
     for number in range(3000, 3020):
         await node.say("setup", f"{number}.{number}", setup_at=node.epoch + number)

@@ -21,6 +21,7 @@ from tests.pages import (
     office,
     page,
     rows,
+    settled,
     some_calls,
     truth,
     until,
@@ -169,7 +170,7 @@ async def test_the_header_never_moves_the_table(desk: Desk, node: Node, page: Pa
     await log_in(page, desk.service)
     await rows(page, 3)
     top = "document.querySelector('main').getBoundingClientRect().y"
-    before = await page.evaluate(top)
+    before = await settled(page, top)
     await page.keyboard.press("p")  # a text in the status bar, a longer button
     await truth(page, "paused")
     await until(page, f"{top} === {before}")
@@ -178,7 +179,7 @@ async def test_the_header_never_moves_the_table(desk: Desk, node: Node, page: Pa
     await page.locator(".anomalies:visible").wait_for()
     await page.get_by_label("Filter by trunk").select_option("gw-b")  # a chip
     await page.locator(".chip").wait_for()
-    assert await page.evaluate(top) == before
+    assert await settled(page, top) == before
 
 
 @pytest.mark.parametrize("width", [1366, 1440, 1920])
@@ -188,7 +189,9 @@ async def test_no_column_is_cut(desk: Desk, node: Node, page: Page, width: int) 
     await page.set_viewport_size({"width": width, "height": 900})
     await log_in(page, desk.service)
     await rows(page, 1)
-    cut = await page.evaluate("""() => {
+    cut = await settled(
+        page,
+        """() => {
         const scroller = document.getElementById("scroller");
         const found = [...document.querySelectorAll(".call td, #heading th button")]
             .filter((one) => one.scrollWidth > one.clientWidth)
@@ -197,7 +200,8 @@ async def test_no_column_is_cut(desk: Desk, node: Node, page: Page, width: int) 
             found.push(`the table: ${scroller.scrollWidth - scroller.clientWidth} px`);
         }
         return found;
-    }""")
+    }""",
+    )
     assert cut == []
 
 
@@ -255,7 +259,7 @@ async def test_filters_export_and_wall_are_reached_on_any_screen(
         await one.scroll_into_view_if_needed()
         await expect(one).to_be_in_viewport()
     wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-    assert await page.evaluate(wide), "the page itself never scrolls sideways"
+    assert await settled(page, wide), "the page itself never scrolls sideways"
     await page.locator(".call").first.locator(".state").click()
     with contextlib.suppress(AssertionError):
         await page.locator("#drawer").scroll_into_view_if_needed()

@@ -23,6 +23,7 @@ from tests.pages import (
     office,
     page,
     rows,
+    settled,
     some_calls,
     truth,
     until,
@@ -114,14 +115,17 @@ async def test_no_column_is_cut_in_italian(
     await italian.set_viewport_size({"width": width, "height": 900})
     await log_in(italian, desk.service)
     await rows(italian, 1)
-    cut = await italian.evaluate("""() => {
+    cut = await settled(
+        italian,
+        """() => {
         const cells = ".call td, #heading th button, .tile :is(dt, dd)";
         const found = [...document.querySelectorAll(cells)]
             .filter((one) => one.scrollWidth > one.clientWidth)
             .map((one) => `${one.className} ${one.textContent}`);
         const scroller = document.getElementById("scroller");
         return [found, scroller.scrollWidth - scroller.clientWidth];
-    }""")
+    }""",
+    )
     assert cut == [[], 0]
 
 

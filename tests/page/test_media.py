@@ -54,7 +54,7 @@ async def test_paper_is_light_and_has_status_filters_and_calls_only(
     for hidden in ("#tools", "#tabs", "#drawer", "#top-talkers", "#logout", "#filters .chip"):
         await expect(page.locator(hidden)).to_be_hidden()
     ground = "getComputedStyle(document.body).backgroundColor"
-    assert await page.evaluate(ground) == "rgb(246, 248, 250)"
+    await until(page, f"{ground} === 'rgb(246, 248, 250)'")
     await page.emulate_media(media="screen")
     await expect(page.locator("#view")).to_be_hidden()
 
@@ -68,12 +68,12 @@ async def test_the_calls_out_of_sight_are_printed_too(desk: Desk, node: Node, pa
     await truth(page, "live")
     await until(page, "livestate.state().calls === 1100")
     await page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert await page.locator(".call").count() == 1_000
+    await expect(page.locator(".call")).to_have_count(1_000)
     await expect(page.locator("#not-printed")).to_contain_text("first 1,000 of 1,100")
     room = await page.locator("#table").evaluate("one => one.clientHeight")
     assert room < 1_010 * await page.locator(".call").first.evaluate("one => one.clientHeight + 1")
     await page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert await page.locator(".call").count() < 80
+    await until(page, "document.querySelectorAll('.call').length < 80")
     await expect(page.locator("#not-printed")).to_be_hidden()
     paper = await page.pdf()
     assert len(re.findall(rb"/Type\s*/Page\b", paper)) > 10

@@ -15,6 +15,7 @@ from tests.pages import (
     office,
     page,
     rows,
+    settled,
     some_calls,
 )
 
@@ -44,14 +45,14 @@ async def test_a_term_that_is_not_applied_is_named(desk: Desk, node: Node, page:
     await log_in(page, desk.service)
     await rows(page, 3)
     top = "document.querySelector('main').getBoundingClientRect().y"
-    before = await page.evaluate(top)
+    before = await settled(page, top)
     box, note = page.locator("#filter"), page.locator("#ignored")
     await box.fill("code:busy trunk:gw-b")
     await expect(note).to_contain_text("“code:busy” is no SIP response")
     await expect(box).to_have_attribute("aria-invalid", "true")
     await expect(box).to_have_accessible_description(await note.inner_text())
     await rows(page, 2)
-    assert await page.evaluate(top) == before
+    assert await settled(page, top) == before
     await box.fill("state:<b>\u202e")
     await expect(note).to_contain_text("“state:<b>⟨U+202E⟩” is not one of the states: trying, ")
     await box.fill("trunk:gw-b")

@@ -23,6 +23,7 @@ from tests.pages import (
     office,
     page,
     rows,
+    settled,
     some_calls,
     truth,
     until,
@@ -122,7 +123,7 @@ async def test_a_wall_shows_its_filter(desk: Desk, node: Node, page: Page) -> No
         "['#board', '#scroller', 'main', '.call']"
         ".map((one) => document.querySelector(one).offsetHeight)"
     )
-    board, scroller, whole, row = await page.evaluate(shares)
+    board, scroller, whole, row = await settled(page, shares)
     left = whole - board - scroller
     assert 0 <= left < row + 2, "board and whole rows fill the wall, and are no higher"
 

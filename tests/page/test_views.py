@@ -17,6 +17,7 @@ from tests.pages import (
     office,
     page,
     rows,
+    settled,
     some_calls,
     truth,
     until,
@@ -120,7 +121,7 @@ async def test_columns_are_moved_and_resized_by_pointer_and_by_keyboard(
     await log_in(page, desk.service)
     await rows(page, 3)
     width = "document.querySelector('#heading .company').getBoundingClientRect().width"
-    before = await page.evaluate(width)
+    before = await settled(page, width)
     edge = await page.locator("#heading .company .edge").bounding_box()
     assert edge is not None
     x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2

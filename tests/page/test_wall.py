@@ -22,6 +22,7 @@ from tests.pages import (
     office,
     page,
     rows,
+    settled,
     some_calls,
     truth,
     until,
@@ -35,6 +36,13 @@ WAIT = 20_000  # ms
 LEAST = {"#status-word": 44, ".tile .value": 60, ".tile dt": 18, ".tile small": 18, ".call td": 18,
          "#board h2": 22, "#board tbody th": 20, "#board tbody td": 22}  # fmt: skip
 SIX = ["concurrent", "cps", "asr", "ner", "acd_seconds", "pdd_p95_ms"]
+WHOLE_ROWS = """() => {
+    const box = document.getElementById("scroller").getBoundingClientRect();
+    const seen = [...document.querySelectorAll(".call")]
+        .map((one) => one.getBoundingClientRect())
+        .filter((one) => one.top < box.bottom - 0.5);
+    return [seen.length, seen.filter((one) => one.bottom > box.bottom + 0.5).length];
+}"""
 SHOWN = """() => [...document.querySelectorAll(".tile")]
     .filter((one) => one.checkVisibility()).map((one) => one.dataset.kpi)"""
 
@@ -49,14 +57,17 @@ async def test_a_wall_shows_six_figures_without_scrolling(
     await log_in(page, desk.service)
     await page.goto(f"{desk.service.url}/live-calls?wall=1&lang={language}")
     await rows(page, 3)
-    assert await page.evaluate(SHOWN) == SIX
-    cut = await page.evaluate("""() => {
+    assert await settled(page, SHOWN) == SIX
+    cut = await settled(
+        page,
+        """() => {
         const all = [document.documentElement, ...document.querySelectorAll(
             "#status-bar, .tile .value, .tile dt, .call .state")];
         return all.filter((one) => one.checkVisibility() && (one.scrollWidth > one.clientWidth
             && getComputedStyle(one).display !== "inline"))
             .map((one) => `${one.id} ${one.className} ${one.textContent}`);
-    }""")
+    }""",
+    )
     assert cut == []
     await expect(page.locator("#board .trunks tbody tr")).to_have_count(2, timeout=WAIT)
     await expect(page.locator("#board canvas")).to_have_count(2, timeout=WAIT)
@@ -64,7 +75,7 @@ async def test_a_wall_shows_six_figures_without_scrolling(
         .filter((one) => one.scrollHeight > one.clientHeight + 1
             || one.scrollWidth > one.clientWidth + 1)
         .map((one) => `${one.className} ${one.dataset.part} ${one.scrollHeight}`)"""
-    assert await page.evaluate(over) == []
+    assert await settled(page, over) == []
     assert await page.evaluate(
         "document.documentElement.scrollHeight <= document.documentElement.clientHeight"
     )
@@ -206,14 +217,7 @@ async def test_a_wall_shows_whole_rows_only(
         await page.goto(f"{desk.service.url}/live-calls?{view}")
         await until(page, "livestate.state().calls === 60")
         await expect(page.locator("#board")).to_be_visible()
-        cut = """() => {
-            const box = document.getElementById("scroller").getBoundingClientRect();
-            const seen = [...document.querySelectorAll(".call")]
-                .map((one) => one.getBoundingClientRect())
-                .filter((one) => one.top < box.bottom - 0.5);
-            return [seen.length, seen.filter((one) => one.bottom > box.bottom + 0.5).length];
-        }"""
-        seen, half = await page.evaluate(cut)
+        seen, half = await settled(page, WHOLE_ROWS)
         assert seen >= 2
         assert half == 0
 
