@@ -2,8 +2,8 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
-# ONLY=--last-failed: what failed in the run before
-PYTEST = $(BIN)/python -m pytest $(ONLY)
+# ONLY=--last-failed: what failed in the run before. Two targets at once keep that apart.
+PYTEST = $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$(@F) $(ONLY)
 WORKERS ?= 2
 
 .PHONY: help demo test test-slow check faults deaths faults-fast abuse e2e interop interop-fast format docs figures bench bench-roles bench-takeover peers gate gate-proof builds \
@@ -17,7 +17,7 @@ demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ct
 
 test: .venv/ready ## the tests on real servers, without those that wait for long timers
 	@scripts/system-packages chromium redis-server curl strace nftables:nft systemd:systemd-analyze
-	@$(PYTEST) -m "not slow" -n $(WORKERS) --dist loadfile
+	@$(PYTEST) -m "not slow" -n $(WORKERS) --dist worksteal
 
 test-slow: .venv/ready ## the tests that wait for long timers, four at a time
 	@scripts/system-packages chromium redis-server curl
@@ -147,7 +147,7 @@ test-compiled: .venv/ready ## a compiled wheel in an environment of its own, and
 	@scripts/system-packages redis-server
 	@scripts/compiled-venv .venv .venv/compiled
 	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONSAFEPATH=1 LIVESTATE_TEST_BUILD=compiled \
-		.venv/compiled/bin/python -m pytest $(ONLY) --import-mode=append \
+		.venv/compiled/bin/python -m pytest -o cache_dir=.pytest_cache/$(@F) $(ONLY) --import-mode=append \
 		-m "not slow" -n $(WORKERS) --dist loadfile $(COMPILED_TESTS)
 
 lock: ## resolve requirements.lock and the locks of deploy/ anew
