@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import httpx
 from redis.asyncio import Redis as RedisClient
@@ -200,18 +200,28 @@ class World:
                 await asyncio.sleep(0.1)
         finally:
             self.load.go_on()
+        for member in self.members:
+            failed = (await self._status(member)).get("task_failures")  # older versions
+            assert not failed, f"tasks of an {member.role} met unexpected errors: {failed}"
+
+    async def _status(self, member: Member) -> dict[str, Any]:
+        async with httpx.AsyncClient(timeout=10) as client:
+            found: dict[str, Any] = (
+                await client.get(f"{member.instance.admin_url}/statusz")
+            ).json()
+            return found
 
     async def _redis_difference(self, stored: Counter[Shown] | None) -> str:
         """What Redis lacks or has too much, and what the engines say of it."""
         truth, held = self.load.truth(), stored or Counter()
         said = [f"Redis: {list(held - truth)[:3]} extra, {list(truth - held)[:3]} missing"]
         for engine in self.engines:
-            async with httpx.AsyncClient(timeout=10) as client:
-                try:
-                    status = (await client.get(f"{engine.instance.admin_url}/statusz")).json()
-                except httpx.HTTPError as error:
-                    said.append(f"an engine: {error!r}")
-                    continue
+            try:
+                status = await self._status(engine)
+            except httpx.HTTPError as error:
+                said.append(f"an engine: {error!r}")
+                continue
+            said.append(f"{status.get('task_failures')=}")
             said.append(f"{status['edges']['publishes']=} {status['following']} {status['redis']}")
         return "\n".join(said)
 

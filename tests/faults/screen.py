@@ -46,6 +46,28 @@ class Screen:
             for call in calls.values()
         )
 
+    async def begin_to_note(self) -> None:
+        """Note from now on each word that the bar shows, and when: a look from here comes late."""
+        await self._page.evaluate("""() => {
+            const word = document.getElementById("status-word");
+            const now = () => [performance.now(), word.textContent.trim().toLowerCase()];
+            window.said = [now()];
+            new MutationObserver(() => window.said.push(now()))
+                .observe(word, {childList: true, characterData: true, subtree: true});
+        }""")
+
+    async def longest_without_live(self) -> tuple[float, list[str]]:
+        """For how many seconds at most the bar has shown other words, and which words it showed."""
+        until = await self._page.evaluate("performance.now()")
+        said = [*(await self._page.evaluate("window.said")), (until, "live")]
+        longest, since = 0.0, None
+        for at, word in said:
+            if word != "live":
+                since = at if since is None else since
+            elif since is not None:
+                longest, since = max(longest, at - since), None
+        return longest / 1000, sorted({word for _, word in said})
+
     async def seen_blind(self, seconds: float = 10.0) -> None:
         """Promise S on the page."""
         deadline = time.monotonic() + seconds

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from api.cli.child_service import Instance
 from livestate.process.tasks import cancel_and_wait
 from tests.faults.conftest import Row
 from tests.faults.deaths import Member, World
+from tests.faults.screen import Screen, screen
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -97,9 +99,12 @@ async def deploys(
     world: World,
     row: Row,
     environment: dict[str, str] | None = None,
+    page: Screen | None = None,
 ) -> None:
     """A deploy; then all must be right, and no wall may have taken a snapshot or been wrong."""
     before = [wall.frames["snapshot"] for wall in world.fleet.walls]
+    if page is not None:
+        await page.begin_to_note()
     stale = StaleTimes(world)
     looking = asyncio.create_task(stale.run())
     try:
@@ -112,22 +117,31 @@ async def deploys(
     assert taken == before, "a client that resumes gets no snapshot"
     assert stale.longest <= STALE_SECONDS + SLACK_SECONDS
     row.note(f"stale for at most {stale.longest:.1f} s, {len(before)} walls, 0 snapshots")
+    if page is not None:
+        seconds, words = await page.longest_without_live()
+        row.note(f"the page showed another word than live for {seconds:.1f} s at most: {words}")
+        assert seconds <= STALE_SECONDS + SLACK_SECONDS, words
+        await page.right(HEAL_SECONDS)
 
 
-async def test_V_J_E_a_rolling_deploy_is_not_noticed(row: Row, tmp_path: Path) -> None:
-    async with World(tmp_path, seed=1) as world:
+async def test_V_J_E_a_rolling_deploy_is_not_noticed(
+    row: Row, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    async with World(tmp_path, seed=1) as world, screen(program("chromium"), world) as page:
         await until_warm(world)
         row.inject("both engines and both edges replaced, one after the other")
-        await deploys(world, row)
+        await deploys(world, row, page=page)
 
 
-async def test_V_J_E_a_deploy_while_a_nats_server_is_lost(row: Row, tmp_path: Path) -> None:
-    async with World(tmp_path, seed=2) as world:
+async def test_V_J_E_a_deploy_while_a_nats_server_is_lost(
+    row: Row, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    async with World(tmp_path, seed=2) as world, screen(program("chromium"), world) as page:
         await until_warm(world)
         row.inject("the same with one of three NATS servers killed")
         await world.cluster.servers[2].kill()
         await world.heals(HEAL_SECONDS)
-        await deploys(world, row)
+        await deploys(world, row, page=page)
 
 
 async def test_V_J_E_a_deploy_from_an_older_version(row: Row, tmp_path: Path) -> None:
