@@ -57,20 +57,29 @@ export function queryOf(filters, { column, up }, wall, more) {
   return pairs.length === 0 ? "" : `?${new URLSearchParams(pairs)}`;
 }
 
-// The page's address is that of the present view. The browser's history gets no entry.
-export function write(query) {
-  history.replaceState({ owner: owner() }, "", query || location.pathname);
+// The view that a wall returns to (settings/wall.js), as a query; null without one. It is kept with the
+// entry of the history, so a reload does not make the present view the wall's own.
+export const home = () => (history.state?.owner === owner() ? history.state.home ?? null : null);
+
+export function setHome(query) {
+  history.replaceState({ owner: owner(), home: query }, "", location.href);
+}
+
+// The page's address is that of the present view. The browser's history gets no entry. `wall`: whether
+// the view is one of a wall; a desk returns to nothing by itself.
+export function write(query, wall) {
+  history.replaceState({ owner: owner(), home: wall ? home() : null }, "", query || location.pathname);
 }
 
 // A link was followed: the view before stays in the browser's history, so Back leads to it.
 export function push(href) {
-  history.pushState({ owner: owner() }, "", href);
+  history.pushState({ owner: owner(), home: home() }, "", href);
 }
 
 // `show(search)` is called when Back or Forward leads to another view of this login. Those of a login
 // before may name its companies, so they are not shown: `rewrite()` writes the present one instead.
 export function onBack(show, rewrite) {
-  history.replaceState({ owner: owner() }, "", location.href);
+  setHome(home());
   addEventListener("popstate", ({ state }) => {
     if (state?.owner === owner()) show(location.search);
     else rewrite();
@@ -100,5 +109,5 @@ function owner() {
 export function forgetLanguage() {
   const query = new URLSearchParams(location.search);
   query.delete("lang");
-  write(query.size > 0 ? `?${query}` : "");
+  write(query.size > 0 ? `?${query}` : "", isWallIn(location.search));
 }

@@ -21,8 +21,7 @@ import { load, save } from "./settings/preferences.js";
 import { showSettings } from "./settings/settings.js";
 import { AlarmBadge } from "./status/alarm-badge.js";
 import { ViewMenu } from "./settings/view-menu.js";
-import { Rotation } from "./settings/rotation.js";
-import { Unattended } from "./settings/unattended.js";
+import { Wall } from "./settings/wall.js";
 import * as views from "./settings/views.js";
 import { StatusBar } from "./status/status-bar.js";
 import { anomalyOf } from "./table/anomalies.js";
@@ -248,7 +247,7 @@ function viewAddress(more) {
 }
 
 function writeAddress() {
-  address.write(viewAddress([...columns.pairs(), ...drawer.pairs()]));
+  address.write(viewAddress([...columns.pairs(), ...drawer.pairs()]), appearance.isWall());
 }
 
 function applyPreferences() {
@@ -292,7 +291,8 @@ const actions = {
   previous: () => table.move(-1),
   open: () => table.selected !== null && openDrawer(table.selected),
   close() {
-    if (drawer.key === null && appearance.isWall()) toggleWall();
+    if (wall.away) wall.restore();
+    else if (drawer.key === null && appearance.isWall()) toggleWall();
     drawer.close();
   },
   pause: () => appearance.isWall() || pause.toggle(),
@@ -311,23 +311,21 @@ appearance.onScreenChange(applyPreferences);
 
 // -- start ---------------------------------------------------------------------------------
 
-const rotation = new Rotation({
-  views: views.list,
-  now: live.now,
+const wall = new Wall({
+  now: live.now, table, drawer, hold,
+  present: () => viewAddress(columns.pairs()),
   show(search) {
     showView(search);
     writeAddress();
   },
 });
-const unattended = new Unattended({ now: live.now, table, drawer, hold });
 let ticks = 0;
 setInterval(() => {
   ticks += 1;
-  unattended.tick(appearance.isWall());
   hold.update();
   showConnection();
   update();
-  rotation.tick(appearance.isWall());
+  wall.tick();
   if (pause.on) pause.draw();
   if (document.hidden) return;
   if (ticks % 4 === 0 && !pause.on) table.listing.recheck(filters.byTime);

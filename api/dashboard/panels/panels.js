@@ -1,6 +1,7 @@
 // The views beside the table of calls: tabs above it, one panel at a time in its place.
 
 import { setText } from "../elements.js";
+import { valuesIn } from "../table/values.js";
 import { t } from "../text/catalogue.js";
 import { length, plain, timeOfDay, whole } from "../text/text.js";
 import { Alarms } from "./alarms.js";
@@ -62,7 +63,7 @@ export class Panels {
     this.board = new Board(() => this.companies());
     this.box.after(this.board.element);
     this.panels = new Map(Object.entries(PANELS).map(([name, Panel]) => [name, new Panel({
-      mask, open, code: () => this.code, showAll: () => this.narrow(null),
+      mask, open, trunks: () => this.trunks(), code: () => this.code, showAll: () => this.narrow(null),
       again: () => this.poll.ask(), window: () => this.window, chooseWindow: (name) => this.chooseWindow(name),
     })]));
     this.poll = new Poll({
@@ -165,6 +166,7 @@ export class Panels {
   look() {
     this.board.look(this.name === CALLS);
     if (this.name !== CALLS && this.asked !== this.address()) this.forget();
+    else if (this.name === "failures" && this.data !== null) this.draw(); // by trunk
   }
 
   // Keep nothing of what was received, and ask again: another login may be here.
@@ -186,6 +188,11 @@ export class Panels {
 
   companies() {
     return this.filters().filter(([name]) => name === "company_id");
+  }
+
+  trunks() {
+    const found = this.filters().find(([name]) => name === "trunk");
+    return found === undefined ? [] : valuesIn(found[1]);
   }
 
   // Trunks are shown whatever filters there are but of one company; ended calls also by trunk.
