@@ -20,6 +20,7 @@ from livestate.contract.parse import parse
 from livestate.fanout.context import CommitRate
 from livestate.fanout.hub import Hub
 from livestate.process.clock import now_ms
+from livestate.process.memory import set_up_allocator
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls
 
@@ -32,6 +33,7 @@ def _rss() -> int:
 
 
 def _measure_memory(path: str, pipe: Any) -> None:
+    set_up_allocator()  # as the service does at its start
     table = ActiveCalls(secret=b"x" * 16, epoch="bench")
     with open(path, "rb") as lines:  # one at a time: nothing else may take memory meanwhile
         before = _rss()

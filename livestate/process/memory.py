@@ -69,7 +69,7 @@ def set_up_collector() -> None:
     gc.set_threshold(*THRESHOLDS)
 
 
-def _untrack() -> Callable[[object], None]:
+def _of_the_interpreter() -> Callable[[object], None]:
     if platform.python_implementation() != "CPython":
         return lambda value: None
     untrack: Any = ctypes.pythonapi.PyObject_GC_UnTrack
@@ -77,7 +77,15 @@ def _untrack() -> Callable[[object], None]:
     return untrack  # type: ignore[no-any-return]
 
 
-untrack: Final = _untrack()
+# Only for what is tracked: it writes before the object, where others have nothing of theirs.
+_untrack: Final = _of_the_interpreter()
+
+
+def untrack(value: object) -> None:
+    """Take an object out of the collector's lists, if it is in one: a call of the compiled build
+    is in none (:mod:`livestate.state.acyclic`)."""
+    if is_tracked(value):
+        _untrack(value)
 
 
 class Untracked:
@@ -95,8 +103,10 @@ class Untracked:
             for view in change.views:
                 if is_tracked(view):
                     self._new_view(view)
-        untrack(call)
-        untrack(call.attributes)
+        if is_tracked(call):  # spelled out, for every change comes here: ``untrack``
+            _untrack(call)
+        if is_tracked(call.attributes):
+            _untrack(call.attributes)
 
     def _new_view(self, view: View) -> None:
         company = view.scope.company_id

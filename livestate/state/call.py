@@ -23,10 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import attrgetter, itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from livestate.contract.events import CallPhase, Facts
 from livestate.contract.states import FINAL_STATES, State
+from livestate.state.acyclic import mypyc_attr
 from livestate.state.call_fields import (
     FIELDS,
     Attributes,
@@ -35,13 +36,14 @@ from livestate.state.call_fields import (
     from_field_values,
 )
 from livestate.state.phase_log import (
+    LAST_FROM,
+    LAST_TO,
     SHIFTED,
     PhaseLog,
     PhaseRecord,
     has_phase,
     last_at,
     pack,
-    position_of,
     records_of,
     state_after,
     with_record,
@@ -49,7 +51,14 @@ from livestate.state.phase_log import (
 from livestate.state.position import Position
 from livestate.state.transitions import ALWAYS_COUNT, BEFORE_ANSWER
 
+# The position of the latest event or list if the phase log does not end with it, the positions of
+# older attributes, and whether the call is unconfirmed. Nearly all calls have None instead.
+Rare: TypeAlias = tuple[Position | None, Mapping[str, Position] | None, bool | None]
+# One object for all calls that a restart marked, and for all that a list confirmed again.
+_FLAGS: Final[dict[bool, Rare | None]] = {flag: (None, None, flag) for flag in (True, False)}
 
+
+@mypyc_attr(acyclic=True)  # see livestate.process.memory
 class Call(CallFields):
     """A call as its events make it. Nothing assigns to a call once it is made: readers keep one
     while the table goes on.
@@ -58,10 +67,7 @@ class Call(CallFields):
     the fold reads about thirty of them for an event (``python -m bench.gate --only fold``).
     """
 
-    __slots__ = (
-        "_heard_later", "attribute_positions", "call_id", "dialog", "key", "node", "phase_log",
-        "state", "unconfirmed",
-    )  # fmt: skip
+    __slots__ = ("call_id", "dialog", "key", "node", "phase_log", "rare", "state")
 
     def __init__(
         self,
@@ -83,16 +89,33 @@ class Call(CallFields):
         self.call_id = call_id
         self.state = state
         self.phase_log = phase_log
-        # Nearly always the latest event is the last of the log, and its position is kept there.
-        self._heard_later = None if position == position_of(phase_log) else position
-        self.attribute_positions = attribute_positions
-        self.unconfirmed = unconfirmed  # None: never was; a client that saw True must see False
         self.attributes = attributes
+        # Nearly always the latest event is the last of the log, and its position is kept there.
+        if position == phase_log[LAST_FROM:LAST_TO]:
+            if attribute_positions is not None:
+                self.rare: Rare | None = None, attribute_positions, unconfirmed
+            else:
+                self.rare = None if unconfirmed is None else _FLAGS[unconfirmed]
+        else:
+            self.rare = position, attribute_positions, unconfirmed
 
     @property
     def position(self) -> Position:
         """Of the latest event or list that the call was heard of in."""
-        return position_of(self.phase_log) if self._heard_later is None else self._heard_later
+        rare = self.rare
+        if rare is None or rare[0] is None:
+            return self.phase_log[LAST_FROM:LAST_TO]  # type: ignore[return-value]
+        return rare[0]
+
+    @property
+    def attribute_positions(self) -> Mapping[str, Position] | None:
+        """The positions of the attributes that are older than the call's, if there are any."""
+        return None if self.rare is None else self.rare[1]
+
+    @property
+    def unconfirmed(self) -> bool | None:
+        """None: it never was. A client that saw True must see False."""
+        return None if self.rare is None else self.rare[2]
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -176,7 +199,8 @@ def begin(key: str, event: CallPhase) -> Call:
     log = pack(epoch, seq << 1, SHIFTED[phase] | at)
     node, dialog, call_id = event.node, event.dialog or "", event.call_id
     attributes = attributes_of(event)
-    return rebuild(key, node, dialog, call_id, position_of(log), log, None, None, attributes)
+    position: Position = log[LAST_FROM:LAST_TO]  # type: ignore[assignment]
+    return rebuild(key, node, dialog, call_id, position, log, None, None, attributes)
 
 
 def evolve(call: Call, event: CallPhase, state_counts: bool = True) -> Call:
@@ -191,7 +215,8 @@ def evolve(call: Call, event: CallPhase, state_counts: bool = True) -> Call:
     log = call.phase_log
     if state_counts or phase in ALWAYS_COUNT:
         log = with_record(log, record)
-    return merge_into(call, position_of(record), log, attributes_of(event))
+    position: Position = record[LAST_FROM:LAST_TO]  # type: ignore[assignment]
+    return merge_into(call, position, log, attributes_of(event))
 
 
 def rebuild(
@@ -272,7 +297,7 @@ def merge_into(call: Call, position: Position, log: PhaseLog, attributes: Attrib
         # Rare, for events are cumulative: a value, or one figure of the quality, stays from before.
         positions = _positions_of_older(call, attributes) or None
         attributes = merge(known, attributes)
-    unconfirmed = None if call.unconfirmed is None else False  # :func:`once_confirmed`
+    unconfirmed = None if call.rare is None else once_confirmed(call)
     return with_parts(call, position, log, positions, unconfirmed, attributes)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from livestate.contract.quality import FIGURES
 from livestate.contract.states import wire_name
+from livestate.state.acyclic import mypyc_attr
 
 # ``mos``, ``jitter_ms`` and ``loss_pct``. A plain tuple: the collector of cycles skips those that
 # hold numbers only.
@@ -59,6 +60,7 @@ def from_field_values(values: list[Any]) -> Attributes:
     return tuple.__new__(Attributes, [*values[:_OTHERS], measured])
 
 
+@mypyc_attr(acyclic=True)
 class CallFields:
     """Reads the fields of ``attributes`` from the call itself.
 

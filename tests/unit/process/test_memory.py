@@ -66,6 +66,17 @@ print(sum(id(one) in calls for one in gc.get_objects()), len(table.calls))
     assert tracked == 0
 
 
+async def test_an_object_outside_the_collector_stays_as_it_is() -> None:
+    """So is a call of the compiled build: what lies before it in memory belongs to others."""
+    (left,) = await printed("""
+texts = [f"text {n}" for n in range(20_000)]
+for text in texts:
+    memory.untrack(text)
+print(len({*texts}))
+""")
+    assert left == 20_000
+
+
 async def test_the_collector_walks_little_of_a_company() -> None:
     """One list of a node may name 10,000 of them: 17 objects each held the loop for 165 ms."""
     (each,) = await printed("""
