@@ -28,7 +28,7 @@ COMPILED: Final = (
             "access", "active_calls", "call", "call_fields", "call_keys", "call_weight",
             "combine", "node_calls", "phase_log", "position", "reconcile", "retention",
             "transitions", "view", "views", "kpi/gauges", "kpi/kpis", "kpi/report",
-            "kpi/scope_kpis", "kpi/trunks",
+            "kpi/scope_kpis", "kpi/trunk_hour", "kpi/trunk_window", "kpi/trunks",
             "kpi/window", "nodes/clock_offset", "nodes/dialog_list", "nodes/epochs",
             "nodes/health", "nodes/node", "nodes/registry", "nodes/rival_epochs",
             "nodes/sequence", "nodes/trouble",

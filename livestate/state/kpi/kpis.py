@@ -65,12 +65,13 @@ class Kpis:
                 if was_over and is_over and _ended_the_same(before, after):
                     return
         now = self._clock()
-        ending = None if after.state not in FINAL_STATES or after.lost else Ending(after)
+        is_over = after.state in FINAL_STATES
+        ending = None if not is_over or after.lost else Ending(after)
         scopes = self._scopes_of(after)
         self.trunks.count(before, after)
         self._count_live(before, after, scopes, now)
         self._count_begin(before, after, scopes, now)
-        self._count_window(before, after, ending, scopes, now)
+        self._count_window(before, after, ending, is_over and ending is None, scopes, now)
         self.trunk_window.count(before, after, ending, now)
 
     def _change_state(self, before: Call, after: Call) -> None:
@@ -90,22 +91,24 @@ class Kpis:
         """Count the call among those that are up, or no longer."""
         day = now // DAY_MS
         if before is not None and before.state not in FINAL_STATES:
-            self._leave(before, after, day)
-            if before.attributes.company_id != after.attributes.company_id:
-                for scope in self._scopes_of(before):  # the company that it moves away from too
+            if before.attributes.company_id == after.attributes.company_id:
+                self._leave(before, scopes, after.state not in FINAL_STATES, day)
+            else:
+                former = self._scopes_of(before)  # the company that it moves away from too
+                self._leave(before, former, False, day)
+                for scope in former:
                     scope.bucket(now).live = scope.live.now
         if after.state not in FINAL_STATES:
             self._enter(after, scopes, day)
 
-    def _leave(self, before: Call, after: Call | None, day: int) -> None:
-        """A call ended, or changed in a way that counters show. ``after``: its new record, if that
-        may be the same conversation of the same company."""
-        company = before.attributes.company_id
-        goes_on = after is not None and after.live and after.attributes.company_id == company
-        for scope in self._scopes_of(before):
+    def _leave(self, before: Call, scopes: tuple[ScopeKpis, ...], goes_on: bool, day: int) -> None:
+        """A call ended, or changed in a way that counters show. ``goes_on``: it is the same
+        conversation of the same company."""
+        for scope in scopes:
             scope.leave(before, day)
             if not goes_on:
                 scope.remove_answered(before)
+        company = before.attributes.company_id
         if company is not None:
             gauge_of(self._all.companies, company).move(-1, day)
 
@@ -135,6 +138,7 @@ class Kpis:
         before: Call | None,
         after: Call,
         ending: Ending | None,
+        is_lost: bool,
         scopes: tuple[ScopeKpis, ...],
         now: int,
     ) -> None:
@@ -147,7 +151,7 @@ class Kpis:
             or after.over_at < max(self._started, now - WINDOW_MS) - LATE_MS
         ):
             ending = None
-        becomes_lost = was_live and after.lost
+        becomes_lost = was_live and is_lost
         for scope in scopes:
             bucket = scope.bucket(now)
             bucket.live = scope.live.now
@@ -224,7 +228,7 @@ class Kpis:
         day = self._clock() // DAY_MS
         for before, after, _ in changes:
             if before is not None and before.live:
-                self._leave(before, None, day)
+                self._leave(before, self._scopes_of(before), False, day)
             if after.live:
                 self._enter(after, self._scopes_of(after), day)
 

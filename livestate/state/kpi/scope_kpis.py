@@ -167,12 +167,13 @@ class ScopeKpis:
 
     def count_setup(self, now: int) -> None:
         """A call began."""
-        self._advance(now // 1000)
-        self.seconds[-1] += 1
-        day = now // DAY_MS
-        busiest = self.peak_cps
-        if busiest.day != day or self.seconds[-1] > busiest.peak:
-            busiest.day, busiest.peak = day, self.seconds[-1]
+        second, day = now // 1000, now // DAY_MS
+        if second > self.second:
+            self._advance(second)
+        seconds, busiest = self.seconds, self.peak_cps
+        seconds[-1] = count = seconds[-1] + 1
+        if busiest.day != day or count > busiest.peak:
+            busiest.day, busiest.peak = day, count
         self.bucket(now).setups += 1
 
     def uncount_setup(self, now: int) -> None:

@@ -81,7 +81,9 @@ class Ending:
     def __init__(self, call: Call) -> None:
         attributes = call.attributes
         answered_at, setup_at = attributes.answered_at, attributes.setup_at
-        outcome = call.conclusion
+        outcome = attributes.outcome
+        if outcome is None:
+            outcome = call.conclusion
         answered = answered_at is not None or call.state == "ended"
         self.outcome = outcome
         self.answered = answered
