@@ -48,7 +48,9 @@ def score(call: Call) -> int:
 
 def encode(call: Call, versions: dict[str, int]) -> bytes:
     """One call, with the version at which it last changed in each scope ("" is all calls)."""
-    positions, unconfirmed = call.attribute_positions, call.unconfirmed
+    positions = unconfirmed = None
+    if call.rare is not None:
+        positions, unconfirmed = call.attribute_positions, call.unconfirmed
     stored: dict[str, Any] = {
         "state": call.state,
         "node": call.node,
