@@ -17,7 +17,7 @@ demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ct
 
 test: .venv/ready ## the tests on real servers, without those that wait for long timers
 	@scripts/system-packages chromium redis-server curl strace nftables:nft systemd:systemd-analyze
-	@$(PYTEST) -m "not slow" -n $(WORKERS) --dist worksteal
+	@$(PYTEST) -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: .venv/ready ## the tests that wait for long timers, four at a time
 	@scripts/system-packages chromium redis-server curl
