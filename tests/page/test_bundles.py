@@ -18,6 +18,7 @@ from tests.pages import (
     page,
     rows,
     some_calls,
+    truth,
 )
 
 __all__ = ["browser", "desk", "node", "office", "page"]
@@ -66,6 +67,7 @@ async def test_a_picture_of_a_style_sheet_is_drawn(desk: Desk, node: Node, page:
 async def test_an_error_is_of_the_module_that_raised_it(desk: Desk, page: Page) -> None:
     """The debugger is told where the map of the script is."""
     await log_in(page, desk.service)
+    await truth(page, "live")  # by then its script is here
     devtools = await page.context.new_cdp_session(page)
     maps: list[str] = []
     devtools.on("Debugger.scriptParsed", lambda one: maps.append(one.get("sourceMapURL", "")))
