@@ -14,12 +14,12 @@ from livestate.fanout.subscriber import Goodbye
 # How long a client waits before it comes back (ms, from and to). After a drain, one more
 # millisecond for each stream there was, so that a thousand do not come in the same instant.
 RETRY_MS: Final[dict[Goodbye | None, tuple[int, int]]] = {
-    None: (1_000, 3_000), "drain": (500, 1_500), "rotation": (0, 500), "starting": (500, 1_500),
+    None: (1_000, 3_000), "drain": (500, 1_000), "rotation": (0, 500), "starting": (500, 1_500),
     "overload": (3_000, 6_000), "expired": (1_000, 3_000), "revoked": (1_000, 3_000),
     "stalled": (1_000, 3_000),
     "replaced": (1_000, 3_000),
 }  # fmt: skip
-SPREAD_MS: Final = 4_000  # at most: a wall is to be live again within 10 s
+SPREAD_MS: Final = 1_500  # at most: a page says another word than live for less than 2 s
 
 
 def retry_ms(reason: Goodbye | None, streams: int = 0) -> int:

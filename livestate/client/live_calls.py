@@ -25,6 +25,7 @@ FIRST_EVENT_SECONDS: Final = 5.0  # a stream begins with what it has
 CONNECT_SECONDS: Final = 10.0
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 4.0
+BRIEF_SECONDS: Final = 1.0  # a stream that took leave may be away so long
 REFUSED: Final = (400, 401, 403, 404, 406)  # by the service: trying again changes nothing
 PROBLEM: Final = "application/problem+json"  # of the service's errors; a proxy's have other types
 
@@ -95,6 +96,7 @@ class LiveCalls:
         self._pause = pause
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._renewing = False  # the service is there, but another stream is wanted at once
+        self._told = False  # this stream has sent more than a goodbye
         self._open = AsyncExitStack()
 
     @property
@@ -126,16 +128,20 @@ class LiveCalls:
                 self.problem = str(error) or type(error).__name__
             if not self._renewing:
                 at_least = (parser.retry or 0) / 1000
+            pause = max(at_least, self._pause_seconds * random.uniform(0.5, 1))
+            # It takes leave to be replaced: another one answers soon, and what is held is fresh.
+            brief = self.goodbye == "drain" and self._told and pause <= BRIEF_SECONDS
+            if not self._renewing and not brief:
                 starting = self.goodbye == "starting"
                 for update in self._enter("starting" if starting else "disconnected"):
                     yield update
-            await self._pause(max(at_least, self._pause_seconds * random.uniform(0.5, 1)))
+            await self._pause(pause)
             self._pause_seconds = min(self._pause_seconds * 2, LONGEST_PAUSE_SECONDS)
             self.reconnects += 1
 
     async def _stream(self, parser: Parser) -> AsyncGenerator[Update, None]:
         """The updates of one response; it returns where the stream ends or must end."""
-        self.goodbye, self._renewing = None, False
+        self.goodbye, self._renewing, self._told = None, False, False
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         token = await self._token() if callable(self._token) else self._token
         if token is not None:
@@ -187,6 +193,7 @@ class LiveCalls:
             raise _Lost(f"the data of a {event.name} is no object")
         self.goodbye = data.get("reason") if event.name == "goodbye" else None
         self._renewing = self.goodbye == "rotation"
+        self._told = self._told or self.goodbye is None
         change = self.fold.apply(event.name, data, event.id)
         updates = [Update(event.name, self.state, data, change)]
         if event.name == "heartbeat":

@@ -23,6 +23,7 @@ const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 4_000;
 const PROBE_MS = 5_000; // of the session, while signed out or unknown
 const HELD_MS = 10_000; // without an event, though requests are answered
+const BRIEF_MS = 1_000; // a stream that said goodbye may be away so long; see `leftAt`
 const SENDING_S = 2; // of a stream that something should have come from
 
 export const EVENTS = ["snapshot", "diff", "heartbeat", "kpi", "goodbye"];
@@ -66,6 +67,13 @@ export class Connection {
     /** @type {GoodbyeReason | null} until the next event */
     this.goodbye = null;
     this.parting = false; // a goodbye came, and its stream has not ended yet
+    this.told = false; // this source has sent more than a goodbye
+    /**
+     * When the service took leave to be replaced. Another one answers within a second as a rule,
+     * and what is held is not older than that: a wall need not flicker at each update.
+     * @type {number | null} until the next event, or until that second is over
+     */
+    this.leftAt = null;
     /** @type {EventSourceLike | null} */
     this.source = null;
     this.stopped = false;
@@ -121,6 +129,7 @@ export class Connection {
     this.silentSince ??= this.browser.now();
     this.heardAt = this.browser.now();
     this.heard = false;
+    this.told = false;
     for (const name of EVENTS) {
       source.addEventListener(name, (event) => {
         if (source === this.source) this.hear(name, event);
@@ -160,6 +169,8 @@ export class Connection {
     } else {
       this.goodbye = null;
       this.parting = false;
+      this.told = true;
+      this.leftAt = null;
     }
     if (!this.on.event(name, data, event.lastEventId)) this.resync();
     else if (name === "heartbeat") this.believe(data);
@@ -177,13 +188,16 @@ export class Connection {
 
   broken() {
     const starting = this.parting && this.goodbye === "starting";
+    const brief = this.parting && this.goodbye === "drain" && this.told;
     this.parting = false;
+    this.told = false;
     if ([401, 403].includes(this.source?.status ?? 0)) {
       this.close();
       this.enter("signed out");
       return;
     }
-    if (this.state !== "signed out") this.enter(starting ? "starting" : "disconnected");
+    if (brief) this.leftAt = this.browser.now();
+    else if (this.state !== "signed out") this.enter(starting ? "starting" : "disconnected");
     // Alive, it comes back by itself after the retry that the server has told it.
     if (this.source?.readyState === 2) {
       this.later(this.source.retryMs); // dead for good: a new one
@@ -203,6 +217,7 @@ export class Connection {
   look() {
     if (this.stopped) return;
     const now = this.browser.now();
+    if (this.leftAt !== null && now - this.leftAt >= BRIEF_MS) this.enter("disconnected");
     if (this.source === null) {
       if (this.state !== "signed out" && now >= this.retryAt) {
         this.reconnects += 1;
@@ -260,6 +275,7 @@ export class Connection {
 
   /** @param {ConnectionState} state */
   enter(state) {
+    this.leftAt = null;
     if (state !== this.state) {
       this.state = state;
       this.since = this.browser.now();
