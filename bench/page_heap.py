@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 import click
 from playwright.async_api import CDPSession, Page, async_playwright
+from playwright.async_api import Error as PlaywrightError
 
 from api.cli.child_service import Instance
 from bench.page import FLAGS
@@ -43,6 +44,7 @@ FIRST: Final = Traffic(
     prefix="first",
 )
 SETTLED: Final = 5  # rounds before those that are judged: code is compiled, charts fill
+CLICKS: Final = 5  # tries to open a call
 LIVE_CALLS: Final = "globalThis.livestate?.state().calls ?? 0"
 MOST_GROWTH: Final = 0.05  # of the whole, through the judged rounds
 
@@ -73,6 +75,19 @@ def growth(samples: Sequence[Sample], value: Callable[[Sample], float]) -> float
     return statistics.median(slopes) * passed / statistics.median(map(value, samples))
 
 
+async def open_a_call(page: Page) -> None:
+    """Click the fifth row. By its place in the table: rows are recycled, so the document has them
+    in any order, and one may be elsewhere by the time that the click is there."""
+    for tries_left in reversed(range(CLICKS)):
+        try:
+            await page.locator('.call[aria-rowindex="5"] .state').click(force=True, timeout=5_000)
+            return
+        except PlaywrightError:
+            if not tries_left:
+                raise
+            await asyncio.sleep(0.5)
+
+
 async def exercise(page: Page) -> None:
     """Open and close each thing of the page once."""
     tabs = page.locator("#tabs [role=tab]:visible")
@@ -81,8 +96,7 @@ async def exercise(page: Page) -> None:
         await asyncio.sleep(0.7)  # its document comes and is drawn
     await tabs.first.click()
     for _ in range(3):
-        # By its place in the table: rows are recycled, so the document has them in any order.
-        await page.locator('.call[aria-rowindex="5"] .state').click(force=True)
+        await open_a_call(page)
         await page.locator('#drawer [data-part="timeline"] li').first.wait_for(timeout=20_000)
         await page.keyboard.press("Escape")
     await page.locator("#filter").fill("-state:answered >10s")
