@@ -159,6 +159,7 @@ async def measure(program: str, minutes: float, every: float) -> list[Sample]:
                 try:
                     page = await browser.new_page(viewport={"width": 1600, "height": 900})
                     await page.goto(f"{service.url}/login#{service.token('admin')}")
+                    await page.wait_for_url(f"{service.url}/live-calls")
                     async with asyncio.timeout(240):
                         while await page.evaluate(LIVE_CALLS) < 0.95 * CALLS:
                             await asyncio.sleep(1)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
+from api import bundle
 from api.assets import ASSETS
 from api.texts import LANGUAGES
 from tests.harness import Node
@@ -136,16 +137,19 @@ async def test_another_language_is_one_file(desk: Desk, page: Page) -> None:
     catalogue = catalogue.replace("LANGUAGES = { en,", "LANGUAGES = { pt, en,")
     assert "{ pt, en," in catalogue
 
+    changed = {
+        "text/languages/pt.js": f"export default {json.dumps(texts, indent=1)};",
+        "text/catalogue.js": f'import pt from "./languages/pt.js";\n{catalogue}',
+    }
+
+    def read(name: str) -> str:
+        return changed.get(name) or ASSETS[name].read_text()
+
     async def give(route: Route) -> None:
-        body = (
-            f"export default {json.dumps(texts)};"
-            if route.request.url.endswith("/pt.js")
-            else f'import pt from "./languages/pt.js";\n{catalogue}'
-        )
+        body = bundle.script("main.js", read).code
         await route.fulfill(body=body, content_type="text/javascript")
 
-    await page.route("**/text/catalogue.js", give)
-    await page.route("**/languages/pt.js", give)
+    await page.route("**/static/main.bundle.js*", give)
     await log_in(page, desk.service)
     await page.goto(f"{desk.service.url}/live-calls?lang=pt-BR")
     await expect(page.locator("html")).to_have_attribute("lang", "pt")
