@@ -15,9 +15,9 @@ help: ## this list
 demo: .venv/ready ## real servers, real calls, one page: everything embedded; Ctrl-C ends it all
 	@$(BIN)/livestate demo
 
-test: .venv/ready ## the tests on real servers, without those that wait for long timers, three at a time
+test: .venv/ready ## the tests on real servers, without those that wait for long timers
 	@scripts/system-packages chromium redis-server curl strace nftables:nft systemd:systemd-analyze
-	@$(PYTEST) -m "not slow" -n 3 --dist loadfile
+	@$(PYTEST) -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: .venv/ready ## the tests that wait for long timers, four at a time
 	@scripts/system-packages chromium redis-server curl
