@@ -25,7 +25,7 @@ FIRST_EVENT_SECONDS: Final = 5.0  # a stream begins with what it has
 CONNECT_SECONDS: Final = 10.0
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 4.0
-BRIEF_SECONDS: Final = 1.0  # a stream that took leave may be away so long
+HANDOVER_SECONDS: Final = 1.0  # to reconnect to another instance, without a change of state
 REFUSED: Final = (400, 401, 403, 404, 406)  # by the service: trying again changes nothing
 PROBLEM: Final = "application/problem+json"  # of the service's errors; a proxy's have other types
 
@@ -96,7 +96,7 @@ class LiveCalls:
         self._pause = pause
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._renewing = False  # the service is there, but another stream is wanted at once
-        self._told = False  # this stream has sent more than a goodbye
+        self._served = False  # this stream has sent an event other than a goodbye
         self._open = AsyncExitStack()
 
     @property
@@ -129,9 +129,9 @@ class LiveCalls:
             if not self._renewing:
                 at_least = (parser.retry or 0) / 1000
             pause = max(at_least, self._pause_seconds * random.uniform(0.5, 1))
-            # It takes leave to be replaced: another one answers soon, and what is held is fresh.
-            brief = self.goodbye == "drain" and self._told and pause <= BRIEF_SECONDS
-            if not self._renewing and not brief:
+            # The instance shuts down. Another one will answer soon, and the calls held are fresh.
+            handover = self.goodbye == "drain" and self._served and pause <= HANDOVER_SECONDS
+            if not self._renewing and not handover:
                 starting = self.goodbye == "starting"
                 for update in self._enter("starting" if starting else "disconnected"):
                     yield update
@@ -141,7 +141,7 @@ class LiveCalls:
 
     async def _stream(self, parser: Parser) -> AsyncGenerator[Update, None]:
         """The updates of one response; it returns where the stream ends or must end."""
-        self.goodbye, self._renewing, self._told = None, False, False
+        self.goodbye, self._renewing, self._served = None, False, False
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         token = await self._token() if callable(self._token) else self._token
         if token is not None:
@@ -193,7 +193,7 @@ class LiveCalls:
             raise _Lost(f"the data of a {event.name} is no object")
         self.goodbye = data.get("reason") if event.name == "goodbye" else None
         self._renewing = self.goodbye == "rotation"
-        self._told = self._told or self.goodbye is None
+        self._served = self._served or self.goodbye is None
         change = self.fold.apply(event.name, data, event.id)
         updates = [Update(event.name, self.state, data, change)]
         if event.name == "heartbeat":

@@ -167,7 +167,7 @@ class Hub:
 
 
 def _steps(narrowing: Narrowing, found: asyncio.Future[None]) -> Iterator[None]:
-    """Find the calls of a filter as long as somebody waits for them."""
+    """Find the calls of a filter as long as a client waits for them."""
     try:
         for _ in narrowing.steps():
             if found.cancelled():

@@ -1,4 +1,4 @@
-"""Runs the tasks that a service must never be without, and cancels tasks reliably."""
+"""Keeps background tasks running, and cancels tasks reliably."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ failures: Final = Counter[str]()  # by name of the task, since this process bega
 def keep_running(name: str, run: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
     """Start a task that runs ``run`` until it returns or the task is cancelled.
 
-    asyncio says nothing of a task that ends by an exception while somebody refers to it. Without
-    its projection, a service would go on to show calls that it no longer stores. So an error that
-    ``run`` did not expect is logged and counted in :data:`failures`, and ``run`` begins again after
-    a pause. So does one that ends by a cancellation that nobody asked for.
+    asyncio reports the exception of a task only when the task is no longer referenced. A service
+    whose projection had failed would go on to show calls that it no longer stores. So an unexpected
+    error of ``run`` is logged and counted in :data:`failures`, and ``run`` is called again after a
+    pause. The same holds for a ``CancelledError`` although this task was not cancelled.
     """
     failures[name] += 0  # a counter of Prometheus must be 0 before it is 1
     return asyncio.create_task(_kept(name, run), name=name)
@@ -45,7 +45,7 @@ async def _kept(name: str, run: Callable[[], Awaitable[object]]) -> None:
             if now() - began > CALM_SECONDS:
                 pause = PAUSE_SECONDS
             failures[name] += 1
-            log.exception("a task failed, it begins again: task=%s seconds=%g", name, pause)
+            log.exception("a task failed, it is started again: task=%s seconds=%g", name, pause)
         await asyncio.sleep(pause)
         pause = min(2 * pause, MOST_SECONDS)
 

@@ -58,7 +58,7 @@ Rare: TypeAlias = tuple[Position | None, Mapping[str, Position] | None, bool | N
 _FLAGS: Final[dict[bool, Rare | None]] = {flag: (None, None, flag) for flag in (True, False)}
 
 
-@mypyc_attr(acyclic=True)  # see livestate.process.memory
+@mypyc_attr(acyclic=True)  # see livestate.state.acyclic
 class Call(CallFields):
     """A call as its events make it. Nothing assigns to a call once it is made: readers keep one
     while the table goes on.

@@ -1,4 +1,4 @@
-"""A wall that somebody has narrowed shows its own view again by itself."""
+"""A wall that a click or key has narrowed shows its own view again by itself."""
 
 from __future__ import annotations
 

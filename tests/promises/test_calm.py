@@ -234,7 +234,7 @@ def test_a_client_that_most_of_a_large_view_is_new_to_gets_a_snapshot() -> None:
 
 
 def test_no_step_of_a_new_filter_takes_as_long_as_reading_each_call_twice() -> None:
-    """A client with a filter that nobody has yet: its calls are found in steps."""
+    """A client with a new filter: its calls are found in steps."""
     table = full(20_000)
     base, scope = table.view(Scope()), Scope(states=frozenset({"answered"}))
 

@@ -1,4 +1,4 @@
-"""No part of a service is missing for long because of an error that nobody thought of."""
+"""A background task of a service that fails with an unexpected error is started again."""
 
 from __future__ import annotations
 

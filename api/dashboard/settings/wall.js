@@ -1,5 +1,5 @@
-// What a wall does by itself, because nobody stands before it: it shows its named views in turn
-// (rotation.js), closes what was left open (unattended.js), and returns to its own view.
+// What an unattended wall does: it shows its named views in turn (rotation.js), closes what was left
+// open (unattended.js), and returns to its own view.
 //
 // A click or a key on a wall may narrow it: by a link, an alarm, the title of a column. The wall's own
 // view is the one before the first of them. A minute after the last one it is shown again, or at once by
@@ -36,7 +36,7 @@ export class Wall {
     this.button.addEventListener("click", () => this.restore());
   }
 
-  // Whether it shows another view than its own, because somebody asked for it.
+  // Whether a click or key has led to another view than its own.
   get away() {
     return isWall() && (address.home() ?? this.present()) !== this.present();
   }

@@ -23,7 +23,7 @@ const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 4_000;
 const PROBE_MS = 5_000; // of the session, while signed out or unknown
 const HELD_MS = 10_000; // without an event, though requests are answered
-const BRIEF_MS = 1_000; // a stream that said goodbye may be away so long; see `leftAt`
+const HANDOVER_MS = 1_000; // see `drainedAt`
 const SENDING_S = 2; // of a stream that something should have come from
 
 export const EVENTS = ["snapshot", "diff", "heartbeat", "kpi", "goodbye"];
@@ -67,13 +67,13 @@ export class Connection {
     /** @type {GoodbyeReason | null} until the next event */
     this.goodbye = null;
     this.parting = false; // a goodbye came, and its stream has not ended yet
-    this.told = false; // this source has sent more than a goodbye
+    this.served = false; // this source has sent an event other than a goodbye
     /**
-     * When the service took leave to be replaced. Another one answers within a second as a rule,
-     * and what is held is not older than that: a wall need not flicker at each update.
-     * @type {number | null} until the next event, or until that second is over
+     * When a stream ended because its instance shuts down. Usually another instance answers within
+     * HANDOVER_MS, and the calls held are not older than that: the state does not change until then.
+     * @type {number | null} null again after the next event, or when HANDOVER_MS are over
      */
-    this.leftAt = null;
+    this.drainedAt = null;
     /** @type {EventSourceLike | null} */
     this.source = null;
     this.stopped = false;
@@ -129,7 +129,7 @@ export class Connection {
     this.silentSince ??= this.browser.now();
     this.heardAt = this.browser.now();
     this.heard = false;
-    this.told = false;
+    this.served = false;
     for (const name of EVENTS) {
       source.addEventListener(name, (event) => {
         if (source === this.source) this.hear(name, event);
@@ -169,8 +169,8 @@ export class Connection {
     } else {
       this.goodbye = null;
       this.parting = false;
-      this.told = true;
-      this.leftAt = null;
+      this.served = true;
+      this.drainedAt = null;
     }
     if (!this.on.event(name, data, event.lastEventId)) this.resync();
     else if (name === "heartbeat") this.believe(data);
@@ -188,15 +188,15 @@ export class Connection {
 
   broken() {
     const starting = this.parting && this.goodbye === "starting";
-    const brief = this.parting && this.goodbye === "drain" && this.told;
+    const drained = this.parting && this.goodbye === "drain" && this.served;
     this.parting = false;
-    this.told = false;
+    this.served = false;
     if ([401, 403].includes(this.source?.status ?? 0)) {
       this.close();
       this.enter("signed out");
       return;
     }
-    if (brief) this.leftAt = this.browser.now();
+    if (drained) this.drainedAt = this.browser.now();
     else if (this.state !== "signed out") this.enter(starting ? "starting" : "disconnected");
     // Alive, it comes back by itself after the retry that the server has told it.
     if (this.source?.readyState === 2) {
@@ -217,7 +217,7 @@ export class Connection {
   look() {
     if (this.stopped) return;
     const now = this.browser.now();
-    if (this.leftAt !== null && now - this.leftAt >= BRIEF_MS) this.enter("disconnected");
+    if (this.drainedAt !== null && now - this.drainedAt >= HANDOVER_MS) this.enter("disconnected");
     if (this.source === null) {
       if (this.state !== "signed out" && now >= this.retryAt) {
         this.reconnects += 1;
@@ -275,7 +275,7 @@ export class Connection {
 
   /** @param {ConnectionState} state */
   enter(state) {
-    this.leftAt = null;
+    this.drainedAt = null;
     if (state !== this.state) {
       this.state = state;
       this.since = this.browser.now();

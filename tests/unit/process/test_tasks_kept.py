@@ -1,4 +1,4 @@
-"""A task that fails begins again, and says so; one that is cancelled ends."""
+"""A task that fails is started again and reported; one that is cancelled ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_one_that_fails_begins_again_until_it_returns(
         await keep_running("figures", run)
     assert runs == 4
     assert failures == {"figures": 3}
-    assert caplog.text.count("a task failed, it begins again: task=figures") == 3
+    assert caplog.text.count("a task failed, it is started again: task=figures") == 3
     assert "planted 2" in caplog.text, "with its traceback"
 
 
@@ -99,7 +99,7 @@ async def test_one_that_is_cancelled_ends_also_during_its_pause(
         assert task.cancelled()
 
 
-async def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
+async def test_a_cancelled_error_without_a_cancellation_is_a_failure() -> None:
     """As by a library that lets the CancelledError of a task of its own through."""
     runs = 0
 
