@@ -56,7 +56,7 @@ def _tasks(where: str, status: dict[str, Any]) -> Iterator[Finding]:
     for name, times in status.get("task_failures", {}).items():
         yield Finding(
             "odd",
-            f"{where}: the task {name!r} failed {times} times, and began again",
+            f"{where}: the task {name!r} failed and was started again, {times} times in all",
             "report it with the lines `a task failed` of the log",
         )
 

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from redis.asyncio import Redis as RedisClient
 
+from api.cli.running import running
+from api.environment import from_environment
 from livestate.store.keys import UNPREFIXED
 from tests.conftest import World
 from tests.harness import Node, Stream, metrics
@@ -78,5 +80,13 @@ async def test_each_task_that_fails_once_begins_again_and_all_is_right(
             while {key.decode() for key in await redis.hkeys(UNPREFIXED.calls)} != shown:
                 await asyncio.sleep(0.1)
         counted = await metrics(service)
+        settings, _ = from_environment(
+            {"LIVESTATE_ADMIN_BIND": service.admin_url.removeprefix("http://")}
+        )
+        said = [finding.what for finding in await running(settings) if finding.verdict == "odd"]
     for name in FAILED:
         assert counted[f'livestate_task_failures_total{{task="{name}"}}'] == 1
+        assert any(
+            f"the task '{name}' failed and was started again, 1 times in all" in what
+            for what in said
+        )
