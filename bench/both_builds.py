@@ -36,8 +36,8 @@ _COMPILE: Final = (
     "compile_in(tree, [one for one in COMPILED if (tree / one).exists()])"
 )
 _KIND: Final = "from livestate.process.build import kind; print(kind())"
-_FOLDERS: Final = ("livestate", "api", "bench")
-_NO_CACHE: Final = shutil.ignore_patterns("__pycache__", "*.so")
+_FOLDERS: Final = ("livestate", "api", "bench", "clients")  # of clients, the page's own modules
+_NOT_COPIED: Final = shutil.ignore_patterns("__pycache__", "*.so", "node_modules")
 
 
 class NotMeasured(Exception):
@@ -56,13 +56,18 @@ def both() -> Iterator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory(prefix="livestate-builds-") as home:
         trees = Path(home) / "pure", Path(home) / "mypy"
         for tree in trees:
-            for folder in _FOLDERS:
-                shutil.copytree(ROOT / folder, tree / folder, ignore=_NO_CACHE)
+            copy_sources(tree)
         compile_tree(trees[1])
         for tree, wanted in zip(trees, ("pure", "compiled"), strict=True):
             if run(tree, 60, "-c", _KIND).strip() != wanted:
                 raise NotMeasured(f"{tree.name} is not the {wanted} build")
         yield trees
+
+
+def copy_sources(tree: Path) -> None:
+    """All that a service needs which is started there."""
+    for folder in _FOLDERS:
+        shutil.copytree(ROOT / folder, tree / folder, ignore=_NOT_COPIED)
 
 
 def compile_tree(tree: Path, seconds: float = COMPILE_SECONDS) -> None:

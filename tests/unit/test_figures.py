@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from bench.both_builds import ROOT, NotMeasured, compile_tree, run
+from bench.both_builds import ROOT, NotMeasured, compile_tree, copy_sources, run
 from bench.figures_sides import GOALS, Goal, Sides, cell, merged, standing
 
 PURE = [
@@ -64,6 +66,12 @@ def test_a_run_that_does_not_end_is_stopped_and_says_so() -> None:
         run(ROOT, 1, "-c", "import time; time.sleep(600)")
     with pytest.raises(NotMeasured, match=r"exit status 1: ZeroDivisionError"):
         run(ROOT, 60, "-c", "1 / 0")
+
+
+def test_a_copy_of_the_sources_has_the_page(tmp_path: Path) -> None:
+    copy_sources(tmp_path)
+    where = "import api.static_files as made; made.prepare(); print(made.__file__)"
+    assert run(tmp_path, 60, "-c", where).strip() == str(tmp_path / "api" / "static_files.py")
 
 
 def test_without_a_compiler_the_compiled_build_is_not_measured(
