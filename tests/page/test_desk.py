@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -162,6 +163,7 @@ async def test_a_call_leads_on_to_its_trace_and_its_id_is_copied(
     await page.locator(".call").locator(".state").click()
     link = page.locator('#drawer [data-part="link"]')
     await expect(link).to_have_attribute("rel", "noopener noreferrer")
+    await expect(link).to_have_attribute("href", re.compile("."))  # once the settings are here
     found = urlsplit(await link.evaluate("one => one.href"))
     assert (found.netloc, found.fragment) == ("homer.example", "")
     assert parse_qs(found.query)["callid"] == [call_id]

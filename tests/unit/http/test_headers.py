@@ -159,12 +159,15 @@ def _whole(read: Callable[[bytes], object], make: Callable[[int], bytes]) -> dic
 
 def linear(read: Callable[[bytes], object], make: Callable[[int], bytes]) -> None:
     """From 1 to 31 KB a linear parser takes at most 31 times as long, a quadratic one 961 times.
-    Half of what lies between, and no doubling near 4: a time of the clock says nothing here."""
-    took = _whole(read, make)
-    if max(took.values()) < 0.001:
-        return  # a thousandth of a second for the longest is no hold, and too short to compare
-    assert took[31] <= 100 * took[1], took
-    assert took[31] <= 7 * took[8], took
+    Half of what lies between, and no doubling near 4: a time of the clock says nothing here. On a
+    busy machine caches are shared: a quadratic parser is one each time it is measured."""
+    for left in (2, 1, 0):
+        took = _whole(read, make)
+        if max(took.values()) < 0.001:
+            return  # a thousandth of a second for the longest is no hold, and too short to compare
+        if took[31] <= 100 * took[1] and took[31] <= 7 * took[8]:
+            return
+        assert left, took
 
 
 def _request(verifier: Verifier, head: bytes) -> None:
