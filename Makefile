@@ -5,6 +5,9 @@ BIN := .venv/bin
 # ONLY=--last-failed: what failed in the run before. Two targets at once keep that apart.
 PYTEST = $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$(@F) $(ONLY)
 WORKERS ?= 2
+# Some images set it. Without bytecode each start of a service compiles 200 modules, and each worker
+# of pytest rewrites the assertions of all tests: a fifth of all CPU of the tests.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-slow check faults deaths faults-fast abuse e2e interop interop-fast format docs figures bench bench-roles bench-takeover peers gate gate-proof builds \
 	mutants loadtest loadtest-proof bench-page firefox screenshots lock wheel test-compiled clean deploy-check dist

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import httpx
 import nats
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +29,24 @@ from tests.harness import Node
 # A shell that starts us with `&` has Ctrl-C ignored, and every child of ours would ignore it too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Each ``httpx.AsyncClient()`` reads all CAs of certifi: 20 ms of CPU. The tests make thousands of
+# clients, one at each look at what a service has. They share one context.
+_httpx_context = httpx.create_ssl_context
+
+
+@functools.cache
+def _default_context(*_of: str | None) -> ssl.SSLContext:
+    return _httpx_context()
+
+
+def _shared_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+    if verify is True and cert is None and trust_env:
+        return _default_context(*map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))
+    return _httpx_context(verify, cert, trust_env)
+
+
+httpx._transports.default.create_ssl_context = _shared_context
 
 # No promise here is about how long an example takes on a busy machine.
 settings.register_profile(

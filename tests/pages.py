@@ -1,15 +1,16 @@
-"""A Chromium for the tests of a module, and the page as they look at it.
+"""Chromium for the tests of tests/page, and the page as they look at it.
 
-One browser, one set of servers a module: they share an event loop, so every fixture says so. What
-is killed in a test is the test's own (``world``); the rest share a ``desk``, where each test has a
-node of its own and leaves no call behind.
+One Chromium a pytest process (tests/page/conftest.py), a context of it a test, one set of servers a
+module. All of it shares one event loop, so every fixture says so. What is killed in a test is the
+test's own (``world``); the rest share a ``desk``, where each test has a node of its own and leaves
+no call behind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import nats
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from api.cli.child_service import Instance
 from livestate.devtools import servers
@@ -39,17 +40,18 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--disable-dev-shm-usage", f"--disable-features={','.join(_NO_FEATURES)}"]  # fmt: skip
 TRACE_URL = "https://homer.example/search?callid={call_id}&from={begin}&to={end}"
-in_one_loop = pytest.mark.asyncio(loop_scope="module")
-a_module = pytest_asyncio.fixture(scope="module", loop_scope="module")
-a_test = pytest_asyncio.fixture(loop_scope="module")
+in_one_loop = pytest.mark.asyncio(loop_scope="session")
+a_module = pytest_asyncio.fixture(scope="module", loop_scope="session")
+a_test = pytest_asyncio.fixture(loop_scope="session")
 
 
 @a_module
-async def browser(program: Callable[[str], str]) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
-        yield started
-        await started.close()
+async def browser(chromium: Browser) -> AsyncIterator[Browser]:
+    """Chromium without a context. A context that a module leaves open would go on asking for
+    streams of servers that are gone."""
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()
 
 
 @a_test
