@@ -1,4 +1,4 @@
-"""One more service for all of this folder: with an identity provider and small caps."""
+"""One more service for each file of this folder: with an identity provider and small caps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Guarded(Instance):
     revoked: Path
 
 
-@pytest.fixture(scope="session")
+# Of a module: to idle for the rest of the session costs more CPU than a start.
+@pytest.fixture(scope="module")
 def _guarded_process(
     tmp_path_factory: pytest.TempPathFactory,
     _nats_process: servers.NatsServer,
@@ -63,7 +64,7 @@ async def guarded(_guarded_process: Guarded, nats_server: servers.NatsServer) ->
     return _guarded_process
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _caddy_process(_guarded_process: Guarded) -> Iterator[Caddy]:
     server = Caddy(_guarded_process.port)
     asyncio.run(server.start())
