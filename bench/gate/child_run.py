@@ -1,16 +1,17 @@
 """One measured run in one tree, as a child process; what it found is JSON on its output.
 
-python -m bench.gate.child_run DAY count TIMES PATH PATHS…   do one path; valgrind counts
+python -m bench.gate.child_run DAY forked count TIMES PATHS…   each path in a fork; valgrind counts
+python -m bench.gate.child_run DAY forked panel TIMES PANELS…  the same, of panels
 python -m bench.gate.child_run DAY wall PATHS…               seconds a unit, the best of a few
 python -m bench.gate.child_run DAY bytecodes PATH            bytecodes a unit, by function
 python -m bench.gate.child_run DAY counters                  G0
-python -m bench.gate.child_run DAY panel TIMES PANEL PANELS… the same as count, of panels
 """
 
 from __future__ import annotations
 
 import gc
 import json
+import os
 import pickle
 import sys
 import time
@@ -27,29 +28,34 @@ from bench.workload import Message
 WALL_SECONDS: Final = 0.25  # for each path, in pieces of about 15 ms
 
 
-def count(day: list[Message], times: str, name: str, *names: str) -> Any:
-    """All paths prepared and warm, then one of them so many times: the difference between two
-    such runs is that path and nothing else."""
-    found, lacking = prepared(day, list(names))
+def forked(day: list[Message], what: str, times: str, *names: str) -> Any:
+    """All of it prepared and warm, then each path so many times in a fork of this process, and in
+    one fork nothing: the difference between two forks is that path and nothing else. The start,
+    the imports and the preparation are most of a run under valgrind, and happen once."""
+    found, lacking = prepared(day, list(names)) if what == "count" else _panels(day, names)
     gc.collect()
     gc.disable()
-    for _ in range(int(times) if name in found else 0):
-        found[name].run()
-    return {"lacking": lacking, "units": {name: work.units for name, work in found.items()}}
+    pids = {}
+    for name in ("", *found):
+        pids[name] = os.fork()
+        if pids[name] == 0:
+            for _ in range(int(times) if name else 0):
+                found[name].run()
+            os._exit(0)  # valgrind writes the counts of this process now
+        if status := os.waitpid(pids[name], 0)[1]:
+            raise RuntimeError(f"{name or 'an empty fork'} ended with status {status}")
+    units = {name: work.units for name, work in found.items()}
+    return {"lacking": lacking, "units": units, "pids": pids}
 
 
-def panel(day: list[Message], times: str, name: str, *names: str) -> Any:
-    """As :func:`count`, for one of :data:`bench.gate.panels.PANELS`."""
+def _panels(day: list[Message], names: tuple[str, ...]) -> tuple[dict[str, Work], dict[str, str]]:
+    """:data:`bench.gate.panels.PANELS`, each done once."""
     from bench.gate.panels import PANELS
 
     found = {one: PANELS[one].make(day) for one in names}
     for work in found.values():
         work.run()
-    gc.collect()
-    gc.disable()
-    for _ in range(int(times)):
-        found[name].run()
-    return {"lacking": {}, "units": {name: work.units for name, work in found.items()}}
+    return found, {}
 
 
 def wall(day: list[Message], *names: str) -> Any:
@@ -96,11 +102,10 @@ def main() -> None:
     path, what, *arguments = sys.argv[1:]
     day: list[Message] = pickle.loads(Path(path).read_bytes())
     made: dict[str, Callable[..., Any]] = {
-        "count": count,
+        "forked": forked,
         "wall": wall,
         "bytecodes": bytecodes,
         "counters": counters,
-        "panel": panel,
     }
     print(json.dumps(made[what](day, *arguments)))
 

@@ -44,14 +44,14 @@ def save_day(home: Path, messages: int = MESSAGES) -> Path:
 
 
 def walk(tree: Path, day: Path, *words: str, under: Iterable[str] = ()) -> Any:
-    """One child process in a tree; its JSON."""
+    """One child process in a tree, and its forks; its JSON."""
     environment = {
         "PATH": os.environ["PATH"], "PYTHONHASHSEED": "0", "PYTHONPATH": str(tree),
         "PYTHONDONTWRITEBYTECODE": "", "HOME": str(tree), "LC_ALL": "C.UTF-8",
     }  # fmt: skip
     done = subprocess.run(
         [*under, sys.executable, "-m", _child(tree), str(day), *words],
-        cwd=tree, env=environment, capture_output=True, text=True, timeout=180,
+        cwd=tree, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     if done.returncode:
         raise Broken(f"{tree.name}: {' '.join(words)}:\n{done.stderr[-2000:]}")
@@ -64,19 +64,21 @@ def _child(tree: Path) -> str:
     return "bench.gate.child_run" if own.exists() else "bench.gate.walk"
 
 
-def _counted(
-    tree: Path, day: Path, times: int, name: str, names: list[str], what: str
-) -> tuple[Any, Any]:
-    with tempfile.NamedTemporaryFile() as out:
+def _counted(tree: Path, day: Path, names: list[str], what: str) -> tuple[Any, dict[str, Any]]:
+    """What one process in a tree reports, and the instructions of each fork by C function."""
+    with tempfile.TemporaryDirectory() as out:
         valgrind = (
             "valgrind",
             "--quiet",
             "--tool=cachegrind",
             "--cache-sim=no",
-            f"--cachegrind-out-file={out.name}",
+            f"--cachegrind-out-file={out}/%p",
         )
-        report = walk(tree, day, what, str(times), name, *names, under=valgrind)
-        return report, by_function(Path(out.name).read_text(errors="replace"))
+        report = walk(tree, day, "forked", what, str(TIMES), *names, under=valgrind)
+        return report, {
+            name: by_function((Path(out) / str(pid)).read_text(errors="replace"))
+            for name, pid in report["pids"].items()
+        }
 
 
 def by_function(text: str) -> Counter[str]:
@@ -94,28 +96,18 @@ def by_function(text: str) -> Counter[str]:
 def instructions(
     trees: Iterable[Path], day: Path, names: list[str], what: str = "count"
 ) -> list[tuple[dict[str, Instructions], dict[str, str]]]:
-    """G1 of each tree: the two-point difference of each path, and which paths it lacks. Runs on
-    all cores at once: that changes the time, not the count. ``what``: the verb of ``child_run``."""
+    """G1 of each tree: the two-point difference of each path, and which paths it lacks. Runs the
+    trees at once: that changes the time, not the count. ``what``: paths, or "panel"."""
     trees = tuple(trees)
     for tree in trees:  # else the first run of each would count the compiler too
         subprocess.run([sys.executable, "-m", "compileall", "-q", str(tree)], check=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [
-            {
-                name: pool.submit(
-                    _counted, tree, day, TIMES if name else 0, name or names[0], names, what
-                )
-                for name in ("", *names)
-            }
-            for tree in trees
-        ]
         found = []
-        for runs in jobs:
-            report, still = runs[""].result()
+        for report, counts in pool.map(lambda tree: _counted(tree, day, names, what), trees):
             paths = {}
             for name, units in report["units"].items():
-                grown = runs[name].result()[1]
-                grown.subtract(still)
+                grown = counts[name]
+                grown.subtract(counts[""])
                 per = TIMES * units
                 each = Counter({fn: n / per for fn, n in grown.items() if n})
                 paths[name] = Instructions(sum(each.values()), each)
