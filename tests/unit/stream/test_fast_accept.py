@@ -16,59 +16,51 @@ from tests.harness import STREAM, Node, Stream, bearer, snapshot
 PIECES = (1, 9, 40)  # bytes of the head that come first
 
 
-@pytest.mark.parametrize(
-    "line", ["Accept-Encoding: identity", "Accept-Encoding: gzip", "Connection: close"]
-)
-async def test_both_outlets_send_the_same_head(world: World, line: str) -> None:
+async def test_both_outlets_send_the_same_head(world: World) -> None:
     async with world.service() as short, world.service(DIRECT="no") as long:
-        heads = []
-        for service in (short, long):
-            asked = get(STREAM, as_(service.token()), line)
-            async with connection(service.port) as (reader, writer):
-                writer.write(asked)
-                async with asyncio.timeout(5):
-                    heads.append(Answer.of(await reader.readuntil(b"\r\n\r\n")))
-        assert heads[0].status == heads[1].status == 200
-        assert heads[0].headers.pop("date")
-        assert heads[1].headers.pop("date")
-        assert heads[0].headers == heads[1].headers
+        for line in ("Accept-Encoding: identity", "Accept-Encoding: gzip", "Connection: close"):
+            heads = []
+            for service in (short, long):
+                asked = get(STREAM, as_(service.token()), line)
+                async with connection(service.port) as (reader, writer):
+                    writer.write(asked)
+                    async with asyncio.timeout(5):
+                        heads.append(Answer.of(await reader.readuntil(b"\r\n\r\n")))
+            assert heads[0].status == heads[1].status == 200, line
+            assert heads[0].headers.pop("date")
+            assert heads[1].headers.pop("date")
+            assert heads[0].headers == heads[1].headers, line
 
 
 @pytest.mark.parametrize("first", PIECES)
-async def test_a_head_in_two_pieces_becomes_a_stream(world: World, first: int) -> None:
-    async with world.service() as service:
-        await service.until_ready()
-        asked = get(STREAM, as_(service.token()))
-        async with connection(service.port) as (reader, writer), asyncio.timeout(5):
-            writer.write(asked[:first])
-            await asyncio.sleep(0.1)
-            writer.write(asked[first:])
-            await reader.readuntil(b"event: snapshot")
+async def test_a_head_in_two_pieces_becomes_a_stream(service: Instance, first: int) -> None:
+    asked = get(STREAM, as_(service.token()))
+    async with connection(service.port) as (reader, writer), asyncio.timeout(5):
+        writer.write(asked[:first])
+        await asyncio.sleep(0.1)
+        writer.write(asked[first:])
+        await reader.readuntil(b"event: snapshot")
 
 
-async def test_a_stream_begins_on_a_used_connection(world: World) -> None:
-    async with world.service() as service:
-        await service.until_ready()
-        login = as_(service.token())
-        async with connection(service.port) as (reader, writer), asyncio.timeout(5):
-            for path, status in ((SNAPSHOT, 200), (STREAM + "/nobody", 404)):
-                writer.write(get(path, login))
-                answer = Answer.of(await reader.readuntil(b"\r\n\r\n"))
-                assert answer.status == status
-                await reader.readexactly(int(answer.headers["content-length"]))
-            writer.write(get(STREAM, login))
-            await reader.readuntil(b"event: snapshot")
-
-
-async def test_a_stream_begins_behind_a_pipelined_request(world: World) -> None:
-    async with world.service() as service:
-        await service.until_ready()
-        login = as_(service.token())
-        async with connection(service.port) as (reader, writer), asyncio.timeout(5):
-            writer.write(get(SNAPSHOT, login) + get(STREAM, login))
+async def test_a_stream_begins_on_a_used_connection(service: Instance) -> None:
+    login = as_(service.token())
+    async with connection(service.port) as (reader, writer), asyncio.timeout(5):
+        for path, status in ((SNAPSHOT, 200), (STREAM + "/nobody", 404)):
+            writer.write(get(path, login))
             answer = Answer.of(await reader.readuntil(b"\r\n\r\n"))
+            assert answer.status == status
             await reader.readexactly(int(answer.headers["content-length"]))
-            await reader.readuntil(b"event: snapshot")
+        writer.write(get(STREAM, login))
+        await reader.readuntil(b"event: snapshot")
+
+
+async def test_a_stream_begins_behind_a_pipelined_request(service: Instance) -> None:
+    login = as_(service.token())
+    async with connection(service.port) as (reader, writer), asyncio.timeout(5):
+        writer.write(get(SNAPSHOT, login) + get(STREAM, login))
+        answer = Answer.of(await reader.readuntil(b"\r\n\r\n"))
+        await reader.readexactly(int(answer.headers["content-length"]))
+        await reader.readuntil(b"event: snapshot")
 
 
 @pytest.mark.parametrize("used", [False, True])
