@@ -48,6 +48,11 @@ class Timer:
         self._handle: asyncio.TimerHandle | None = None
         self._due = 0.0  # when the handle fires; uvloop's handles do not always know
 
+    @property
+    def planned(self) -> bool:
+        """Whether it will call back."""
+        return self._handle is not None
+
     def at(self, when: float) -> None:
         """Call back at ``when`` (loop time) or earlier. A time that is over means the loop's next
         round, never at once: changes that were read together then share one frame."""

@@ -51,8 +51,10 @@ class Frame(bytes):
         context = self.context
         if context is None or not context.data:
             return self.independent
+        # Compared with the frame itself, not with its independent form: that would be compressed
+        # for the comparison only, and data that can be compressed is always shorter with a context.
         contextual = compression.contextual(self, context.data)
-        return contextual if len(contextual) < len(self.independent) else self.independent
+        return contextual if len(contextual) < len(self) else self.independent
 
     @cached_property
     def contextual_chunk(self) -> bytes:

@@ -98,7 +98,8 @@ class Producer:
         # the difference, and a client that joined in between would keep the middle value.
         known = before is not None and key not in self._before and self.view.holds(before)
         self._before[key] = before if known else _WHOLE_RECORD
-        self._commit_timer.at(self._last_commit + self._context.rate.after(self._cost))
+        if not self._commit_timer.planned:  # the first change since then; the others add nothing
+            self._commit_timer.at(self._last_commit + self._context.rate.after(self._cost))
 
     def commit(self) -> None:
         """Encode what changed since the last commit, once, and hand it to the sink."""

@@ -26,14 +26,17 @@ def test_a_timer_calls_once_at_the_earliest_time_that_was_asked_for() -> None:
     loop, called = Loop(), []
     loop.now = 10.0
     timer = Timer(cast("asyncio.AbstractEventLoop", loop), lambda: called.append(loop.now))
+    assert not timer.planned
     timer.at(12.0)
     timer.at(15.0)
     timer.at(12.0)
+    assert timer.planned
     assert len(loop.timers) == 1
     timer.at(11.0)
     assert len(loop.timers) == 1
     loop.advance(9.0)
     assert called == [11.0]
+    assert not timer.planned
     timer.at(5.0)  # over: in the loop's next round
     assert called == [11.0]
     timer.at(20.0)
@@ -43,6 +46,7 @@ def test_a_timer_calls_once_at_the_earliest_time_that_was_asked_for() -> None:
     timer.at(30.0)
     timer.cancel()
     timer.cancel()
+    assert not timer.planned
     loop.advance(100)
     assert called == [11.0, 19.0]
     timer.at(200.0)

@@ -124,6 +124,10 @@ def test_a_client_that_has_had_the_window_takes_the_contextual_form_plain_or_in_
         assert frame.deflated_chunk(chunked) == chunk(form)
         assert frame.deflated(WindowCursor()) == frame.independent
         assert (len(frame.contextual) < len(frame.independent)) is (number > 0)
+    once = Frame(b"event: diff 3" + bytes(range(200)))
+    once.enter(window)
+    assert once.deflated(plain) is once.contextual
+    assert "independent" not in vars(once), "compressed a second time, for nobody"
     noise = Frame(random.Random(1).randbytes(500))
     noise.enter(window)
     assert noise.contextual is noise.independent, "the context gains nothing"
