@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
+import os
 import ssl
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -155,5 +157,21 @@ class KeySet:
 
 def trusted(ca_file: str | None) -> ssl.SSLContext:
     """The certificates of the given file, else of the system's store: it has a company's own
-    authority, unlike the list of httpx. Raises OSError."""
+    authority, unlike the list of httpx. Raises OSError.
+
+    They are read again only where they have changed: 140 authorities take 26 ms, for which the
+    event loop stands still, and each login asks the provider more than once."""
+    store = ssl.get_default_verify_paths()
+    read = (ca_file,) if ca_file else (store.cafile, store.capath)
+    return _context(ca_file, *(_change(path) for path in read if path))
+
+
+def _change(path: str) -> tuple[int, int]:
+    """Differs where a file was written or replaced."""
+    found = os.stat(path)
+    return found.st_ino, found.st_mtime_ns
+
+
+@lru_cache(maxsize=4)
+def _context(ca_file: str | None, *changes: tuple[int, int]) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file)
