@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -17,6 +16,7 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
 from api.auth.verifier import kept_fresh
+from api.edge_feed_setup import make_edge_hub
 from api.login_setup import make_verifier
 from api.metrics.families import counter, gauge
 from api.metrics.logins import login_metrics
@@ -31,10 +31,6 @@ from api.settings import Settings
 from api.stream.encoder import SseEncoder
 from api.stream.slow_clients import slow_clients
 from api.stream_setup import make_snapshots, make_streams
-from livestate.cluster.edge import EdgeHub
-from livestate.cluster.replicas import Replicas
-from livestate.fanout.context import CommitRate
-from livestate.nats.connection import Connection
 from livestate.process import memory
 from livestate.process.clock import now_ms, steady_ms
 from livestate.process.loop_probe import LoopProbe, log_hold
@@ -51,28 +47,9 @@ class Edge:
     def __init__(self, settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         self.settings = settings
-        self.replicas = Replicas()
         self.encoder = SseEncoder(now_ms, steady_ms, lambda company: self.hub.figures(company))
-        self.hub = EdgeHub(
-            self.replicas,
-            self.encoder,
-            rate=CommitRate(longest=settings.tick_ms / 1000),
-            heartbeat_seconds=settings.heartbeat_seconds,
-            loop=loop,
-            clock=now_ms,
-            steady=steady_ms,
-            ended_ms=int(settings.ended_seconds * 1000),
-            ended_calls=settings.ended_calls,
-            snapshot_bytes=settings.snapshot_megabytes * 1_000_000,
-            name=f"{socket.gethostname()} {settings.bind} {os.getpid()}",
-            connect=partial(
-                Connection,
-                settings.nats_url,
-                "livestate edge",
-                credentials=settings.nats_creds,
-                inbox=settings.nats_inbox,
-            ),
-        )
+        self.hub = make_edge_hub(settings, self.encoder, loop)
+        self.replicas = self.hub.replicas
         self.panels = Panels(
             {
                 name: Documents(
@@ -88,7 +65,7 @@ class Edge:
         self._redis = connect(settings.redis_access(), slot_key=keys.active)
         self.verifier, self.login = make_verifier(settings, self._redis, keys)
         self.streams = make_streams(settings, self.hub, self.verifier, self.not_ready)
-        self.snapshots = make_snapshots(settings, self.replicas, self.hub, self.encoder.records)
+        self.snapshots = make_snapshots(settings, self.hub)
         self.probe = LoopProbe(loop, over_budget=log_hold)
         self._been_ready = False
 

@@ -1,19 +1,27 @@
-"""Makes what an engine does for its edges from the settings and the parts of the service."""
+"""Makes what a service publishes to edges, and how it follows another one, from the settings."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from api.readiness import Readiness
 from api.settings import Settings
 from api.stream.encoder import SseEncoder
 from api.stream.one_call import LocalCalls, with_timeline
+from livestate.cluster.edge import EdgeHub
 from livestate.cluster.leadership import Leadership
 from livestate.cluster.publisher import EdgeFeed
-from livestate.fanout.context import FanoutContext
+from livestate.cluster.replicas import Replicas
+from livestate.cluster.served_hub import ServedHub
+from livestate.fanout.context import CommitRate, FanoutContext
+from livestate.fanout.hub import Hub
 from livestate.nats.connection import Connection
 from livestate.process.clock import now_ms, steady_ms
 from livestate.state.access import Scope
@@ -21,6 +29,10 @@ from livestate.state.active_calls import ActiveCalls
 from livestate.store.following import Following
 from livestate.store.keys import Keys
 from livestate.store.projection import Projection
+
+# A single process works without the rights to publish and to follow, so it seldom tries them again:
+# nats-server logs each time.
+RIGHTS_AGAIN_SECONDS: Final = 30.0
 
 
 def make_edge_feed(
@@ -50,6 +62,7 @@ def make_edge_feed(
             "livestate engine",
             credentials=settings.nats_creds,
             inbox=settings.nats_inbox,
+            again_seconds=RIGHTS_AGAIN_SECONDS if settings.role == "all" else None,
         ),
         leadership=Leadership(projection.claim),
         ready=ready,
@@ -73,4 +86,53 @@ def make_following(
         clock=steady_ms,
         ended_ms=int(settings.ended_seconds * 1000),
         ended_calls=settings.ended_calls,
+    )
+
+
+def make_edge_hub(
+    settings: Settings, encoder: SseEncoder, loop: asyncio.AbstractEventLoop, **more: Any
+) -> EdgeHub:
+    """The hub that follows the process which leads. ``more`` goes to :class:`EdgeHub`."""
+    return EdgeHub(
+        Replicas(),
+        encoder,
+        rate=CommitRate(longest=settings.tick_ms / 1000),
+        heartbeat_seconds=settings.heartbeat_seconds,
+        loop=loop,
+        clock=now_ms,
+        steady=steady_ms,
+        ended_ms=int(settings.ended_seconds * 1000),
+        ended_calls=settings.ended_calls,
+        snapshot_bytes=settings.snapshot_megabytes * 1_000_000,
+        name=f"{socket.gethostname()} {settings.bind} {os.getpid()}",
+        connect=partial(
+            Connection,
+            settings.nats_url,
+            "livestate edge",
+            credentials=settings.nats_creds,
+            inbox=settings.nats_inbox,
+            **more,
+        ),
+    )
+
+
+def make_served_hub(
+    settings: Settings,
+    own: Hub,
+    table: ActiveCalls,
+    feed: EdgeFeed,
+    readiness: Readiness,
+) -> ServedHub:
+    """The hub of a single process."""
+    encoder = SseEncoder(now_ms, steady_ms, lambda company: edge.figures(company))
+    edge = make_edge_hub(settings, encoder, own.context.loop, again_seconds=RIGHTS_AGAIN_SECONDS)
+    edge.named = False
+    return ServedHub(
+        own,
+        table,
+        edge,
+        feed.leadership,
+        started=readiness.started,
+        fed=readiness.fed,
+        steady=steady_ms,
     )

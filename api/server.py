@@ -11,7 +11,6 @@ from api.service import Service
 from api.serving import begin, serve
 from api.settings import Settings
 from api.status import status
-from api.stream.one_call import LocalCalls
 from livestate.process import memory
 
 
@@ -46,12 +45,13 @@ async def run(
         live.clocks,
         live.edges,
         live.alarms,
+        live.served,
     )
     await serve(
         settings,
         live,
         listeners,
-        calls=LocalCalls(live.table),
+        calls=live.calls,
         numbers=numbers,
         status=partial(status, live),
         stopping=stopping,

@@ -19,16 +19,20 @@ from redis.exceptions import RedisError
 
 from api.alarm_setup import make_alarms, make_countries, make_history
 from api.auth.verifier import kept_fresh
-from api.edge_feed_setup import make_edge_feed, make_following
+from api.edge_feed_setup import make_edge_feed, make_following, make_served_hub
 from api.login_setup import make_verifier
 from api.panel_setup import make_documents, make_panels, panels_for_edges
 from api.panels.alarms import with_alarms
 from api.panels.numbering import Numbering
 from api.panels.trunk_file import TrunkFile
+from api.readiness import Readiness
 from api.settings import Settings
 from api.start import Start, nothing_stored, read_stored
 from api.stream.encoder import SseEncoder
+from api.stream.one_call import Calls, LocalCalls, ServedCalls
 from api.stream_setup import make_snapshots, make_streams
+from livestate.cluster.publisher import EdgeFeed
+from livestate.cluster.served_hub import ServedHub
 from livestate.cluster.succession import SKIPPED
 from livestate.contract.subjects import Subjects
 from livestate.fanout.context import CommitRate
@@ -49,8 +53,8 @@ from livestate.state.kpi.kpis import Kpis
 from livestate.state.nodes.clock_offset import NodeClocks
 from livestate.state.nodes.registry import Nodes
 from livestate.state.nodes.trouble import Trouble, troubles
-from livestate.state.position import position_at
 from livestate.store.figures import KeptFigures
+from livestate.store.following import Following
 from livestate.store.keys import Keys
 from livestate.store.lease import ENGINE_TERMS
 from livestate.store.projection import Projection
@@ -63,10 +67,13 @@ LAST_FLUSH_SECONDS = 3.0  # systemd and containers wait longer before they kill 
 class Service:
     """One instance: made from settings, started and stopped in order."""
 
+    cdrs: CdrReader
+
     def __init__(self, settings: Settings, *, stored: bool = False) -> None:
         """``stored``: the table that Redis holds is restored before anything is served."""
         self.settings = settings
-        engine = settings.role == "engine"
+        self.readiness = Readiness(self)
+        self.not_ready = self.readiness.not_ready
         secret = secrets.token_bytes(16)
         self.table = ActiveCalls(
             secret=secret,
@@ -103,8 +110,8 @@ class Service:
             flush_seconds=settings.redis_flush_ms / 1000,
             cdr_position=lambda: self.cdrs.position,
             restore=self._restore_stored,
-            terms=ENGINE_TERMS if engine else None,
-            continues=engine,
+            terms=ENGINE_TERMS,
+            continues=True,
         )
         self.kept_figures = KeptFigures(
             self._redis,
@@ -114,25 +121,27 @@ class Service:
             clock=steady_ms,
             writes=lambda: not self.projection.standby,
         )
-        self.alarms = make_alarms(self, board, self._redis, self._keys, ready=self._is_ready)
-        self.history = make_history(self, self._redis, self._keys, ready=self._is_ready)
+        self.alarms = make_alarms(
+            self, board, self._redis, self._keys, ready=self.readiness.been_ready
+        )
+        self.history = make_history(self, self._redis, self._keys, ready=self.readiness.been_ready)
         self.countries = make_countries(self, self._redis, self._keys)
         documents = make_documents(self)
         self.panels = make_panels(documents, self.alarms)
-        self.edges = (
-            make_edge_feed(
-                settings,
-                self.table,
-                self.encoder,
-                self.hub.context,
-                self.projection,
-                ready=lambda: self._starting() is None,
-            )
-            if engine
+        self.edges = make_edge_feed(
+            settings,
+            self.table,
+            self.encoder,
+            self.hub.context,
+            self.projection,
+            ready=self.readiness.started,
+        )
+        self.edges.panels = panels_for_edges(documents, self.alarms)
+        self.served = (
+            make_served_hub(settings, self.hub, self.table, self.edges, self.readiness)
+            if settings.role == "all"
             else None
         )
-        if self.edges is not None:
-            self.edges.panels = panels_for_edges(documents, self.alarms)
         self.restoring = Restore(
             self._redis,
             self.table,
@@ -142,14 +151,12 @@ class Service:
             clock=steady_ms,
             end_streams=self._end_streams,
             read_cdrs_from=self._read_cdrs_from,
-            skipped=SKIPPED if engine else 0,
+            skipped=SKIPPED,
         )
         self.restoring.projection = self.projection
         self.restoring.waiting = False
-        self.following = self.restoring.following = (
-            make_following(settings, self._redis, self._keys, self.table, self.projection)
-            if engine
-            else None
+        self.following = self.restoring.following = make_following(
+            settings, self._redis, self._keys, self.table, self.projection
         )
         self._reading: asyncio.Task[None] | None = None
         ended_ms = int(settings.ended_seconds * 1000)
@@ -165,9 +172,8 @@ class Service:
             traced(
                 (
                     self.projection,
-                    self.edges or self.hub,
+                    *(() if self.served is None else (self.hub,)),
                     self.kpis,
-                    *(() if self.following is None else (self.following,)),
                     memory.Untracked(self.kpis.parts),
                 ),
                 self.traces,
@@ -178,6 +184,8 @@ class Service:
             clocks=self.clocks,
             subjects=subjects,
         )
+        for sink in (self.edges, self.following):  # they have something to do only now and then
+            sink.listening = partial(self.pipeline.listen, sink)
         self.consumer = Consumer(
             settings.nats_url,
             self.traces.begin(self.pipeline.handle) if self.traces else self.pipeline.handle,
@@ -212,11 +220,14 @@ class Service:
             on_evicted=self.kpis.forget,
         )
         self.verifier, self.login = make_verifier(settings, self._redis, self._keys)
-        self.streams = make_streams(settings, self.hub, self.verifier, self.not_ready)
-        self.snapshots = make_snapshots(settings, self.table, self.hub, self.encoder.records)
+        self.streams = make_streams(
+            settings, self.served or self.hub, self.verifier, self.readiness.not_serving
+        )
+        self.snapshots = make_snapshots(settings, self.served or self.hub)
+        self.calls: Calls = (
+            LocalCalls(self.table) if self.served is None else ServedCalls(self.table, self.served)
+        )
         self.probe = LoopProbe(asyncio.get_running_loop(), over_budget=log_hold)
-        self._started = steady_ms()
-        self._been_ready = False
         self._stored = stored
         parts = (self.table, self.nodes, self.kpis, self.consumer, self.cdrs, self.projection)
         self._start = Start(*parts)
@@ -224,59 +235,19 @@ class Service:
     async def _restore_stored(self) -> None:
         """Restore what Redis holds, before it is written over."""
         await self.restoring.once()
-        if self.edges is not None:
-            self.edges.beat_soon()
+        self.edges.beat_soon()
 
     async def _end_streams(self) -> None:
         """The table becomes another one."""
-        await self.streams.restart()
-        if self.edges is not None:
-            self.edges.let_go()
+        await self.hub.end_streams(*tuple(self.hub.distributors))
+        self.edges.let_go()
 
     async def _prepare(self) -> None:
         read = partial(read_stored, self.settings, self._redis, self._keys)
         self.restoring.waiting = not await self._start.run(
             read if self._stored else nothing_stored, self.verifier, self.kept_figures
         )
-        self._started = steady_ms()
-
-    def _is_ready(self) -> bool:
-        return self._been_ready
-
-    def not_ready(self) -> str | None:
-        """Why it is not ready for traffic, or (an engine) to take over; None if it is."""
-        return self._starting() or (self.following and self.following.not_at_hand()) or None
-
-    def _starting(self) -> str | None:
-        """Why nothing may be shown or written yet."""
-        if self.streams.draining:
-            return "draining"
-        if self.restoring.exchanging:
-            return "restoring the calls in Redis"
-        if self._been_ready:
-            return None
-        # After that, show a page that says it is stale rather than none.
-        if steady_ms() - self._started < self.settings.ready_seconds * 1000:
-            if not self.consumer.connected:
-                return "not connected to NATS yet"
-            if self.restoring.waiting:
-                return f"waiting for Redis: {self.restoring.trouble}"
-            waiting = [node.name for node in self.nodes.by_name.values() if node.wants_list]
-            if waiting:
-                return f"waiting for the calls of {', '.join(waiting[:5])}"
-            if not self.cdrs.caught_up:
-                return f"{self.cdrs.waiting} CDRs from before the start are still to be read"
-        self._doubt_unlisted()
-        self._been_ready = True
-        return None
-
-    def _doubt_unlisted(self) -> None:
-        """Mark restored calls that no list of their node has confirmed: from now on they are
-        shown."""
-        for node in self.nodes.by_name.values():
-            if node.health.loss:
-                up_to = position_at(node.epoch, node.health.loss.highest, from_sync=True)
-                self.pipeline.mark_unconfirmed(node.name, up_to)
+        self.readiness.begin()
 
     def troubles(self, now: int) -> tuple[Trouble, ...]:
         return troubles(self.nodes, self.clocks, self.pipeline.refusals, now)
@@ -293,7 +264,7 @@ class Service:
     async def _write(self) -> None:
         await self.restoring.run()
         # The first flush writes everything: not while readiness waits for the nodes' lists.
-        while self._starting() is not None and not self.projection.stopping:
+        while not self.readiness.started() and not self.projection.stopping:
             await asyncio.sleep(0.05)
         await self.projection.run()
 
@@ -321,7 +292,11 @@ class Service:
         if self.traces is not None:
             runs["traces"] = self.traces.run
         watching = [keep_running(name, run) for name, run in runs.items()]
-        roles = {"edges": self.edges, "following": self.following}
+        roles: dict[str, EdgeFeed | Following | ServedHub | None] = {
+            "edges": self.edges,
+            "following": self.following,
+            "served": self.served,
+        }
         publishing = [keep_running(name, one.run) for name, one in roles.items() if one]
         leasing = keep_running("lease", self.projection.keep_lease)
         try:
@@ -330,8 +305,7 @@ class Service:
                     yield
         finally:
             await cancel_and_wait(feeding, self._reading, *watching)
-            if self.edges is not None:
-                self.edges.commit()
+            self.edges.commit()
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 async with asyncio.timeout(1):
                     await self.kept_figures.write()
@@ -339,8 +313,7 @@ class Service:
             # If Redis hangs, neither the running flush nor the last one returns.
             await asyncio.wait([writing], timeout=LAST_FLUSH_SECONDS)
             await cancel_and_wait(writing, leasing)
-            if self.edges is not None:
-                await self.edges.hand_over()
+            await self.edges.hand_over()
             await cancel_and_wait(*publishing)
             with contextlib.suppress(RedisError, OSError):
                 await self._redis.aclose()

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from api.auth.verifier import Verifier
 from api.settings import Settings
+from livestate.cluster.succession import SKIPPED
 from livestate.ingest.cdr_reader import CdrReader
 from livestate.ingest.consumer import Consumer
 from livestate.ingest.early_lists import EarlyLists
@@ -140,7 +141,8 @@ class Start:
     async def _restore(self, loaded: Loaded) -> None:
         table, now = self._table, steady_ms()
         stored = ActiveCalls(secret=loaded.secret, epoch=table.epoch)
-        for _ in stored.restoring(loaded.calls, loaded.scopes, loaded.epoch, now):
+        restoring = stored.restoring(loaded.calls, loaded.scopes, loaded.epoch, now, SKIPPED)
+        for _ in restoring:
             await asyncio.sleep(0)
         table.become(stored)
         # Nothing changes meanwhile: what NATS brings waits.
@@ -148,7 +150,7 @@ class Start:
         for node, keys in table.nodes.with_calls():
             epoch, seq, _ = unpack(await latest_position(table, keys))
             self._nodes.restore(node, epoch, seq, now)
-        self._projection.adopt(loaded.secret, loaded.epoch)
+        self._projection.adopt(loaded.secret, loaded.epoch, loaded.flush)
         self._cdrs.position = loaded.cdr
         log.info("restored from Redis: live=%d unusable=%d", table.live, loaded.unusable)
 

@@ -12,6 +12,7 @@ from api.panels.trunk_file import TrunkFile
 from api.stream.registry import StreamRegistry
 from api.stream.slow_clients import slow_clients
 from livestate.cluster.publisher import EdgeFeed
+from livestate.cluster.served_hub import ServedHub
 from livestate.fanout.hub import Hub
 from livestate.ingest.cdr_reader import CdrReader
 from livestate.ingest.consumer import Consumer
@@ -46,13 +47,12 @@ class Parts(Protocol):
     login: OidcLogin | None
     trunk_file: TrunkFile
     alarms: AlarmWatch
+    edges: EdgeFeed
+    following: Following
+    served: ServedHub | None
 
     @property
     def streams(self) -> StreamRegistry: ...
-    @property
-    def edges(self) -> EdgeFeed | None: ...
-    @property
-    def following(self) -> Following | None: ...
     def troubles(self, now: int) -> tuple[Trouble, ...]: ...
     def not_ready(self) -> str | None: ...
 
@@ -60,21 +60,21 @@ class Parts(Protocol):
 def status(live: Parts) -> dict[str, Any]:
     """The JSON of ``/statusz``."""
     now = steady_ms()
+    source = (live.served.hub if live.served is not None else live.hub).source
     stale = {node.name for node in live.nodes.stale(now)}
     return {
         "pid": os.getpid(),
-        "role": "all" if live.edges is None else "engine",
-        "edges": live.edges and engine_status(live.edges, now),
-        "following": live.following and live.following.status(),
+        "role": "engine" if live.served is None else "all",
+        "served": live.served and live.served.status(),
+        "edges": engine_status(live.edges, now),
+        "following": live.following.status(),
         "build": build.kind(),
         "ready": live.not_ready() or True,
         "calls": live.table.live,
         "streams": len(live.streams),
         "slow_clients": slow_clients(live.streams),
-        "source_stale_since": live.hub.source.stale_since,
-        "source_stale_reason": live.hub.source.reason
-        if live.hub.source.stale_since is not None
-        else None,
+        "source_stale_since": source.stale_since,
+        "source_stale_reason": source.reason if source.stale_since is not None else None,
         "loop_holds": live.probe.status(),
         "loop_lag_seconds": {"last": live.watch.lag_seconds, "worst": live.watch.worst_lag_seconds},
         "nats": {

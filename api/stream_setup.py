@@ -7,15 +7,13 @@ from collections.abc import Callable
 from api.auth.verifier import Verifier
 from api.settings import Settings
 from api.stream.filtered_views import Filters
-from api.stream.registry import StreamRegistry
-from api.stream.snapshots import Snapshots
-from livestate.fanout.hub import Hub, Table
-from livestate.fanout.patch import Records
+from api.stream.registry import StreamHub, StreamRegistry
+from api.stream.snapshots import SnapshotHub, Snapshots
 from livestate.process.clock import now_ms
 
 
 def make_streams(
-    settings: Settings, hub: Hub, verifier: Verifier, not_ready: Callable[[], str | None]
+    settings: Settings, hub: StreamHub, verifier: Verifier, not_ready: Callable[[], str | None]
 ) -> StreamRegistry:
     """The open streams, within the limits of the settings."""
     return StreamRegistry(
@@ -30,12 +28,10 @@ def make_streams(
     )
 
 
-def make_snapshots(settings: Settings, table: Table, hub: Hub, records: Records) -> Snapshots:
+def make_snapshots(settings: Settings, hub: SnapshotHub) -> Snapshots:
     """The JSON documents, within the limits of the settings."""
     return Snapshots(
-        table,
         hub,
-        records,
         now_ms,
         most=settings.max_snapshots,
         most_per_user=settings.max_snapshots_per_user,

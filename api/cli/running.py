@@ -28,9 +28,10 @@ async def running(settings: Settings) -> list[Finding]:
     try:
         if status.get("role") == "edge":
             return [*_edge(where, status), *_tasks(where, status)]
-        engine = _engine(where, status["edges"]) if status.get("role") == "engine" else ()
+        single = status.get("role") != "engine"
+        role = _single(where, status) if single else _engine(where, status["edges"])
         pairs = _pairs(where, settings.pairs, status)
-        return [*engine, *_cdrs(where, status["cdrs"]), *pairs, *_tasks(where, status)]
+        return [*role, *_cdrs(where, status["cdrs"]), *pairs, *_tasks(where, status)]
     except (KeyError, TypeError, AttributeError):  # another version, or another program
         return list(_configured(settings.pairs))
 
@@ -123,6 +124,34 @@ def _engine(where: str, engine: dict[str, Any]) -> Iterator[Finding]:
             f"{where}: {engine['dropped']} messages to edges were dropped: NATS was away, or took "
             "them too slowly",
             "edges ask for the state again; if it goes on, look at the load of nats-server",
+        )
+
+
+def _single(where: str, status: dict[str, Any]) -> Iterator[Finding]:
+    """Whether a single process leads, follows the one that leads, or can do neither."""
+    served, feed = status.get("served"), status.get("edges")
+    if not served or not feed:  # of a version before this
+        return
+    rights = "let its NATS user publish and subscribe as `livestate` does in deploy/nats.conf"
+    if feed["publishes"]:
+        if right := feed["nats"]["missing_right"]:
+            yield Finding(
+                "odd",
+                f"{where}: a single process that leads, and may not publish to others: {right}",
+                f"nothing, if it is the only one; else {rights}",
+            )
+    elif served["serves"] == "leader":
+        yield Finding(
+            "good",
+            f"{where}: a single process beside one that leads; its clients are served from what "
+            f"that one publishes, {served['lag_ms']} ms behind",
+        )
+    elif served["serves"] == "own":
+        yield Finding(
+            "odd",
+            f"{where}: a single process beside one that leads, which it cannot follow: "
+            f"{served['trouble']}. Clients that move between them take a snapshot",
+            f"{rights}, and run the same version everywhere",
         )
 
 

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from api.auth.verifier import Verifier
 from api.metrics.alarms import alarm_metrics
-from api.metrics.engine import engine_metrics
+from api.metrics.engine import engine_metrics, served_metrics
 from api.metrics.events import event_metrics
 from api.metrics.logins import login_metrics
 from api.metrics.network import key_figures, sip_nodes
@@ -27,6 +27,7 @@ from api.panels.alarm_watch import AlarmWatch
 from api.stream.encoder import SseEncoder
 from api.stream.registry import StreamRegistry
 from livestate.cluster.publisher import EdgeFeed
+from livestate.cluster.served_hub import ServedHub
 from livestate.fanout.hub import Hub
 from livestate.ingest.cdr_reader import CdrReader
 from livestate.ingest.consumer import Consumer
@@ -59,13 +60,15 @@ class MetricsCollector(Collector):
     probe: LoopProbe
     kpis: Kpis
     clocks: NodeClocks
-    edges: EdgeFeed | None
+    edges: EdgeFeed
     alarms: AlarmWatch
+    served: ServedHub | None
     started_at: float = field(default_factory=time.time)  # seconds since the Unix epoch
 
     def collect(self) -> Iterator[Metric]:
         now = steady_ms()
-        context = self.hub.context
+        hub = self.hub if self.served is None else self.served.hub
+        context = hub.context
         yield from event_metrics(self.counters, self.table, self.consumer, self.cdrs, self.watch)
         yield from node_metrics(self.nodes, self.counters, context, now)
         yield from stream_metrics(self.streams, self.encoder, context, self.table.views.companies)
@@ -75,5 +78,6 @@ class MetricsCollector(Collector):
         yield from key_figures(self.kpis, now)
         yield from sip_nodes(self.nodes, self.clocks, self.table, now)
         yield from alarm_metrics(self.alarms)
-        if self.edges is not None:
-            yield from engine_metrics(self.edges, now)
+        yield from engine_metrics(self.edges, now)
+        if self.served is not None:
+            yield from served_metrics(self.served)

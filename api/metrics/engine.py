@@ -8,6 +8,7 @@ from prometheus_client.core import Metric
 
 from api.metrics.families import counter, gauge
 from livestate.cluster.publisher import EdgeFeed
+from livestate.cluster.served_hub import ServedHub
 
 
 def engine_metrics(feed: EdgeFeed, now: int) -> Iterator[Metric]:
@@ -39,4 +40,18 @@ def engine_metrics(feed: EdgeFeed, now: int) -> Iterator[Metric]:
         "livestate_engine_edge_lag_seconds",
         "How far behind the edge furthest behind is.",
         max((one.lag_ms for one in edges), default=0) / 1000,
+    )
+
+
+def served_metrics(served: ServedHub) -> Iterator[Metric]:
+    """Of a single process: where its clients are served from."""
+    yield gauge(
+        "livestate_served_from_leader",
+        "1 while clients are served from what another process publishes.",
+        served.serves == "leader",
+    )
+    yield counter(
+        "livestate_served_changes",
+        "Times that streams went from one source to the other.",
+        served.changes,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from livestate.cluster.served_hub import ServedHub
 from livestate.fanout.patch import ending, record
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls
@@ -37,6 +38,25 @@ class LocalCalls:
     def get(self, key: str, scope: Scope) -> Call | None:
         call = self._table.calls.get(key)
         return call if call is not None and scope.admits(call) else None
+
+
+class ServedCalls:
+    """The calls of a single process: its own, or the leader's while clients are served from
+    those."""
+
+    def __init__(self, table: ActiveCalls, served: ServedHub) -> None:
+        self._own, self._served = LocalCalls(table), served
+
+    @property
+    def live(self) -> int:
+        return self._from.live
+
+    async def find(self, key: str, scope: Scope) -> Call | None:
+        return await self._from.find(key, scope)
+
+    @property
+    def _from(self) -> Calls:
+        return self._served.edge if self._served.serves == "leader" else self._own
 
 
 def with_timeline(call: Call) -> dict[str, Any]:

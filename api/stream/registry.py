@@ -12,7 +12,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
@@ -23,16 +23,27 @@ from api.stream.admission import Admission
 from api.stream.filtered_views import Filters
 from api.stream.goodbye import goodbye, retry_ms
 from api.stream.task_outlet import DELIVERY_MICROSECONDS, TaskOutlet
+from livestate.fanout.distributor import Distributor
 from livestate.fanout.frame import Frame
-from livestate.fanout.hub import Hub
 from livestate.fanout.subscriber import Goodbye, Outlet, Subscriber
 from livestate.state.access import Identity, Scope
+from livestate.state.view import View
 
 RECHECKED_AT_ONCE: Final = 100
 TURN_SECONDS: Final = 1.0  # how late a deadline may be
 SWEEP_TURNS: Final = 5  # a look costs a system call, so each stream has one in so many turns
-RESTARTS_A_TURN: Final = 200  # about 5 ms
 LOOKED_AT: Final = 100  # clients for :meth:`StreamRegistry.behind`: a system call each
+
+
+class StreamHub(Protocol):
+    """Where streams begin: :class:`~livestate.fanout.hub.Hub`, or
+    :class:`~livestate.cluster.served_hub.ServedHub`."""
+
+    @property
+    def distributors(self) -> Mapping[View, Distributor]: ...
+    def prepared(self, scope: Scope) -> bool: ...
+    async def prepare(self, scope: Scope) -> bool: ...
+    def subscribe(self, scope: Scope, position: tuple[str, int] | None) -> Subscriber: ...
 
 
 class StreamOutlet(Outlet, Protocol):
@@ -70,7 +81,7 @@ class StreamEntry(NamedTuple):
 class StreamRegistry:
     """All open streams of this process."""
 
-    hub: Hub
+    hub: StreamHub
     verifier: Verifier
     seconds: float
     most: int
@@ -240,13 +251,6 @@ class StreamRegistry:
             if not verifier.still_good(entry.token if new_keys else entry.identity):
                 subscriber.end("revoked")
             if number % RECHECKED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-
-    async def restart(self) -> None:
-        """End all streams, for the table behind them is exchanged; in turns, for they are many."""
-        for number, subscriber in enumerate(tuple(self._entries), 1):
-            subscriber.end("rotation")
-            if number % RESTARTS_A_TURN == 0:
                 await asyncio.sleep(0)
 
     async def drain(self, seconds: float) -> None:

@@ -13,21 +13,33 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from quart import Response
 
 from api.http.problem import problem
 from api.stream import sse
 from livestate.fanout import patch
-from livestate.fanout.hub import Hub, Table
+from livestate.fanout.producer import Encoder
 from livestate.process.slices import SLICE_SECONDS
 from livestate.state.access import Scope
+from livestate.state.view import View
 
 PIECE_BYTES: Final = 48 * 1024
 SENT_AT_ONCE: Final = 4  # pieces
 LARGE: Final = 1_000  # calls; a document of less is less than half a megabyte
 READ_SECONDS: Final = 60  # then a client that has not read its document is cut off
+
+
+class SnapshotHub(Protocol):
+    """Where views and their encoded records come from: :class:`~livestate.fanout.hub.Hub`, or
+    :class:`~livestate.cluster.served_hub.ServedHub`."""
+
+    @property
+    def encoder(self) -> Encoder: ...
+    def view(self, scope: Scope) -> View: ...
+    async def prepare(self, scope: Scope) -> bool: ...
+    def release(self, view: View) -> None: ...
 
 
 class _Document:
@@ -48,9 +60,7 @@ class Snapshots:
 
     def __init__(
         self,
-        table: Table,
-        hub: Hub,
-        records: patch.Records,
+        hub: SnapshotHub,
         clock: Callable[[], int],
         *,
         most: int,
@@ -58,9 +68,7 @@ class Snapshots:
     ) -> None:
         self.open = 0
         self.refused = 0
-        self._table = table
         self._hub = hub
-        self._records = records
         self._clock = clock
         self._most = most
         self._most_per_user = most_per_user
@@ -74,7 +82,7 @@ class Snapshots:
         users, have too many large ones on their way."""
         if not await self._hub.prepare(scope):
             return problem(503, "The calls of this view are not here yet.", {"Retry-After": "1"})
-        view = self._table.view(scope)
+        view, records = self._hub.view(scope), self._hub.encoder.records
         reader = None
         try:
             if view.live >= LARGE:
@@ -97,7 +105,7 @@ class Snapshots:
         if document is None:
             document = _Document()
             began = time.perf_counter()
-            for piece in patch.bodies(rows, self._records, PIECE_BYTES):
+            for piece in patch.bodies(rows, records, PIECE_BYTES):
                 document.pieces.append(piece)
                 if time.perf_counter() - began > SLICE_SECONDS:
                     await asyncio.sleep(SLICE_SECONDS)  # as much for the others

@@ -85,9 +85,8 @@ class EdgeHub(Hub):
         )
         self.replicas = replicas
         self.connection = connect(begin=self._begin, failed=self._on_error)
-        self.lag_seconds = 0.0  # how late the last tick was
-        self.worst_lag_seconds = 0.0
-        self.counters = EdgeCounters(name)
+        self.lag_seconds = self.worst_lag_seconds = 0.0  # how late ticks were
+        self.counters, self.named = EdgeCounters(name), True  # named: also while it follows no view
         self.engine = HeardEngine(steady())
         self._clock, self._steady = clock, steady
         self._ended = ended_ms, ended_calls
@@ -228,9 +227,11 @@ class EdgeHub(Hub):
     async def _name_views(self) -> None:
         """Say which views this edge shows, or the engine would stop to publish them."""
         while True:
+            views = tuple(self.replicas.by_company)
             with contextlib.suppress(*AWAY):
-                for payload in wire.encode_watched(tuple(self.replicas.by_company), self.report()):
-                    await self.connection.client.publish(wire.WATCH, payload)
+                for payload in wire.encode_watched(views, self.report()):
+                    if views or self.named:
+                        await self.connection.client.publish(wire.WATCH, payload)
             await asyncio.sleep(WATCH_SECONDS)
 
     # -- messages --------------------------------------------------------------------------------
@@ -345,5 +346,5 @@ class EdgeHub(Hub):
         """Clients must learn the name of the numbering that goes on, also where nothing changes."""
         for view in views:
             distributor = self.distributors.get(view)
-            for subscriber in distributor.subscribers if distributor is not None else ():
-                subscriber.tag_changed = True
+            for one in distributor.subscribers if distributor is not None else ():
+                one.tag_changed = True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from livestate.nats.connection import AWAY, Connection
 
 OUTBOX_BYTES: Final = 64_000_000
+REFUSED_SECONDS: Final = 30.0
 
 
 class Outbox:
@@ -48,3 +50,22 @@ class Outbox:
             except AWAY:
                 self.dropped += 1
                 self.drop_all()
+
+
+class Refused:
+    """Whether a message should not be sent now, because NATS has refused its subject: it is then
+    tried seldom, for nats-server logs each refusal. ``clock`` in seconds."""
+
+    def __init__(self, connection: Connection, subject: str, clock: Callable[[], float]) -> None:
+        self._connection, self._subject, self._clock = connection, subject, clock
+        self._again_at = 0.0
+
+    def __call__(self) -> bool:
+        refused = self._connection.missing_right
+        if refused is None or self._subject not in refused.text:
+            return False
+        now = self._clock()
+        if now < self._again_at:
+            return True
+        self._again_at = now + REFUSED_SECONDS
+        return False

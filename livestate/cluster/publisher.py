@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import gzip
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -23,22 +23,20 @@ from nats.aio.msg import Msg
 
 from livestate.cluster import wire
 from livestate.cluster.leadership import Leadership
-from livestate.cluster.outbox import Outbox
+from livestate.cluster.outbox import Outbox, Refused
 from livestate.cluster.reports import Reports
 from livestate.cluster.rows import state_parts
 from livestate.cluster.succession import accept
-from livestate.cluster.wire import Beat, Head, Held, Unreadable
+from livestate.cluster.view_publisher import ViewPublisher
+from livestate.cluster.wire import Beat, Held, Unreadable
 from livestate.fanout.context import FanoutContext
-from livestate.fanout.frame import Frame
 from livestate.fanout.patch import Records
-from livestate.fanout.producer import Encoder, Producer
+from livestate.fanout.producer import Encoder
 from livestate.nats.connection import AWAY, Connection
 from livestate.process.slices import SLICE_SECONDS
 from livestate.process.tasks import cancel_and_wait, keep_running
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls, Change
-from livestate.state.call import Call
-from livestate.state.source import Source
 from livestate.state.view import View
 
 log = logging.getLogger("livestate.cluster")
@@ -47,80 +45,6 @@ BEAT_SECONDS: Final = 0.5
 UNWATCHED_SECONDS: Final = 10.0  # edges name their views every 2 s
 HANDOVER_SECONDS: Final = 0.5
 STATES_AT_ONCE: Final = 4  # that are encoded; others wait
-
-
-class ViewPublisher:
-    """The :class:`~livestate.fanout.producer.FrameSink` of one view: its frames into the outbox.
-
-    It is also the producer's encoder, so as to note at which versions calls leave: a diff does not
-    say that, and an edge needs it for clients that resume.
-    """
-
-    busy = False
-
-    def __init__(self, feed: EdgeFeed, view: View) -> None:
-        self.producer = Producer(view, self, feed.context)
-        self.named_at = feed.context.loop.time()
-        self._feed = feed
-        self._subject = wire.FRAMES + wire.view_name(view.scope.company_id)
-        self._reached = view.version
-        self._gone: dict[str, int] = {}
-        self._heartbeat_due = False
-        self.producer.start(self)
-
-    def head(self, kind: wire.Kind, version: int) -> Head:
-        view = self.producer.view
-        return Head(
-            kind, self._feed.leadership.fence, view.tag, version, view.floor, 0, view.predecessor
-        )
-
-    # -- FrameSink ---------------------------------------------------------------------------
-
-    def deliver(self, frame: Frame) -> Generator[None, None, float]:
-        since, self._reached = self._reached, frame.to_version
-        head = self.head("diff", frame.to_version)
-        self._put(head._replace(since=since, gone=self._gone), frame)
-        if self._heartbeat_due and frame.to_version == self.producer.view.version:
-            self.send_heartbeat(self.producer.heartbeat())
-        yield from ()  # no step is left
-        return 0.0
-
-    def send_heartbeat(self, frame: Frame) -> None:
-        """After the frames that lead to its version: an edge would take them for lost."""
-        version = self.producer.view.version
-        self._heartbeat_due = self._reached != version
-        if not self._heartbeat_due:
-            self._put(self.head("heartbeat", version), frame)
-
-    def _put(self, head: Head, frame: Frame) -> None:
-        if self._feed.leadership.leads:
-            self._feed.frames += 1
-            self._feed.outbox.put(self._subject, wire.encode(head, frame))
-
-    # -- Encoder -----------------------------------------------------------------------------
-
-    def diff(
-        self, view: View, since: int, before: Mapping[str, Call | None], most: int | None
-    ) -> Frame:
-        frame = self._feed.encoder.diff(view, since, before, most)
-        self._gone = {
-            key: at
-            for key, call, at in view.since(since)
-            if call is None and at <= frame.to_version
-        }
-        return frame
-
-    def heartbeat(self, view: View, source: Source) -> Frame:
-        return self._feed.encoder.heartbeat(view, source)
-
-    def snapshot_steps(self, view: View, frames: list[Frame]) -> Iterator[None]:
-        return self._feed.encoder.snapshot_steps(view, frames)
-
-    def forget(self, key: str) -> None:
-        self._feed.encoder.forget(key)
-
-    def evict_unused(self) -> None:
-        self._feed.encoder.evict_unused()
 
 
 class EdgeFeed:
@@ -155,11 +79,14 @@ class EdgeFeed:
         self.states = 0
         self.unreadable = 0
         self.watched: dict[View, ViewPublisher] = {}
+        # Called with whether ``on_change`` has something to do.
+        self.listening: Callable[[bool], None] = lambda wanted: None
         self.reports = Reports()
         self._table, self._records, self._call = table, records, call
         self._renumbered, self._handed_over = renumbered, handed_over
         self._clock, self._steady = clock, steady
         self._beat_due = asyncio.Event()
+        self._may_not_beat = Refused(self.connection, wire.ENGINE, context.loop.time)
         self._encoding = asyncio.Semaphore(STATES_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
         self.panels: Mapping[str, Callable[[wire.PanelRequest], Awaitable[bytes]]] = {}
@@ -203,8 +130,9 @@ class EdgeFeed:
         """The table becomes another one: its views are not watched until an edge asks again."""
         for view, publisher in self.watched.items():
             publisher.producer.stop()
-            view.watched = False
+            view.watched -= 1
         self.watched.clear()
+        self.listening(False)
 
     def commit(self) -> None:
         """Send what has changed so far."""
@@ -224,7 +152,7 @@ class EdgeFeed:
         self._handed_over()
 
     def _beat(self) -> None:
-        if not (self.leadership.leads and self.connection.connected):
+        if not (self.leadership.leads and self.connection.connected) or self._may_not_beat():
             return
         source = self.context.source_now()
         fence, now, since = self.leadership.fence, self._clock(), source.stale_since
@@ -241,15 +169,18 @@ class EdgeFeed:
             if now - publisher.named_at > UNWATCHED_SECONDS:
                 publisher.producer.stop()
                 del self.watched[view]
-                view.watched = False
+                view.watched -= 1
                 self._table.views.drop(view)
+        if not self.watched:
+            self.listening(False)
 
     def _watch(self, company_id: str | None) -> ViewPublisher:
         view = self._table.view(Scope(company_id))
         publisher = self.watched.get(view)
         if publisher is None:
             publisher = self.watched[view] = ViewPublisher(self, view)
-            view.watched = True
+            self.listening(True)
+            view.watched += 1
         publisher.named_at = self.context.loop.time()
         return publisher
 

@@ -68,7 +68,7 @@ class Hub:
         self.encoder = encoder
         self.producers: dict[View, Producer] = {}
         self.distributors: dict[View, Distributor] = {}
-        self._table = table
+        self.table = table
         self._one_filter = asyncio.Lock()
 
     def on_change(self, change: Change) -> None:
@@ -89,12 +89,16 @@ class Hub:
         Promise J: there is no await between here and the choice of the first frame, and every
         later change marks the view's producer. So no change is missed and none comes twice.
         """
-        view = self._table.view(scope)
+        view = self.table.view(scope)
         return (self.distributors.get(view) or self._watch(view)).subscribe(position)
+
+    def view(self, scope: Scope) -> View:
+        """The view of a scope that is prepared."""
+        return self.table.view(scope)
 
     def prepared(self, scope: Scope) -> bool:
         """Whether a stream of this scope can begin at once: its view is there, or quickly made."""
-        return self._table.views.narrowing(scope) is None
+        return self.table.views.narrowing(scope) is None
 
     async def prepare(self, scope: Scope) -> bool:
         """Wait until a stream of this scope can begin; whether it can. The view of a new filter is
@@ -104,13 +108,13 @@ class Hub:
         One filter after the other: at once they would take no less time, but more memory.
         """
         async with self._one_filter:
-            narrowing = self._table.views.narrowing(scope)
+            narrowing = self.table.views.narrowing(scope)
             if narrowing is None:
                 return True
             found = self.context.loop.create_future()
             self.context.slices.start(_steps(narrowing, found))
             await found
-            view = self._table.views.add(narrowing)
+            view = self.table.views.add(narrowing)
         self.context.loop.call_soon(self.release, view)
         return True
 
@@ -136,9 +140,9 @@ class Hub:
 
     def release(self, view: View) -> None:
         """Let go of a view, and of the one it is filtered from, unless a stream watches them."""
-        for each in (view, self._table.view(view.scope.base)):
+        for each in (view, self.table.view(view.scope.base)):
             if each not in self.producers:
-                self._table.views.drop(each)
+                self.table.views.drop(each)
 
     async def end_streams(self, *views: View) -> None:
         """The views were rebuilt: clients reconnect, and resume if the numbering continues."""
@@ -155,14 +159,14 @@ class Hub:
         distributor = Distributor(producer, self.context, partial(self._unwatch, view))
         producer.start(distributor)
         self.producers[view], self.distributors[view] = producer, distributor
-        view.watched = True
+        view.watched += 1
         return distributor
 
     def _unwatch(self, view: View) -> None:
         """The last subscriber of a view has left."""
         self.producers.pop(view).stop()
         del self.distributors[view]
-        view.watched = False
+        view.watched -= 1
         self.release(view)
 
 

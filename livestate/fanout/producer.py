@@ -22,6 +22,7 @@ from typing import Final, Protocol
 
 from livestate.fanout.context import FanoutContext, Timer
 from livestate.fanout.frame import Frame
+from livestate.fanout.patch import Records
 from livestate.state.active_calls import Change
 from livestate.state.call import Call
 from livestate.state.source import Source
@@ -42,6 +43,8 @@ class Encoder(Protocol):
     def heartbeat(self, view: View, source: Source) -> Frame: ...
     def forget(self, key: str) -> None: ...
     def evict_unused(self) -> None: ...
+    @property
+    def records(self) -> Records: ...
 
 
 class FrameSink(Protocol):

@@ -75,7 +75,7 @@ class Pipeline:
         self._table = table
         self._nodes = nodes
         self._sinks = Sinks(sinks, slices)
-        self._callbacks = self._sinks.callbacks
+        self._callbacks, self.listen = self._sinks.callbacks, self._sinks.listen
         self._clock = clock
         self._ended_ms = ended_ms
         self._clocks = clocks

@@ -28,8 +28,17 @@ class Sinks:
     def __init__(self, sinks: Iterable[Sink], slices: Slices | None) -> None:
         """``slices`` runs what is too long for one callback of the event loop; without it, as in
         tests and replays of a file, a sweep runs to its end at once."""
-        self.callbacks = tuple(sink.on_change for sink in sinks)
+        self.callbacks = [sink.on_change for sink in sinks]
         self._slices = slices
+
+    def listen(self, sink: Sink, wanted: bool) -> None:
+        """Add a sink that has something to do only now and then, or take it away: it costs
+        nothing meanwhile. Not from within ``on_change``."""
+        known = sink.on_change in self.callbacks
+        if wanted and not known:
+            self.callbacks.append(sink.on_change)
+        elif known and not wanted:
+            self.callbacks.remove(sink.on_change)
 
     def publish(self, change: Change) -> None:
         """Deliver one change."""

@@ -77,6 +77,7 @@ class Connection:
     ``begin(client)`` is awaited with each new client before it counts as connected, to make
     subscriptions. ``failed(error)`` is called with errors that do not end the connection (a slow
     consumer, a missing right). Neither may block; an exception of theirs ends that connection only.
+    A refused subscription is tried again every ``again_seconds``.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Connection:
         pending_bytes: int = PENDING_BYTES,
         begin: Callable[[Session], Awaitable[None]] | None = None,
         failed: Callable[[Exception], None] | None = None,
+        again_seconds: float | None = None,
     ) -> None:
         self.connects = 0
         self.failures: Counter[str] = Counter(dict.fromkeys(KINDS, 0))  # by kind
@@ -108,6 +110,7 @@ class Connection:
         )
         self._begin = begin
         self._failed = failed
+        self._again_seconds = again_seconds or SUBSCRIBE_AGAIN_SECONDS
         self._session: Session | None = None
         self._logged: set[tuple[str, str]] = set()
         self._quiet = False
@@ -248,7 +251,7 @@ class Connection:
         connection stays as it is, and only another attempt shows it: without this, replies and
         requests would be missed until a restart."""
         while True:
-            await asyncio.sleep(SUBSCRIBE_AGAIN_SECONDS)
+            await asyncio.sleep(self._again_seconds)
             refused = tuple(self._refused)
             self._refused.clear()
             with contextlib.suppress(*AWAY):

@@ -75,7 +75,7 @@ class View:
         self.version = first
         self.floor = first
         self.stored_floor = first  # the floor of a client that comes back after our restart
-        self.watched = False  # a dashboard shows it
+        self.watched = 0  # by how many: a hub with dashboards, what publishes to edges
         self.rows: dict[str, int] = {}
         self.live = 0
         self.digest = 0

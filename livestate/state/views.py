@@ -168,7 +168,7 @@ class Views:
         scope = view.scope
         siblings = self.by_tenant.get(scope.company_id, [])
         needed = scope == ALL_CALLS or view.version > 0 or len(siblings) > 1  # its filtered ones
-        if self._by_scope.get(scope) is not view or (needed and not scope.filtered):
+        if self._by_scope.get(scope) is not view or (needed and not scope.filtered) or view.watched:
             return
         del self._by_scope[scope]
         self._filtered -= scope.filtered

@@ -9,8 +9,8 @@
 -- ARGV[3] lease   ms
 -- ARGV[4..] names under which the caller may hold the lease now
 --
--- Returns {1, the caller's new fence, its name, epoch, secret} or {0, the fence in force, the
--- holder's name, epoch, secret}. Epoch and secret are of the table in Redis.
+-- Returns {1, the caller's new fence, its name, epoch, secret, flush} or {0, the fence in force, the
+-- holder's name, epoch, secret, flush}. The last three are of the table in Redis.
 local function number(text)  -- an edited fence that is no number counts as 0
   local n = text and string.match(text, '^%d+$') and tonumber(text)
   return n and n <= 2^52 and n or 0
@@ -20,6 +20,7 @@ if redis.call('TYPE', KEYS[2]).ok ~= 'string' then redis.call('DEL', KEYS[2]) en
 local fence = math.max(number(redis.call('HGET', KEYS[1], 'fence')), number(ARGV[2]))
 local epoch = redis.call('HGET', KEYS[1], 'epoch') or ''
 local secret = redis.call('HGET', KEYS[1], 'secret') or ''
+local flush = redis.call('HGET', KEYS[1], 'flush') or ''
 local holder = redis.call('GET', KEYS[2])
 -- A lease that never expires, or expires later than a real one could, was set by hand or restored
 -- from a dump: it does not count.
@@ -29,9 +30,9 @@ if holder then
   for i = 4, #ARGV do
     if holder == ARGV[i] then held = false end
   end
-  if held then return {0, fence, holder, epoch, secret} end
+  if held then return {0, fence, holder, epoch, secret, flush} end
 end
 fence = fence % 2^52 + 1
 redis.call('HSET', KEYS[1], 'fence', string.format('%.0f', fence))
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[3])
-return {1, fence, ARGV[1], epoch, secret}
+return {1, fence, ARGV[1], epoch, secret, flush}

@@ -24,8 +24,9 @@ AWAY: Final = (RedisError, OSError, asyncio.TimeoutError)
 
 class Claim:
     """This instance's way to the lease. ``restore`` is awaited when Redis holds a table that memory
-    does not know. With ``continues`` it is awaited whenever another writer is followed, also by a
-    standby that folds the same calls, so as to go on with that one's versions.
+    does not know. With ``continues`` it is awaited whenever another instance has written since
+    memory was read from Redis (``read``: at that epoch and flush), also by a standby that folds the
+    same calls, so as to go on with that one's versions.
 
     ``restoring`` is true while an instance that has the lease does that. ``known`` are epochs of
     tables whose calls are in memory. ``unreached`` is set when a call of Redis has failed."""
@@ -42,6 +43,7 @@ class Claim:
         self.terms = terms
         self.lease = Lease(redis, holder, keys, terms.lease_ms)
         self.known = {""}
+        self.read = ("", "")
         self.restoring = False
         self.unreached = False
         self._restore = restore
@@ -62,7 +64,7 @@ class Claim:
             self.known.add(found)  # the writer folds the same messages
             if lease.found_secret not in ("", secret().hex()):
                 await self._restore()
-        elif not incumbent and (self._continues or found not in (*self.known, epoch())):
+        elif not incumbent and self._must_restore(epoch()):
             self.restoring = True
             try:
                 await self._restore()
@@ -72,6 +74,17 @@ class Claim:
             finally:
                 self.restoring = False
         return ours
+
+    def adopt(self, epoch: str, flush: str) -> None:
+        """Memory has the stored table of this epoch and flush."""
+        self.known.add(epoch)
+        self.read = epoch, flush
+
+    def _must_restore(self, epoch: str) -> bool:
+        found = self.lease.found_epoch
+        if self._continues:
+            return found not in ("", epoch) and (found, self.lease.found_flush) != self.read
+        return found not in (*self.known, epoch)
 
     async def keep(self, lost: Callable[[], None]) -> None:
         """Renew the lease between flushes, until cancelled; ``lost`` is called where another

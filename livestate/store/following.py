@@ -81,6 +81,8 @@ class Following:
         self._reading = asyncio.Lock()
         self._taking_over = False
         self._warm_since: float | None = None  # loop time
+        # Called with whether ``on_change`` has something to do.
+        self.listening: Callable[[bool], None] = lambda wanted: None
 
     def on_change(self, change: Change) -> None:
         """The engine's own record of a call changed. Never waits."""
@@ -119,6 +121,7 @@ class Following:
 
     def _drop(self) -> None:
         self.stored, self.at_hand = None, False
+        self.listening(False)
 
     async def run(self) -> None:
         """Follow while another engine writes, until cancelled."""
@@ -218,6 +221,7 @@ class Following:
         stored.touch(tuple(self._memory.calls))
         self.read_whole += 1
         self.stored, self.trouble, self._failed = stored, None, False
+        self.listening(True)
         await self._read_on(stored)
 
     def _cannot(self, trouble: str) -> None:

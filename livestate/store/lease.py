@@ -42,14 +42,15 @@ class Lease:
     """This instance's claim to write. ``fence`` is 0 while it has none.
 
     ``instance`` is the readable part of the name. ``writer`` is the holder as Redis last reported
-    it, for ``/statusz``: this instance, or the one that a standby waits for. ``found_epoch`` and
-    ``found_secret`` (hex) are of the table that Redis held at the last claim."""
+    it, for ``/statusz``: this instance, or the one that a standby waits for. ``found_epoch``,
+    ``found_secret`` (hex) and ``found_flush`` are of the table in Redis at the last claim."""
 
     def __init__(self, redis: Redis, instance: str, keys: Keys, lease_ms: int = LEASE_MS) -> None:
         self.holder = ""
         self.writer = ""
         self.found_epoch = ""
         self.found_secret = ""
+        self.found_flush = ""
         self.fence = 0
         self._keys = keys
         self._instance = instance
@@ -66,7 +67,7 @@ class Lease:
         self.fence = 0
         name = f"{self._instance} {secrets.token_hex(8)}"
         self._tried = [*self._tried[-2:], name]
-        ours, fence, writer, found, secret = await self._claim(
+        ours, fence, writer, found, secret, flush = await self._claim(
             (self._keys.meta, self._keys.writer),
             (name, self._seen, self._lease_ms, *self._tried[:-1]),
         )
@@ -74,6 +75,7 @@ class Lease:
         self.writer = writer.decode("utf-8", "replace")
         self.found_epoch = found.decode("utf-8", "replace")
         self.found_secret = secret.decode("utf-8", "replace")
+        self.found_flush = flush.decode("utf-8", "replace")
         if ours:
             self.holder, self.fence, self._tried = name, fence, [name]
         return bool(ours)

@@ -43,6 +43,7 @@ class Loaded:
     scopes: dict[str, tuple[int, int]]  # company ("" all calls) → version, floor
     unusable: int  # records that were left out
     cdr: str  # position in cdr.raw: CDRs up to there were folded into it
+    flush: str = ""  # number of the last flush that is in it for certain
 
 
 async def load(
@@ -86,7 +87,7 @@ async def _read(redis: Redis, keys: Keys, found: Callable[[str], None] | None) -
     verifiers = [KeyVerifier(secret) for secret in dict.fromkeys(known) if secret is not None]
     calls, unusable = await _read_calls(redis, keys, verifiers, found)
     best = max(verifiers, key=lambda each: len(each.keys), default=None)
-    cdr = meta.get(b"cdr", b"").decode("utf-8", "replace")
+    cdr, flush = (meta.get(name, b"").decode("utf-8", "replace") for name in (b"cdr", b"flush"))
     if best is None and not calls:
         return None
     if best is None or (calls and not best.keys):
@@ -102,7 +103,8 @@ async def _read(redis: Redis, keys: Keys, found: Callable[[str], None] | None) -
             foreign[0],
         )
     own = [stored for stored in calls.values() if stored[0].key in best.keys]
-    return Loaded(epoch, best.secret, own, _scopes(numbers), unusable + len(foreign), cdr)
+    left_out = unusable + len(foreign)
+    return Loaded(epoch, best.secret, own, _scopes(numbers), left_out, cdr, flush)
 
 
 async def _read_calls(

@@ -199,10 +199,10 @@ class Projection:
         """Renew the lease between flushes, until cancelled."""
         await self.claim.keep(self._become_standby)
 
-    def adopt(self, secret: bytes, epoch: str) -> None:
-        """Note that the stored table of this epoch was restored and its secret is used now."""
+    def adopt(self, secret: bytes, epoch: str, flush: str = "") -> None:
+        """Note that the stored table of this epoch and flush was restored; its secret is used."""
         self.secret = secret
-        self.claim.known.add(epoch)
+        self.claim.adopt(epoch, flush)
 
     async def _audit_if_due(self) -> None:
         now = asyncio.get_running_loop().time()

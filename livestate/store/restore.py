@@ -179,7 +179,7 @@ class Restore:
             self._kpis.replace(up, changes)
             self._restore_nodes(both, self._clock())
             if self.projection is not None:
-                self.projection.adopt(loaded.secret, loaded.epoch)
+                self.projection.adopt(loaded.secret, loaded.epoch, loaded.flush)
         finally:
             self.exchanging = False
         log.info(

@@ -14,9 +14,9 @@ from api.stream.encoder import SseEncoder
 from livestate.cluster import rows, wire
 from livestate.cluster.follower import Follower
 from livestate.cluster.heard_engine import HeardEngine
-from livestate.cluster.publisher import ViewPublisher
 from livestate.cluster.replicas import Replicas
 from livestate.cluster.succession import SKIPPED, accept
+from livestate.cluster.view_publisher import ViewPublisher
 from livestate.cluster.wire import Beat, Held
 from livestate.fanout import producer, snapshots
 from livestate.fanout.context import CommitRate, FanoutContext
@@ -98,7 +98,7 @@ class Engine:
     def watch(self, company_id: str | None) -> ViewPublisher:
         view = self.table.view(Scope(company_id))
         if view not in self.watched:
-            view.watched = True
+            view.watched += 1
             self.watched[view] = ViewPublisher(cast("Any", self), view)
         return self.watched[view]
 

@@ -19,8 +19,8 @@ from hypothesis.stateful import initialize, invariant, rule, run_state_machine_a
 from api.stream.encoder import SseEncoder
 from livestate.cluster import rows, wire
 from livestate.cluster.follower import Follower
-from livestate.cluster.publisher import ViewPublisher
 from livestate.cluster.replicas import Replicas
+from livestate.cluster.view_publisher import ViewPublisher
 from livestate.fanout.context import CommitRate, FanoutContext
 from livestate.fanout.hub import Hub
 from livestate.fanout.subscriber import Subscriber
@@ -60,7 +60,7 @@ class Engine:
     def watch(self, company_id: str | None) -> ViewPublisher:
         view = self.day.table.view(Scope(company_id))
         if view not in self.watched:
-            view.watched = True
+            view.watched += 1
             self.outbox = self.lines[company_id] = Line()
             self.watched[view] = ViewPublisher(cast("Any", self), view)
             # Each view has a subject of its own.
