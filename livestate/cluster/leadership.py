@@ -28,6 +28,8 @@ class Claim(Protocol):
     def restoring(self) -> bool: ...
     @property
     def unanswered(self) -> bool: ...
+    @property
+    def doubtful(self) -> bool: ...
 
 
 class Leadership:
@@ -43,11 +45,16 @@ class Leadership:
         return self._fence
 
     @property
+    def doubtful(self) -> bool:
+        """Whether this engine stood still, and does not know yet whether it leads."""
+        return self._claim.doubtful
+
+    @property
     def leads(self) -> bool:
         """Whether this engine publishes. Where Redis has never answered, every engine does: then
         edges follow one of them for as long as it is heard."""
         claim = self._claim
-        if claim.restoring:
+        if claim.restoring or claim.doubtful:
             return False
         if claim.lease.fence > 0 or claim.unanswered:
             return True

@@ -77,8 +77,8 @@ class ServedHub:
 
     @property
     def serves(self) -> Serves:
-        """Which hub clients are served from."""
-        if self._hub is None:
+        """Which hub clients are served from; ``undecided``: no stream may begin now."""
+        if self._hub is None or (self._hub is self.own and self._leadership.doubtful):
             return "undecided"
         return "leader" if self._hub is self.edge else "own"
 
@@ -126,7 +126,7 @@ class ServedHub:
 
     async def _turn(self) -> None:
         now = self.own.context.loop.time()
-        if self._leadership.leads:
+        if self._leadership.leads and not self._heard:
             if self._leads_since is None:
                 self._leads_since = now
             self._followed_at = now
@@ -151,7 +151,8 @@ class ServedHub:
 
     @property
     def _heard(self) -> bool:
-        """Another process leads and publishes, and all views that are followed are here."""
+        """Another process leads and publishes, and all views that are followed are here. This one
+        may still believe that it leads, where it does not reach Redis: the higher fence counts."""
         beat = self.edge.engine.beat
         if beat is None or beat.fence <= self._leadership.fence or not self.edge.ready:
             return False
@@ -164,7 +165,7 @@ class ServedHub:
         if now < self._probe_at:
             return False
         if await self.edge.prepare(Scope()):
-            return not self._leadership.leads
+            return self._heard
         self._probe_at = now + PROBE_SECONDS
         return False
 

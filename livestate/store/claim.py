@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from livestate.process.tasks import cancel_and_wait
 from livestate.store.keys import Keys
 from livestate.store.lease import Lease, Terms
 
@@ -29,7 +32,11 @@ class Claim:
     same calls, so as to go on with that one's versions.
 
     ``restoring`` is true while an instance that has the lease does that. ``known`` are epochs of
-    tables whose calls are in memory. ``unreached`` is set when a call of Redis has failed."""
+    tables whose calls are in memory. ``unreached`` is set when a call of Redis has failed.
+
+    A process that stands still for longer than the lease (SIGSTOP, a paused machine) does not know
+    afterwards whether it still has it, and cannot tell from a reply: that may be older than the
+    standstill. See :attr:`doubtful`."""
 
     def __init__(
         self,
@@ -48,11 +55,23 @@ class Claim:
         self.unreached = False
         self._restore = restore
         self._continues = continues
+        self._awake_at = math.inf  # when the watch of standstills last ran; inf: it does not run
+        self._standstills = 0
+        self._settled = 0  # of them; Redis was asked afterwards
 
     @property
     def unanswered(self) -> bool:
         """Whether Redis has been called and has never answered."""
         return self.unreached and not self.lease.writer
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether this process stood still for longer than the lease, and has not asked Redis since
+        whether it still has it. Where Redis does not answer, that settles it, too."""
+        return self._settled < self._standstills or self._overslept()
+
+    def _overslept(self) -> bool:
+        return time.monotonic() - self._awake_at > self.terms.lease_ms / 1000
 
     async def attempt(self, epoch: Callable[[], str], secret: Callable[[], bytes]) -> bool:
         """Whether this instance is the writer now. ``epoch`` and ``secret`` are those of the table
@@ -89,8 +108,24 @@ class Claim:
     async def keep(self, lost: Callable[[], None]) -> None:
         """Renew the lease between flushes, until cancelled; ``lost`` is called where another
         instance has it."""
-        while self.terms.renew_seconds:
-            await asyncio.sleep(self.terms.renew_seconds)
-            with contextlib.suppress(*AWAY):
-                if self.lease.fence and not await self.lease.renew() and self.lease.fence:
-                    lost()
+        watch = asyncio.create_task(self._watch_standstills())
+        try:
+            while self.terms.renew_seconds:
+                await asyncio.sleep(self.terms.renew_seconds)
+                standstills = self._standstills
+                with contextlib.suppress(*AWAY):
+                    if self.lease.fence and not await self.lease.renew() and self.lease.fence:
+                        lost()
+                self._settled = standstills
+        finally:
+            await cancel_and_wait(watch)
+
+    async def _watch_standstills(self) -> None:
+        """A task beside the renewals, for those wait where Redis hangs."""
+        try:
+            while self.terms.renew_seconds:
+                self._standstills += self._overslept()
+                self._awake_at = time.monotonic()
+                await asyncio.sleep(self.terms.renew_seconds)
+        finally:
+            self._awake_at = math.inf

@@ -81,7 +81,7 @@ class Lease:
 class Claim:
     def __init__(self) -> None:
         self.lease = Lease()
-        self.restoring, self.unanswered = False, False
+        self.restoring, self.unanswered, self.doubtful = False, False, False
 
 
 def test_an_engine_leads_while_redis_is_away_and_not_when_another_one_writes() -> None:
