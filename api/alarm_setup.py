@@ -61,7 +61,7 @@ def make_alarms(
         AlarmFile(live.settings.alarms, changed),
         live.trunk_file,
         source=lambda: live.hub.source,
-        writes=lambda: not live.projection.standby,
+        writes=lambda: live.projection.claim.writes,
         ready=ready,
         webhook=_webhook(live.settings),
         clock=steady_ms,
@@ -78,7 +78,7 @@ def make_history(
         live.kpis,
         keys=keys,
         clock=steady_ms,
-        writes=lambda: not live.projection.standby,
+        writes=lambda: live.projection.claim.writes,
         ready=ready,
         stale_since=lambda: live.hub.source.stale_since,
     )
@@ -93,7 +93,7 @@ def make_countries(live: Parts, redis: Redis, keys: Keys) -> CountryWatch:
         KeptCountries(redis, countries, keys),
         countries,
         on=parse(live.settings.hints).new_country > 0,
-        writes=lambda: not live.projection.standby,
+        writes=lambda: live.projection.claim.writes,
         clock=steady_ms,
     )
 

@@ -119,7 +119,7 @@ class Service:
             self.nodes,
             keys=self._keys,
             clock=steady_ms,
-            writes=lambda: not self.projection.standby,
+            writes=lambda: self.projection.claim.writes,
         )
         self.alarms = make_alarms(
             self, board, self._redis, self._keys, ready=self.readiness.been_ready

@@ -70,6 +70,11 @@ class Claim:
         whether it still has it. Where Redis does not answer, that settles it, too."""
         return self._settled < self._standstills or self._overslept()
 
+    @property
+    def writes(self) -> bool:
+        """Whether this instance is the writer, as far as anyone can know now."""
+        return self.lease.fence > 0 and not self.doubtful
+
     def _overslept(self) -> bool:
         return time.monotonic() - self._awake_at > self.terms.lease_ms / 1000
 
