@@ -13,7 +13,8 @@ positions:
 * **It becomes the leader.** Its table continues the numbering of the leader before it
   (:mod:`livestate.cluster.succession`). Streams stay with the edge's hub until that has continued
   with the new numbering, too, as every edge does. Then both hubs have the same positions.
-* **Another process leads.** Streams go to the edge's hub once a state of a view was received.
+* **Another process leads.** Streams go to the edge's hub once a state of a view was received. A
+  former leader that was stopped, or that lost the lease, begins no stream until then.
 * **Another process leads, and cannot be followed** for :data:`FALL_BACK_SECONDS`: an older version
   that publishes nothing, or this NATS user may not hear frames. Then clients are served from the
   own table, which has positions of its own: they take one snapshot, and see right calls.
@@ -41,8 +42,9 @@ from livestate.state.view import View
 log = logging.getLogger("livestate.cluster")
 
 TURN_SECONDS: Final = 0.1
-UNDECIDED_SECONDS: Final = 2.0  # after a start, for the lease or a beat; those come twice a second
+UNDECIDED_SECONDS: Final = 2.0  # for the lease or a beat; those come twice a second
 FALL_BACK_SECONDS: Final = 6.0
+STOOD_STILL_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 30.0  # after a state did not come, until it is asked for again
 LOST_MS: Final = 3_000  # a view whose state does not come
 CONTINUED_SECONDS: Final = 1.0  # edges tell a new leader what they hold
@@ -71,16 +73,20 @@ class ServedHub:
         self._table, self._leadership = table, leadership
         self._started, self._fed, self._steady = started, fed, steady
         self._hub: Hub | None = None  # None: undecided
-        self._followed_at = own.context.loop.time()  # or there was no reason to fall back
+        self._turned_at = own.context.loop.time()
+        self._followed_at = self._turned_at  # or there was no reason to fall back
         self._leads_since: float | None = None
+        self._alone = False  # the leader cannot be followed
         self._probe_at = 0.0
 
     @property
     def serves(self) -> Serves:
-        """Which hub clients are served from; ``undecided``: no stream may begin now."""
-        if self._hub is None or (self._hub is self.own and self._leadership.doubtful):
-            return "undecided"
-        return "leader" if self._hub is self.edge else "own"
+        """Which hub clients are served from. ``undecided``: no stream may begin now, for the own
+        table may be older than what another process has shown."""
+        if self._hub is self.edge:
+            return "leader"
+        own = self._hub is self.own and (self._alone or self._leadership.leads)
+        return "own" if own else "undecided"
 
     @property
     def hub(self) -> Hub:
@@ -106,7 +112,7 @@ class ServedHub:
 
     async def prepare(self, scope: Scope) -> bool:
         hub = self.hub
-        return await hub.prepare(scope) and self.prepared(scope)
+        return self.serves != "undecided" and await hub.prepare(scope) and self.prepared(scope)
 
     def subscribe(self, scope: Scope, position: tuple[str, int] | None) -> Subscriber:
         return self.hub.subscribe(scope, position)
@@ -122,10 +128,13 @@ class ServedHub:
             tasks.create_task(self.edge.run())
             while True:
                 await self._turn()
+                self._turned_at = self.own.context.loop.time()
                 await asyncio.sleep(TURN_SECONDS)
 
     async def _turn(self) -> None:
         now = self.own.context.loop.time()
+        if now - self._turned_at > STOOD_STILL_SECONDS:
+            self._followed_at = now  # nothing could be heard meanwhile
         if self._leadership.leads and not self._heard:
             if self._leads_since is None:
                 self._leads_since = now
@@ -143,7 +152,7 @@ class ServedHub:
         elif self._heard and await self._probe(now):
             self._followed_at = now
             await self._serve_from(self.edge)
-        elif self._hub is None:
+        elif self.serves == "undecided":
             if not self._started():
                 self._followed_at = now
             elif now - self._followed_at > UNDECIDED_SECONDS:
@@ -180,19 +189,19 @@ class ServedHub:
         return heard and since > CONTINUED_SECONDS and not any(one.lost for one in followers)
 
     async def _serve_from(self, hub: Hub) -> None:
-        before = self._hub
-        if hub is before:
+        before, alone = self._hub, hub is self.own and not self._leadership.leads
+        if hub is before and alone == self._alone:
             return
-        self._hub = hub
+        self._hub, self._alone = hub, alone
         if hub is self.edge:
             log.info("another process leads: clients are served from what that one publishes")
-        elif not self._leadership.leads:
+        elif alone:
             log.warning(
                 "another process leads and cannot be followed: clients are served from the own "
                 "table, with positions of its own: nats=%s",
                 self.trouble,
             )
-        if before is not None:
+        if before not in (None, hub):
             self.changes += 1
             log.info("streams move to another hub: serves=%s", self.serves)
             await before.end_streams(*tuple(before.distributors))

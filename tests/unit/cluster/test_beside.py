@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from api.cli.child_service import Instance
 from tests.faults.caddy import Caddy
-from tests.harness import Node, metrics
+from tests.harness import Node, Stream, metrics
 from tests.unit.cluster.test_moves import Client, Day, until_writer
 from tests.unit.cluster.test_roles import Cluster, until_written
 from tests.unit.cluster.test_takeovers import status
@@ -156,6 +156,41 @@ async def test_streams_stay_right_while_the_leader_dies(beside: Beside) -> None:
             assert client.fold.diverged == 0
         await serves(two, "own")
     await beside.look(two)
+
+
+async def test_a_leader_that_was_stopped_shows_nothing_old(beside: Beside) -> None:
+    """To clients whose requests waited for it, and who have seen the calls of the next leader."""
+    one, two = beside.process("all"), beside.process("all")
+    await beside.up(one)
+    await until_writer(one)
+    await beside.up(two)
+    await serves(two, "leader")
+    await beside.look(one)
+    await until_written(one)
+    one.pause()
+    await until_writer(two)
+    await serves(two, "own")
+    await beside.look(two)
+    async with AsyncExitStack() as streams:
+        opening = []
+        for client in beside.clients:
+            assert client.fold is not None
+            opening.append(asyncio.create_task(Stream.open(
+                one.url, client.token(one), query=client.query, dashboard=client.fold,
+                headers={"Last-Event-ID": client.fold.last_id},
+            )))  # fmt: skip
+        await asyncio.sleep(3)  # also longer than it waits for another one before it is alone
+        one.resume()
+        for client, task in zip(beside.clients, opening, strict=True):
+            stream = await streams.enter_async_context(await task)
+            wanted = client.of(beside.day.calls)
+            await stream.until(
+                lambda s, w=wanted: any(s.named("goodbye")) or (s.states == w and s.events), 20
+            )
+            assert not stream.named("snapshot")
+            assert stream.states == wanted
+    await serves(one, "leader")
+    await beside.look(one, two, one)
 
 
 async def test_caddy_mixes_an_edge_and_a_single_process(beside: Beside) -> None:
