@@ -23,10 +23,10 @@ local secret = redis.call('HGET', KEYS[1], 'secret') or ''
 local flush = redis.call('HGET', KEYS[1], 'flush') or ''
 local holder = redis.call('GET', KEYS[2])
 -- A lease that never expires, or expires later than a real one could, was set by hand or restored
--- from a dump: it does not count.
+-- from a dump: it does not count. Instances of earlier versions have leases of 6 s.
 if holder then
   local left = redis.call('PTTL', KEYS[2])
-  local held = left > 0 and left <= 2 * tonumber(ARGV[3])
+  local held = left > 0 and left <= 2 * math.max(tonumber(ARGV[3]), 6000)
   for i = 4, #ARGV do
     if holder == ARGV[i] then held = false end
   end

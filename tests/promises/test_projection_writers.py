@@ -8,7 +8,7 @@ import copy
 import pytest
 
 from livestate.process.tasks import cancel_and_wait
-from livestate.store.lease import Terms
+from livestate.store.lease import ENGINE_TERMS, Terms
 from tests.promises.projection import (
     META,
     WRITER,
@@ -101,6 +101,17 @@ async def test_a_killed_writer_is_followed_when_its_lease_ends(make: Make) -> No
         await asyncio.sleep(0.01)
     await again.projection.flush()
     await again.agrees()
+
+
+async def test_the_longer_lease_of_an_earlier_version_counts(make: Make) -> None:
+    older, newer = make(epoch="a" * 16), make(terms=ENGINE_TERMS, epoch="b" * 16, holder="there")
+    older.churn(50)
+    await older.projection.flush()
+    assert await older.redis.pttl(WRITER) > 3 * ENGINE_TERMS.lease_ms
+    newer.churn(30)
+    await newer.projection.flush()
+    assert newer.projection.standby
+    await older.agrees()
 
 
 async def test_a_writer_that_renews_keeps_a_short_lease_without_a_flush(make: Make) -> None:
