@@ -16,6 +16,8 @@ import pytest
 import pytest_asyncio
 
 from api.cli.child_service import Instance
+from api.cli.running import running
+from api.environment import from_environment
 from tests.faults.caddy import Caddy
 from tests.harness import Node, Stream, metrics
 from tests.unit.cluster.test_moves import Client, Day, until_writer
@@ -88,6 +90,14 @@ async def serves(process: Instance, what: str, seconds: float = 15) -> dict[str,
     return dict(found)
 
 
+async def doctor(process: Instance, verdict: str) -> list[str]:
+    """What ``livestate doctor`` says of a running process."""
+    settings, _ = from_environment(
+        {"LIVESTATE_ADMIN_BIND": process.admin_url.removeprefix("http://")}
+    )
+    return [one.what for one in await running(settings) if one.verdict == verdict]
+
+
 @pytest.mark.parametrize("first", ["edge", "engine"])
 async def test_clients_move_to_a_single_process_beside_an_engine_and_back(
     beside: Beside, first: str
@@ -106,6 +116,8 @@ async def test_clients_move_to_a_single_process_beside_an_engine_and_back(
     assert (await status(single))["redis"]["standby"]
     await beside.look(edge, single, edge, single, single, edge)
     assert (await metrics(single))["livestate_served_from_leader"] == 1
+    assert any("its clients are served from what that one publishes" in said
+               for said in await doctor(single, "good"))  # fmt: skip
 
 
 @pytest.mark.parametrize("death", ["stop", "kill"])
@@ -226,4 +238,7 @@ async def test_without_the_rights_it_serves_its_own_calls_and_says_so(
     await beside.up(two)
     found = await serves(two, "own")
     assert "permissions violation" in (found["trouble"] or "").lower()
+    assert (await metrics(two))["livestate_served_from_leader"] == 0
+    assert any("which it cannot follow" in said for said in await doctor(two, "odd"))
+    assert any("may not publish to others" in said for said in await doctor(one, "odd"))
     await beside.look(one, two, snapshots=True)
