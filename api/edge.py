@@ -48,7 +48,7 @@ class Edge:
         loop = asyncio.get_running_loop()
         self.settings = settings
         self.encoder = SseEncoder(now_ms, steady_ms, lambda company: self.hub.figures(company))
-        self.hub = make_edge_hub(settings, self.encoder, loop)
+        self.hub = make_edge_hub(settings, self.encoder, loop, inbox=settings.nats_inbox)
         self.replicas = self.hub.replicas
         self.panels = Panels(
             {

@@ -90,9 +90,15 @@ def make_following(
 
 
 def make_edge_hub(
-    settings: Settings, encoder: SseEncoder, loop: asyncio.AbstractEventLoop, **more: Any
+    settings: Settings,
+    encoder: SseEncoder,
+    loop: asyncio.AbstractEventLoop,
+    *,
+    inbox: str,
+    again_seconds: float | None = None,
 ) -> EdgeHub:
-    """The hub that follows the process which leads. ``more`` goes to :class:`EdgeHub`."""
+    """The hub that follows the process which leads. ``inbox`` and ``again_seconds`` are of its
+    :class:`~livestate.nats.connection.Connection`."""
     return EdgeHub(
         Replicas(),
         encoder,
@@ -110,8 +116,8 @@ def make_edge_hub(
             settings.nats_url,
             "livestate edge",
             credentials=settings.nats_creds,
-            inbox=settings.nats_inbox,
-            **more,
+            inbox=inbox,
+            again_seconds=again_seconds,
         ),
     )
 
@@ -125,7 +131,15 @@ def make_served_hub(
 ) -> ServedHub:
     """The hub of a single process."""
     encoder = SseEncoder(now_ms, steady_ms, lambda company: edge.figures(company))
-    edge = make_edge_hub(settings, encoder, own.context.loop, again_seconds=RIGHTS_AGAIN_SECONDS)
+    edge = make_edge_hub(
+        settings,
+        encoder,
+        own.context.loop,
+        # Of its own: so the NATS user of these processes needs no right to answer others, above all
+        # not JetStream's answers about CDRs.
+        inbox=f"{settings.nats_inbox}.peers",
+        again_seconds=RIGHTS_AGAIN_SECONDS,
+    )
     edge.named = False
     return ServedHub(
         own,

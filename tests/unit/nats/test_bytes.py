@@ -87,6 +87,7 @@ async def test_no_header_ends_a_connection_or_hides_a_cdr(guarded: Guarded) -> N
             await say(guarded, b"".join(commands))
             await until(partial(has, received, event), 3, partial(repr, headers))
             await until(partial(has, read, cdr), 3, partial(repr, headers))
+            await until(lambda n=number: read.count(b"") > n, 3, partial(repr, headers))
         assert consumer.connection.connects == 1
         assert read.count(b"") == len(HEADERS)
 

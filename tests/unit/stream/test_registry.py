@@ -133,7 +133,7 @@ async def test_each_filter_that_a_user_may_have_is_admitted_while_more_are_refus
     for each in (narrowed, views):
         monkeypatch.setattr(each, "NARROWED_AT_ONCE", 2)
     streams = registry(1_000)
-    table: Any = streams.hub._table
+    table: Any = streams.hub.table
     for number in range(1, 10):
         table.apply(event("answered", number, dialog=f"{number}.1", call_id=f"c{number}"), number)
     identity = Identity("s", "noc", None, expires_at=NOW + 1_000)
