@@ -30,6 +30,8 @@ from livestate.state.access import Identity, Scope
 from livestate.state.view import View
 
 RECHECKED_AT_ONCE: Final = 100
+STARTING_SECONDS: Final = 3.0
+STARTING_AGAIN_SECONDS: Final = 0.1
 TURN_SECONDS: Final = 1.0  # how late a deadline may be
 SWEEP_TURNS: Final = 5  # a look costs a system call, so each stream has one in so many turns
 LOOKED_AT: Final = 100  # clients for :meth:`StreamRegistry.behind`: a system call each
@@ -106,6 +108,15 @@ class StreamRegistry:
     def starting(self) -> bool:
         """Whether the calls from before the start are still being checked."""
         return not self.draining and not self.ready()
+
+    async def still_starting(self) -> bool:
+        """The same a moment later, for requests that can wait: a process that has just lost the
+        lease soon knows where its calls come from."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STARTING_SECONDS):
+                while self.starting:
+                    await asyncio.sleep(STARTING_AGAIN_SECONDS)
+        return self.starting
 
     def refusal(self, admission: Admission, paid: bool = False) -> Goodbye | None:
         """Why this stream is refused now, None if it is not. It may be admitted soon, so the

@@ -80,7 +80,7 @@ def live_call_routes(live: LiveCalls) -> Blueprint:
     async def snapshot() -> Response:
         identity = live.verifier.verify(live.verifier.token_of(request))
         scope = wanted(request, identity)
-        if live.streams.starting:
+        if await live.streams.still_starting():
             return _starting()
         if live.calls.live >= LARGE and live.streams.filters.refuses(
             identity.subject, scope, time.monotonic()
@@ -91,7 +91,7 @@ def live_call_routes(live: LiveCalls) -> Blueprint:
     @routes.get(f"{STREAM_PATH}/<key>")
     async def one_call(key: str) -> Response:
         identity = live.verifier.verify(live.verifier.token_of(request))
-        if live.streams.starting:
+        if await live.streams.still_starting():
             return _starting()
         call = await live.calls.find(key, scope_for(identity))
         if call is None:
