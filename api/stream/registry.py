@@ -30,8 +30,8 @@ from livestate.state.access import Identity, Scope
 from livestate.state.view import View
 
 RECHECKED_AT_ONCE: Final = 100
-STARTING_SECONDS: Final = 3.0
-STARTING_AGAIN_SECONDS: Final = 0.1
+UNDECIDED_SECONDS: Final = 3.0
+UNDECIDED_AGAIN_SECONDS: Final = 0.1
 TURN_SECONDS: Final = 1.0  # how late a deadline may be
 SWEEP_TURNS: Final = 5  # a look costs a system call, so each stream has one in so many turns
 LOOKED_AT: Final = 100  # clients for :meth:`StreamRegistry.behind`: a system call each
@@ -43,6 +43,8 @@ class StreamHub(Protocol):
 
     @property
     def distributors(self) -> Mapping[View, Distributor]: ...
+    @property
+    def undecided(self) -> bool: ...
     def prepared(self, scope: Scope) -> bool: ...
     async def prepare(self, scope: Scope) -> bool: ...
     def subscribe(self, scope: Scope, position: tuple[str, int] | None) -> Subscriber: ...
@@ -110,12 +112,12 @@ class StreamRegistry:
         return not self.draining and not self.ready()
 
     async def still_starting(self) -> bool:
-        """The same a moment later, for requests that can wait: a process that has just lost the
-        lease soon knows where its calls come from."""
+        """The same for requests that can wait: a process that has just lost the lease soon knows
+        where its calls come from."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STARTING_SECONDS):
-                while self.starting:
-                    await asyncio.sleep(STARTING_AGAIN_SECONDS)
+            async with asyncio.timeout(UNDECIDED_SECONDS):
+                while self.hub.undecided:
+                    await asyncio.sleep(UNDECIDED_AGAIN_SECONDS)
         return self.starting
 
     def refusal(self, admission: Admission, paid: bool = False) -> Goodbye | None:

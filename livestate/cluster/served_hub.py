@@ -89,6 +89,11 @@ class ServedHub:
         return "own" if own else "undecided"
 
     @property
+    def undecided(self) -> bool:
+        """Whether clients were served, and it is not clear now where from."""
+        return self._hub is not None and self.serves == "undecided"
+
+    @property
     def hub(self) -> Hub:
         """The hub that new streams begin at."""
         return self._hub or self.own

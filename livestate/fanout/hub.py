@@ -45,6 +45,8 @@ class Views(Protocol):
 class Hub:
     """The watched views of this process, local ones, each with its producer and distributor."""
 
+    undecided = False  # see :class:`livestate.cluster.served_hub.ServedHub`
+
     def __init__(
         self,
         table: Table,
