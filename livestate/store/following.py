@@ -131,7 +131,9 @@ class Following:
             await asyncio.sleep(EVERY_SECONDS)
             if self._taking_over:
                 continue
-            if not self._projection.standby:
+            # Until Redis has named another writer, none leads: a process that starts alone would
+            # read a second time, for a second of CPU, what it has just restored.
+            if not self._projection.standby or not self._projection.lease.writer:
                 self.let_go()
                 self._warm_since = None
                 continue
