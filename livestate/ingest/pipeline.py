@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from operator import itemgetter
-from typing import Final
+from typing import Final, cast
 
 from livestate.contract.errors import Rejected, UnknownPhase
 from livestate.contract.events import (
@@ -107,7 +107,7 @@ class Pipeline:
             counters.phases[phase] += 1
             # By phase, not by type: ``isinstance`` of a pydantic model runs Python code each time.
             if phase in CALL_PHASES:  # nearly all
-                if not self._handle_call(event, now, arrived):  # type: ignore[arg-type]
+                if not self._handle_call(cast("CallPhase", event), now, arrived):
                     return
             elif event.phase == "heartbeat":
                 self._handle_heartbeat(event, now, arrived)

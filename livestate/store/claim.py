@@ -72,7 +72,7 @@ class Claim:
 
     @property
     def writes(self) -> bool:
-        """Whether this instance is the writer, as far as anyone can know now."""
+        """Whether this instance has the lease, and no reason to doubt it."""
         return self.lease.fence > 0 and not self.doubtful
 
     def _overslept(self) -> bool:

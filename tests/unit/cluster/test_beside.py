@@ -61,6 +61,15 @@ class Beside:
         for each in processes:
             await each.until_ready(60)
 
+    async def pair(self) -> tuple[Instance, Instance]:
+        """A single process that leads, and one beside it."""
+        one, two = self.process("all"), self.process("all")
+        await self.up(one)
+        await until_writer(one)
+        await self.up(two)
+        await serves(two, "leader")
+        return one, two
+
     async def look(self, *where: Instance, snapshots: bool = False, url: str | None = None) -> None:
         """All clients connect to one process after the other, and see what has happened."""
         for at in where:
@@ -142,11 +151,7 @@ async def test_clients_move_between_two_single_processes(beside: Beside, death: 
 
 async def test_streams_stay_right_while_the_leader_dies(beside: Beside) -> None:
     """Of clients that are connected to the process that takes over."""
-    one, two = beside.process("all"), beside.process("all")
-    await beside.up(one)
-    await until_writer(one)
-    await beside.up(two)
-    await serves(two, "leader")
+    one, two = await beside.pair()
     await beside.look(two)
     for client in beside.clients:
         client.fold = None
@@ -171,12 +176,8 @@ async def test_streams_stay_right_while_the_leader_dies(beside: Beside) -> None:
 
 
 async def test_a_leader_that_was_stopped_shows_nothing_old(beside: Beside) -> None:
-    """To clients whose requests waited for it, and who have seen the calls of the next leader."""
-    one, two = beside.process("all"), beside.process("all")
-    await beside.up(one)
-    await until_writer(one)
-    await beside.up(two)
-    await serves(two, "leader")
+    """Requests waited for it, of clients that have seen the calls of the next leader."""
+    one, two = await beside.pair()
     await beside.look(one)
     await until_written(one)
     one.pause()
@@ -222,7 +223,7 @@ async def test_caddy_mixes_an_edge_and_a_single_process(beside: Beside) -> None:
 async def test_without_the_rights_it_serves_its_own_calls_and_says_so(
     beside: Beside, tmp_path: Path
 ) -> None:
-    """As an operator who wrote rights of his own before this was there."""
+    """NATS rights that an operator wrote before single processes needed these."""
     nats = beside.world.nats
     written = tmp_path / "nats.conf"
     text = written.read_text()

@@ -127,7 +127,7 @@ def test_a_client_that_has_had_the_window_takes_the_contextual_form_plain_or_in_
     once = Frame(b"event: diff 3" + bytes(range(200)))
     once.enter(window)
     assert once.deflated(plain) is once.contextual
-    assert "independent" not in vars(once), "compressed a second time, for nobody"
+    assert "independent" not in vars(once), "compressed a second time, and not sent"
     noise = Frame(random.Random(1).randbytes(500))
     noise.enter(window)
     assert noise.contextual is noise.independent, "the context gains nothing"
