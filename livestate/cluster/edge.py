@@ -6,7 +6,8 @@ await between that and the subscription. A view that no client watches is follow
 :data:`UNWATCHED_SECONDS`, so that clients which come back find it.
 
 While the engine is silent for two seconds, or its source is stale, all streams here are (promise
-S).
+S). After a standstill, and after a new connection to NATS, views are asked for anew before they are
+shown as live (:mod:`livestate.cluster.doubt`).
 """
 
 from __future__ import annotations
@@ -17,26 +18,24 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import SlowConsumerError
 
 from livestate.cluster import wire
+from livestate.cluster.doubt import Doubt
 from livestate.cluster.edge_counters import EdgeCounters
 from livestate.cluster.follower import Follower
 from livestate.cluster.heard_engine import HeardEngine
-from livestate.cluster.replica import call_with_timeline
 from livestate.cluster.replicas import Replicas
 from livestate.cluster.reports import EdgeReport
-from livestate.cluster.state_request import parts, unsubscribe
+from livestate.cluster.state_request import ask_call, parts
+from livestate.cluster.view_subscriptions import ViewSubscriptions
 from livestate.cluster.wire import Unreadable
 from livestate.fanout.context import CommitRate
 from livestate.fanout.hub import Hub
 from livestate.fanout.producer import Encoder
-from livestate.nats.connection import AWAY, Connection, NotConnected
-from livestate.nats.session import Session
+from livestate.nats.connection import AWAY, Connection
 from livestate.process.tasks import cancel_and_wait
 from livestate.state.access import Scope
 from livestate.state.active_calls import Change
@@ -52,7 +51,6 @@ ASK_AGAIN_SECONDS: Final = 0.2
 ASKED_AT_ONCE: Final = 8  # views
 UNWATCHED_SECONDS: Final = 30.0
 TRIMMED_AT_ONCE: Final = 2_000
-CALL_SECONDS: Final = 2.0
 
 
 class EdgeHub(Hub):
@@ -87,13 +85,12 @@ class EdgeHub(Hub):
         self.connection = connect(begin=self._begin, failed=self._on_error)
         self.lag_seconds = self.worst_lag_seconds = 0.0  # how late ticks were
         self.counters, self.named = EdgeCounters(name), True  # named: also while it follows no view
-        self.engine = HeardEngine(steady())
+        self.engine, self._doubt = HeardEngine(steady()), Doubt(steady())
         self._clock, self._steady = clock, steady
         self._ended = ended_ms, ended_calls
-        self._subscriptions: dict[str | None, Subscription] = {}
+        self._subscriptions = ViewSubscriptions(self.connection, self._on_frame)
         self._unwatched_since: dict[str | None, float] = {}
         self._asking: dict[str | None, asyncio.Task[None]] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(ASKED_AT_ONCE)
         self._whole = asyncio.Event()  # replaced each time a state is here
 
@@ -101,7 +98,12 @@ class EdgeHub(Hub):
 
     def prepared(self, scope: Scope) -> bool:
         """Whether a stream of this scope can begin at once."""
-        return self.replicas.has(scope) and super().prepared(scope)
+        return self._here(scope) and super().prepared(scope)
+
+    def _here(self, scope: Scope) -> bool:
+        """Whether the state is here of the view that a scope narrows, and is not in doubt."""
+        doubtful = self._doubt.about(scope.company_id, self._steady())
+        return self.replicas.has(scope) and not doubtful
 
     async def prepare(self, scope: Scope) -> bool:
         """Follow the view that a scope narrows, and wait for its state; whether that came in
@@ -109,14 +111,14 @@ class EdgeHub(Hub):
         self._unwatched_since.pop(scope.company_id, None)
         if scope.company_id not in self.replicas.by_company:
             self.replicas.by_company[scope.company_id] = Follower(scope.base)
-            await self._subscribe_view(scope.company_id)
+            await self._subscriptions.add(scope.company_id)
         self._ask(scope.company_id)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PREPARE_SECONDS):
-                while not self.replicas.has(scope):
+                while not self._here(scope):
                     await self._whole.wait()
         with contextlib.suppress(KeyError):  # it has left while a filter of it was made
-            return self.replicas.has(scope) and await super().prepare(scope)
+            return self._here(scope) and await super().prepare(scope)
         return False
 
     def release(self, view: View) -> None:
@@ -131,17 +133,7 @@ class EdgeHub(Hub):
 
     async def find(self, key: str, scope: Scope) -> Call | None:
         """One call with its timeline, from the engine; None also where that does not answer."""
-        request = wire.encode_call(key, scope.company_id)
-
-        async def ask(session: Session) -> Msg:
-            return await session.request(wire.CALL, request, timeout=CALL_SECONDS)
-
-        try:
-            record = orjson.loads((await self.connection.use(ask)).data)
-            return None if record is None else call_with_timeline(record)
-        except (*AWAY, orjson.JSONDecodeError, KeyError, TypeError) as error:
-            log.info("the engine gave no call: reason=%r", error)
-            return None
+        return await ask_call(self.connection, key, scope.company_id)
 
     def figures(self, company_id: str | None) -> dict[str, Any]:
         """The engine's last KPIs of a company, or of all calls."""
@@ -192,6 +184,10 @@ class EdgeHub(Hub):
 
     def _tick(self) -> None:
         now = self._steady()
+        if self._doubt.tick(now):
+            self._doubt_views(now)
+        if self._doubt.expire(now):
+            self._wake()
         self._judge(now)
         for company_id, follower in list(self.replicas.by_company.items()):
             if follower.replica is not None:
@@ -205,7 +201,20 @@ class EdgeHub(Hub):
             self._let_go(company_id, follower)
 
     def _judge(self, now: int) -> None:
-        self.update_source(self.engine.source(now, self._clock(), self.source), now)
+        source = self.engine.source(now, self._clock(), self.source)
+        self.update_source(self._doubt.judge(source, now), now)
+
+    def _doubt_views(self, now: int) -> None:
+        """Ask for all views anew, of which other processes may have shown later versions."""
+        self._doubt.begin(self.replicas.by_company, now)
+        for company_id, follower in self.replicas.by_company.items():
+            follower.forget()
+            self._ask(company_id)
+
+    def _wake(self) -> None:
+        """Let clients look again that wait for a view."""
+        whole, self._whole = self._whole, asyncio.Event()
+        whole.set()
 
     def _let_go(self, company_id: str | None, follower: Follower) -> None:
         """Stop following a view that no client has watched for a while."""
@@ -219,10 +228,8 @@ class EdgeHub(Hub):
         del self._unwatched_since[company_id]
         self.counters.diverged_before += follower.diverged
         del self.replicas.by_company[company_id]
-        subscription = self._subscriptions.pop(company_id, None)
-        if subscription is not None:
-            self._leaving.add(leaving := asyncio.create_task(unsubscribe(subscription)))
-            leaving.add_done_callback(self._leaving.discard)
+        self._doubt.forget(company_id)
+        self._subscriptions.remove(company_id)
 
     async def _name_views(self) -> None:
         """Say which views this edge shows, or the engine would stop to publish them."""
@@ -237,22 +244,12 @@ class EdgeHub(Hub):
     # -- messages --------------------------------------------------------------------------------
 
     async def _begin(self, client: Client) -> None:
-        """The subscriptions of a new connection. Frames that were missed show by their versions."""
+        """The subscriptions of a new connection. What was missed before it is asked for."""
         self._subscriptions.clear()
         await client.subscribe(wire.ENGINE, cb=self._on_beat)
         for company_id in tuple(self.replicas.by_company):
-            await self._subscribe_view(company_id, client)
-
-    async def _subscribe_view(self, company_id: str | None, client: Client | None = None) -> None:
-        async def on_message(message: Msg) -> None:
-            self._on_frame(company_id, message.data)
-
-        try:
-            client = client or self.connection.client
-            subject = wire.FRAMES + wire.view_name(company_id)
-            self._subscriptions[company_id] = await client.subscribe(subject, cb=on_message)
-        except NotConnected:
-            pass  # the next connection begins with it
+            await self._subscriptions.add(company_id, client)
+        self._doubt_views(self._steady())
 
     async def _on_beat(self, message: Msg) -> None:
         try:
@@ -308,9 +305,9 @@ class EdgeHub(Hub):
             task.add_done_callback(lambda _: self._asking.pop(company_id, None))
 
     async def _follow(self, company_id: str | None, follower: Follower) -> None:
-        """Ask until the state is here."""
+        """Ask until the state is here, also where one came that may be of before a standstill."""
         while follower.lost and self.replicas.by_company.get(company_id) is follower:
-            before = follower.replica
+            before, asked_at = follower.replica, self._steady()
             async with self._turns:
                 try:
                     await self._take_state(company_id, follower)
@@ -321,13 +318,14 @@ class EdgeHub(Hub):
             if before is not None and follower.replica is not before:
                 await self.end_streams(before.view, *before.filtered.values())
             self.counters.states += 1
-            whole, self._whole = self._whole, asyncio.Event()
-            whole.set()
+            if not self._doubt.settle(company_id, asked_at):
+                follower.forget()
+            self._wake()
 
     async def _take_state(self, company_id: str | None, follower: Follower) -> None:
         replica = follower.replica
         renamed = replica is not None and not self.engine.names(replica.view.tag, replica.scope)
-        held = follower.held() if renamed else None
+        held = follower.held() if renamed else follower.reached()
         follower.begin_state()
         async with contextlib.aclosing(parts(self.connection.client, company_id, held)) as found:
             async for head, body in found:

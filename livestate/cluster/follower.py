@@ -68,6 +68,14 @@ class Follower:
             return None
         return self.replica.held(MOST_HELD)
 
+    def reached(self) -> Held | None:
+        """What the engine that is followed must know to send only what changed since; None if all
+        is needed."""
+        if self.replica is None or self._wrong or self._partly:
+            return None
+        view = self.replica.view
+        return Held(view.tag, view.version, view.version, (), ())
+
     def begin_state(self) -> None:
         """The state is asked for; its parts come next."""
         self._next, self._named, self._part = None, set(), 0

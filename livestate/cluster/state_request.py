@@ -1,19 +1,29 @@
-"""Asks the engine for the state of a view, and reads its parts."""
+"""Asks the engine for the state of a view and reads its parts, and for one call."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncGenerator
 from typing import Final
 
+import orjson
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from livestate.cluster import wire
+from livestate.cluster.replica import call_with_timeline
 from livestate.cluster.wire import Head, Held
+from livestate.nats.connection import AWAY, Connection
+from livestate.nats.session import Session
+from livestate.state.call import Call
+
+log = logging.getLogger("livestate.cluster")
 
 PART_SECONDS: Final = 2.0  # between two parts
+CALL_SECONDS: Final = 2.0
 
 
 async def parts(
@@ -36,3 +46,18 @@ async def parts(
 async def unsubscribe(subscription: Subscription) -> None:
     with contextlib.suppress(NatsError, OSError):
         await subscription.unsubscribe()
+
+
+async def ask_call(connection: Connection, key: str, company_id: str | None) -> Call | None:
+    """One call with its timeline; None also where the engine does not answer."""
+    request = wire.encode_call(key, company_id)
+
+    async def ask(session: Session) -> Msg:
+        return await session.request(wire.CALL, request, timeout=CALL_SECONDS)
+
+    try:
+        record = orjson.loads((await connection.use(ask)).data)
+        return None if record is None else call_with_timeline(record)
+    except (*AWAY, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        log.info("the engine gave no call: reason=%r", error)
+        return None
