@@ -8,10 +8,6 @@ out of git's history, and the row is skipped where there is none.
 from __future__ import annotations
 
 import asyncio
-import io
-import shutil
-import subprocess
-import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +21,7 @@ from livestate.process.tasks import cancel_and_wait
 from tests.faults.conftest import Row
 from tests.faults.deaths import Member, World
 from tests.faults.screen import Screen, screen
+from tests.older_version import older_version
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -145,21 +142,11 @@ async def test_V_J_E_a_deploy_while_a_nats_server_is_lost(
 
 
 async def test_V_J_E_a_deploy_from_an_older_version(row: Row, tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
-    if shutil.which("git") is None:
-        pytest.skip("git is not installed")
-    older_files = subprocess.run(
-        ["git", "archive", FORMER], capture_output=True, check=False, cwd=root
-    )
-    if older_files.returncode:  # of a shallow clone, or of an archive without history
-        pytest.skip(f"git's history has no {FORMER}")
-    older = tmp_path / "older"
-    with tarfile.open(fileobj=io.BytesIO(older_files.stdout)) as archive:
-        archive.extractall(older, filter="data")
-    world = World(tmp_path, seed=3, environment={"PYTHONPATH": str(older)})
+    older = older_version(FORMER, tmp_path)
+    world = World(tmp_path, seed=3, environment=older)
     async with world:
         assert not await is_this_version(world.engines[0].instance), "the older version runs"
         row.inject(f"from {FORMER} to this version, and back")
         await deploys(world, row)
         assert await is_this_version(world.engines[0].instance)
-        await deploys(world, row, {"PYTHONPATH": str(older)})
+        await deploys(world, row, older)
