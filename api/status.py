@@ -124,6 +124,7 @@ def status(live: Parts) -> dict[str, Any]:
                 "seq": node.sequence.highest,
                 "silent_ms": now - node.last_seen_at,
                 "missing": len(node.sequence.missing),
+                "gaps": node.gaps,
                 "stale": node.name in stale,
                 "waiting_for_list": node.wants_list,
                 "dialogs": node.dialogs,

@@ -31,8 +31,8 @@ from api.cli.child_service import Instance
 from bench import proc
 from bench.machine import many_files
 from bench.roles import Row, table
-from bench.takeover_rows import PATIENCE_SECONDS, Bench, TooLate, say
-from bench.takeover_traffic import Traffic
+from bench.takeover_rows import PATIENCE_SECONDS, Bench
+from bench.takeover_traffic import TooLate, Traffic, say
 from livestate.contract.events import RESYNC_PREFIX
 from livestate.devtools.child_process import free_port
 from livestate.devtools.servers import NatsServer, Valkey

@@ -26,6 +26,15 @@ PART_SECONDS: Final = 0.02  # between two parts: a bridge takes 5 s to read 50,0
 LISTED_AT_ONCE: Final = 200  # calls in a part of a list
 
 
+class TooLate(Exception):
+    """Something did not come in time; what is missing."""
+
+
+def say(*what: object) -> None:
+    """Progress, so that a long run does not look like one that hangs."""
+    print(time.strftime("%H:%M:%S"), *what, flush=True)
+
+
 class Shown(NamedTuple):
     """What a dashboard must show of a call."""
 
@@ -141,6 +150,11 @@ class Traffic:
         while True:
             await self._publish("heartbeat")
             await asyncio.sleep(1)
+
+    @property
+    def list_seconds(self) -> float:
+        """From one list's beginning to that of the next."""
+        return len(self.truth) / LISTED_AT_ONCE * PART_SECONDS + LIST_SECONDS
 
     # -- lists -----------------------------------------------------------------------------
 

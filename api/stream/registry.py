@@ -20,6 +20,7 @@ from api.auth.verifier import Verifier
 from api.http.tcp_progress import Stalls
 from api.stream import sse
 from api.stream.admission import Admission
+from api.stream.ahead import catch_up, is_ahead
 from api.stream.filtered_views import Filters
 from api.stream.goodbye import goodbye, retry_ms
 from api.stream.task_outlet import DELIVERY_MICROSECONDS, TaskOutlet
@@ -47,6 +48,8 @@ class StreamHub(Protocol):
     def undecided(self) -> bool: ...
     def prepared(self, scope: Scope) -> bool: ...
     async def prepare(self, scope: Scope) -> bool: ...
+    def view(self, scope: Scope) -> View: ...
+    def release(self, view: View) -> None: ...
     def subscribe(self, scope: Scope, position: tuple[str, int] | None) -> Subscriber: ...
 
 
@@ -146,6 +149,8 @@ class StreamRegistry:
             return False
         if outlet.closing or self.refusal(admission) is not None:
             return False
+        if is_ahead(self.hub, admission):  # likewise
+            return False
         self._begin(admission, outlet, head)
         return True
 
@@ -156,6 +161,9 @@ class StreamRegistry:
         reason = self.refusal(admission)
         if reason is None and not self.hub.prepared(admission.scope):
             here = await self.hub.prepare(admission.scope)
+            reason = self.refusal(admission, paid=True) if here else "starting"
+        if reason is None and is_ahead(self.hub, admission):
+            here = await catch_up(self.hub, admission)
             reason = self.refusal(admission, paid=True) if here else "starting"
         if reason is not None:
             self.ended[reason] += 1
