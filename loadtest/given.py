@@ -163,7 +163,9 @@ async def _seen(
     for url in given.urls:
         while True:
             if publisher.returncode is not None:
-                raise NotRun(f"nothing can be published; see {out / 'publisher.log'}")
+                log = out / "publisher.log"
+                said = log.read_text(errors="replace").strip().rpartition("\n")[2]
+                raise NotRun(f"nothing can be published: {said}; see {log}")
             shown = sum(map(event_trace.ours, (await _snapshot(client, url, probe)).values()))
             live = json.loads(report.read_text())["live"] if report.exists() else 0
             if shown > (0 if probe.company_id else 0.8 * live) and live:
