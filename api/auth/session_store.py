@@ -31,7 +31,7 @@ log = logging.getLogger("livestate.sessions")
 
 REFRESH_SECONDS: Final = 30  # the longest that one refresh may take
 LEAST_KEY_CHARACTERS: Final = 32
-AT_ONCE: Final = 2  # commands; the client has four connections
+AT_ONCE: Final = 2  # commands, of the connections of the client (livestate.redis.connection)
 _NONCE_BYTES: Final = 12  # NIST SP 800-38D §8.2.2: random ones are good for 2^32 records
 
 

@@ -32,7 +32,9 @@ from livestate.redis.url import RedisUrl, parse
 
 CONNECT_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 3.0
-CONNECTIONS: Final = 4
+# At most, and opened only when all others are in use. redis-py's pool does not wait: a command more
+# fails. Ten tasks of a service use Redis, so where it is slow for a moment all of them hold one.
+CONNECTIONS: Final = 16
 _NOT_PRIMARY: Final = (ReadOnlyError, AskError, MasterDownError)
 
 
