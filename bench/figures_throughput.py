@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -26,7 +27,9 @@ from livestate.process.tasks import cancel_and_wait
 from livestate.state.access import Scope
 from livestate.state.active_calls import ActiveCalls
 
-EVENTS: Final = 150_000
+EVENTS: Final = 60_000
+TURNS: Final = 3
+FLOOR: Final = "received and validated, nothing else (the floor)"
 BATCH: Final = 32
 DASHBOARDS: Final = 100
 FEW_CALLS, MANY_CALLS = 1_000, 200_000
@@ -47,30 +50,60 @@ class Dashboard:
         self.bytes += sum(len(frame.contextual_chunk) for frame in frames)
 
 
+class Spent(NamedTuple):
+    """On :data:`EVENTS`, in seconds."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass
+class Runs:
+    """What was measured, several times in turns; of each the least counts, for another program on
+    the machine only ever adds to it. ``last`` is what the last service counted, in words."""
+
+    best: dict[str, Spent] = field(default_factory=dict)
+    last: str = ""
+
+    def add(self, what: str, spent: Spent) -> None:
+        self.best[what] = Spent(*map(min, spent, self.best.get(what, spent)))
+
+    def rows(self) -> list[str]:
+        floor = self.best[FLOOR]
+        return [
+            f"| {what} | {EVENTS / wall:,.0f} | {cpu / EVENTS * 1e6:.1f} µs | "
+            f"{cpu / floor.cpu:.1f} |"
+            for what, (wall, cpu) in self.best.items()
+        ]
+
+
 async def throughput() -> list[str]:
     """Events per second: the floor (receive and validate only), then the whole service."""
-    rows = ["| what | events/s | CPU an event | of the floor's |", "|---|---|---|---|"]
+    runs = Runs()
     async with NatsServer() as nats:
-        of_batches = f"the same, {BATCH} events a message"
-        floor = await _floor(nats, 1)
-        rows.append(_rate("received and validated, nothing else (the floor)", floor, floor))
-        rows.append(_rate(of_batches, await _floor(nats, BATCH), floor))
-        whole, last = await _served(nats)
-        rows.append(_rate("parsed, folded and projected to Redis", whole, floor))
-        batched, _ = await _served(nats, batch=BATCH)
-        rows.append(_rate(of_batches, batched, floor))
-        seen, _ = await _served(nats, dashboards=DASHBOARDS)
-        what = f"one event a message, and {DASHBOARDS} dashboards that see every call"
-        rows.append(_rate(what, seen, floor))
+        for _ in range(TURNS):
+            runs.add(FLOOR, await _floor(nats, 1))
+            runs.add(f"… {BATCH} events a message", await _floor(nats, BATCH))
+            runs.add("parsed, folded and projected to Redis", await _served(nats, runs))
+            runs.add(f"the same, {BATCH} events a message", await _served(nats, runs, batch=BATCH))
+            runs.add(
+                f"one event a message, and {DASHBOARDS} dashboards that see every call",
+                await _served(nats, runs, dashboards=DASHBOARDS),
+            )
     few, many = _fold_of(FEW_CALLS), _fold_of(MANY_CALLS)
-    return [*rows, f"\n{last}", "", *_folds(few, many)]
+    return [
+        "| what | events/s | CPU an event | of the floor's |",
+        "|---|---|---|---|",
+        *runs.rows(),
+        f"\nEach {TURNS} times in turns, the least. {runs.last}",
+        "",
+        *_folds(few, many),
+    ]
 
 
-async def _served(
-    nats: NatsServer, *, batch: int = 1, dashboards: int = 0
-) -> tuple[tuple[float, float], str]:
-    """Seconds of wall and of CPU for the whole service, and what it counted, in words. Each has a
-    Valkey of its own: calls of the one before would be restored, and marked, and end."""
+async def _served(nats: NatsServer, runs: Runs, *, batch: int = 1, dashboards: int = 0) -> Spent:
+    """The whole service, with a Valkey of its own: calls of the one before would be restored, and
+    marked, and end."""
     async with Valkey() as redis:
         live = Service(Settings(nats_url=nats.url, redis_url=redis.url, ready_seconds=1))
         async with Feed(nats.port, EVENTS, batch) as feed, live.running():
@@ -87,15 +120,16 @@ async def _served(
         if held
         else ("no callback was seen to hold the loop for 10 ms")
     )
-    return spent, (
+    runs.last = (
         f"{tally.applied:,} applied, {tally.dropped} dropped, {live.table.live:,} calls live at "
         f"the end, {live.projection.stats.round_trips} round trips to Redis, "
         f"{longest}."
     )
+    return Spent(*spent)
 
 
-async def _floor(nats: NatsServer, batch: int) -> tuple[float, float]:
-    """Seconds of wall and of CPU to receive and validate the events, and nothing else."""
+async def _floor(nats: NatsServer, batch: int) -> Spent:
+    """To receive and validate the events, and nothing else."""
     seen = 0
 
     def take(subject: str, data: bytes, waited_ms: int) -> None:
@@ -107,7 +141,7 @@ async def _floor(nats: NatsServer, batch: int) -> tuple[float, float]:
     async with Feed(nats.port, EVENTS, batch) as feed:
         spent = await feed.through(lambda: seen, lambda: True)
     await cancel_and_wait(listening)
-    return spent
+    return Spent(*spent)
 
 
 def _received(subject: str, data: bytes) -> int:
@@ -116,13 +150,6 @@ def _received(subject: str, data: bytes) -> int:
         return len(parse_batch(data))
     parse(subject, data)
     return 1
-
-
-def _rate(what: str, spent: tuple[float, float], floor: tuple[float, float]) -> str:
-    seconds, cpu = spent
-    return (
-        f"| {what} | {EVENTS / seconds:,.0f} | {cpu / EVENTS * 1e6:.1f} µs | {cpu / floor[1]:.1f} |"
-    )
 
 
 # -- a large table -------------------------------------------------------------------------

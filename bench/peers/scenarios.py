@@ -298,8 +298,8 @@ async def busy_hour(seconds: float = 30) -> BusyHour:
         compressed = await compresses(contestant)
         for receiver, extra in ((plain, b""), (gzip, GZIP)):
             await receiver.connect(contestant.address, contestant.requests(BUSY_CLIENTS, extra))
-        await asyncio.sleep(1)  # the snapshot is one of an hour: it is counted apart
-        snapshots = [(await receiver.report()).bytes for receiver in (plain, gzip)]
+        # The snapshot is one of an hour: it is counted apart.
+        snapshots = await until_quiet(plain, gzip)
         for receiver in (plain, gzip):
             await receiver.reset()
         began, events, naive = time.perf_counter(), 0, 0
@@ -313,6 +313,15 @@ async def busy_hour(seconds: float = 30) -> BusyHour:
         rest = [(await receiver.report()).bytes for receiver in (plain, gzip)]
         whole = [(s + r * hour) / BUSY_CLIENTS for s, r in zip(snapshots, rest, strict=True)]
         return BusyHour(naive * hour, whole[0], whole[1] if compressed else None, events, seconds)
+
+
+async def until_quiet(*receivers: Receiver) -> list[int]:
+    """The bytes that each has received once nothing came for a second."""
+    while True:
+        before = [(await one.report()).bytes for one in receivers]
+        await asyncio.sleep(1)
+        if before == [(await one.report()).bytes for one in receivers]:
+            return before
 
 
 async def told_to(contestant: Livestate, network: Network) -> tuple[int, int]:

@@ -41,6 +41,7 @@ WORTH_COMPRESSING: Final = 160  # bytes; below that compression gains nothing
 CONTEXT_FRAMES: Final = 32  # more gain little, for the few clients that miss none for so long
 CONTEXT_BYTES: Final = 8 * 1024  # a compressor reads them anew for each frame
 CONTEXT_LEVEL: Final = 6  # frames are short: the better search costs next to nothing
+LONG_LEVEL: Final = 5  # of one longer than its context: 6 gains 2 % for twice the work
 _STORED_MOST: Final = 0xFFFF  # RFC 1951 §3.2.4
 _FLUSH: Final = b"\x00\x00\x00\xff\xff"  # an empty stored block
 _LAST_BLOCK: Final = b"\x01\x00\x00\xff\xff"  # the same, and the end of the deflate stream
@@ -61,7 +62,8 @@ def independent(data: bytes) -> bytes:
 
 def contextual(data: bytes, context: bytes) -> bytes:
     """Deflate blocks for a client whose last bytes were ``context``."""
-    deflate = zlib.compressobj(CONTEXT_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=context)
+    level = CONTEXT_LEVEL if len(data) <= CONTEXT_BYTES else LONG_LEVEL
+    deflate = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=context)
     return deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH)
 
 

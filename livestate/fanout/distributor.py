@@ -21,7 +21,7 @@ from typing import Final
 
 from livestate.fanout.catch_up import CatchUpSource
 from livestate.fanout.compression import CompressionWindow
-from livestate.fanout.context import FanoutContext, Timer
+from livestate.fanout.context import SOON_SECONDS, FanoutContext, Timer
 from livestate.fanout.frame import Frame
 from livestate.fanout.snapshots import Snapshot, SnapshotCache
 from livestate.fanout.subscriber import Subscriber
@@ -118,18 +118,18 @@ class Distributor:
         even if nothing changes any more. ``since``: it has lagged from then on."""
         rate, now = self._context.rate, self._context.loop.time()
         self.lagging.setdefault(subscriber, now if since is None else since)
-        self._lag_timer.at(now + (rate.shortest if soon else rate.longest))
+        self._lag_timer.at(now + (SOON_SECONDS if soon else rate.longest))
 
     def _lag_seconds(self) -> float:
         """When to offer again to those who lag: soon to a client whose writes have all left."""
         rate = self._context.rate
         ready = any(one.outlet is not None and one.outlet.ready() for one in self.lagging)
-        return rate.shortest if ready else rate.longest
+        return SOON_SECONDS if ready else rate.longest
 
     def offer_to_lagging(self) -> None:
         """Bring those up to date whose last write has left since."""
         if self.busy:
-            self._lag_timer.at(self._context.loop.time() + self._context.rate.shortest)
+            self._lag_timer.at(self._context.loop.time() + SOON_SECONDS)
         else:
             self._context.slices.start(self._offer(tuple(self.lagging)))
 
