@@ -35,6 +35,7 @@ COMPILED: Final = (
         )
     ),
     "livestate/ingest/counters.py",
+    "livestate/ingest/known_items.py",
     "livestate/ingest/pipeline.py",
     "livestate/ingest/sinks.py",
     "livestate/store/record.py",

@@ -46,6 +46,16 @@ def claimed_node(data: bytes) -> str:
     return "" if found is None else found[1].decode("utf-8", "replace")
 
 
+def sender(data: bytes, vouched: str | None) -> str:
+    """The node of a message that was not or cannot be parsed; "" if that cannot be read.
+
+    ``vouched`` is the node by the message's subject, where the server vouches for it. A subject
+    has ``_`` for each dot of a name: where both agree, the claim is the full name.
+    """
+    claimed = claimed_node(data)
+    return claimed if vouched in (None, claimed.replace(".", "_")) else str(vouched)
+
+
 def events_in(subject: str, data: bytes) -> int:
     """How many events a message has, found without parsing it: drops are counted by event."""
     return max(1, data.count(b'"call_id":')) if subject.endswith(BATCH_SUBJECT) else 1

@@ -8,17 +8,22 @@ rejected alone, and the call it names is not ended by its absence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+import contextlib
+from collections.abc import Iterator, Mapping, Set
 from functools import partial
+from typing import cast
 
 from livestate.contract.errors import Rejected
-from livestate.contract.events import Copies, RefusedCall, Sync
+from livestate.contract.events import SYNC_SUBJECT, Copies, RefusedCall, Sync
+from livestate.contract.parse import Parsed, parse
 from livestate.contract.subjects import Subjects
 from livestate.ingest.counters import Counters
+from livestate.ingest.known_items import NONE_KNOWN, unchanged, without_known
 from livestate.ingest.rejection_log import RejectionLog
 from livestate.ingest.sinks import Sinks
 from livestate.state.active_calls import ActiveCalls
 from livestate.state.call import Call
+from livestate.state.nodes.clock_offset import NodeClocks
 from livestate.state.nodes.dialog_list import Listing
 from livestate.state.nodes.node import Held, Node
 from livestate.state.nodes.registry import Complete, Nodes
@@ -39,8 +44,10 @@ class DialogLists:
         counters: Counters,
         sinks: Sinks,
         rejections: RejectionLog,
+        clocks: NodeClocks | None = None,
     ) -> None:
-        """``owners`` says which node may report calls of which other one."""
+        """``owners`` says which node may report calls of which other one; ``clocks``
+        corrects the times of nodes whose clock is off."""
         self._table = table
         self._nodes = nodes
         self._takeover = takeover
@@ -48,10 +55,34 @@ class DialogLists:
         self._counters = counters
         self._sinks = sinks
         self._rejections = rejections
+        self._clocks = clocks
         self._too_long: dict[str, tuple[str, int, int, int]] = {}  # node → a list with too many
 
-    def sync(self, part: Sync, now: int) -> None:
-        """Apply one part of a node's list; with the last one, reconcile the whole list.
+    def read(self, data: bytes, arrived: int) -> tuple[Parsed, Mapping[str, Call]]:
+        """One message of ``call.events.sync`` without the items of calls that are known to be as it
+        says, and these calls by key. Raises what :func:`~livestate.contract.parse.parse` raises."""
+        latest_of = partial(self._clocks.latest, arrived) if self._clocks is not None else None
+        found = without_known(data, self._table, latest_of)
+        if found is not None:
+            rest, known = found
+            with contextlib.suppress(Rejected):  # then the message as it came says why
+                return parse(SYNC_SUBJECT, rest, self._counters.leave_out), known
+        return parse(SYNC_SUBJECT, data, self._counters.leave_out), NONE_KNOWN
+
+    def fold(
+        self, part: Sync, known: Mapping[str, Call], data: bytes, now: int, arrived: int
+    ) -> None:
+        """Apply what :meth:`read` returned of ``data``, once its node was noted as heard. Raises
+        what :meth:`sync` raises."""
+        if known and not unchanged(self._table, known):  # it was the first sign of a restart
+            part, known = cast("Sync", parse(SYNC_SUBJECT, data)), NONE_KNOWN
+        if self._clocks is not None:
+            part = self._clocks.list(part, arrived)
+        self.sync(part, now, known)
+
+    def sync(self, part: Sync, now: int, known: Mapping[str, Call] = NONE_KNOWN) -> None:
+        """Apply one part of a node's list; with the last one, reconcile the whole list. The part
+        also names the ``known`` calls, of which it says nothing new.
 
         Raises :class:`~livestate.contract.errors.Rejected` for a list that names more calls than
         the table may hold: none of its later parts is read either.
@@ -59,9 +90,11 @@ class DialogLists:
         line = self._nodes.source_of(part, now)
         if line is None:
             return
-        self._check_length(part, line.listing, now)
+        self._check_length(part, len(part.calls) + len(known), line.listing, now)
         position = position_at(part.epoch, part.seq, from_sync=True)
-        keys = set()
+        keys = set(known)
+        for named in self._table.sweeping.get(part.node, ()) if known else ():
+            named |= keys
         refused_before = self._table.refused
         for item in part.calls:
             key = self._table.key_of(part.node, item.dialog, item.call_id)
@@ -108,10 +141,10 @@ class DialogLists:
         position = position_at(node.epoch, held.seq, from_sync=True)
         self._take_over(node, position, held.listing, now)
 
-    def _check_length(self, part: Sync, listing: Listing | None, now: int) -> None:
+    def _check_length(self, part: Sync, calls: int, listing: Listing | None, now: int) -> None:
         begun = len(listing.keys) if listing is not None and listing.takes(part) else 0
         name = Listing.of(part, now).name
-        if begun + len(part.calls) > self._table.most or self._too_long.get(part.node) == name:
+        if begun + calls > self._table.most or self._too_long.get(part.node) == name:
             # Remember the list: a later part of it would otherwise begin to collect it again.
             self._too_long[part.node] = name
             raise Rejected("too_many_calls", f"more in a list of {part.node} than may be up")

@@ -27,9 +27,10 @@ from livestate.contract.events import (
 )
 from livestate.contract.parse import BadEvent, parse, parse_batch, parse_cdr
 from livestate.contract.subjects import Subjects, Vouched
-from livestate.ingest.backlog import claimed_node
+from livestate.ingest.backlog import claimed_node, sender
 from livestate.ingest.counters import Counters
 from livestate.ingest.dialog_lists import DialogLists, latest_position
+from livestate.ingest.known_items import NONE_KNOWN
 from livestate.ingest.rejection_log import RejectionLog
 from livestate.ingest.second_node import is_new_call
 from livestate.ingest.sinks import Sink, Sinks
@@ -80,10 +81,10 @@ class Pipeline:
         self._ended_ms = ended_ms
         self._clocks = clocks
         self._subjects = subjects if subjects is not None and subjects.vouched else None
-        self._owners = subjects or Subjects()
-        self._rejections = RejectionLog()
+        self._owners = owners = subjects or Subjects()
+        self._rejections = rejections = RejectionLog()
         self._lists = DialogLists(
-            table, nodes, self.takeover, self._owners, self.counters, self._sinks, self._rejections
+            table, nodes, self.takeover, owners, self.counters, self._sinks, rejections, clocks
         )
         table.floors = nodes.floors
 
@@ -100,7 +101,11 @@ class Pipeline:
             if subject == BATCH_SUBJECT:
                 self._handle_batch(data, now, arrived, vouched)
                 return
-            event = parse(subject, data, counters.leave_out)
+            known = NONE_KNOWN
+            if subject == SYNC_SUBJECT:
+                event, known = self._lists.read(data, arrived)
+            else:
+                event = parse(subject, data, counters.leave_out)
             if self._subjects is not None:
                 self._subjects.check(vouched, event.node)
             phase = event.phase
@@ -113,9 +118,7 @@ class Pipeline:
                 self._handle_heartbeat(event, now, arrived)
             elif event.phase == "sync":
                 self._observe(event, now, numbered=False)
-                if self._clocks is not None:
-                    event = self._clocks.list(event, arrived)
-                self._lists.sync(event, now)
+                self._lists.fold(event, known, data, now, arrived)
             elif event.phase == "copies":
                 self._observe(event, now, numbered=False)
                 if event.epoch == self._nodes.by_name[event.node].epoch:
@@ -184,7 +187,7 @@ class Pipeline:
     def node_of(self, subject: str, data: bytes) -> str:
         """The node of a message before it is parsed; "" if that cannot be read."""
         subjects = self._subjects
-        return claimed_node(data) if subjects is None else _sender(data, subjects.of(subject).node)
+        return claimed_node(data) if subjects is None else sender(data, subjects.of(subject).node)
 
     def on_dropped(self, messages: int, name: str | None = None) -> None:
         """Count messages that were dropped before ``handle``. ``name`` is their node; None if it
@@ -322,7 +325,7 @@ class Pipeline:
     def _reject(self, rejected: Rejected, data: bytes, now: int, vouched: Vouched) -> None:
         self.counters.rejected[rejected.reason] += 1
         if rejected.reason not in _NOT_A_REFUSED_NODE:
-            name = _sender(data, vouched.node)
+            name = sender(data, vouched.node)
             if name:
                 self.refusals.note(name, str(rejected), now)
         if isinstance(rejected, UnknownPhase):  # of a newer bridge: its number counts
@@ -335,16 +338,6 @@ class Pipeline:
     def _reject_list(self, data: bytes, rejected: Rejected, now: int, vouched: Vouched) -> None:
         """Note that a part of a list was rejected: without it no list of its node is complete."""
         self.counters.lists_failed += 1
-        name = _sender(data, vouched.node)
+        name = sender(data, vouched.node)
         if name:
             self._nodes.list_refused(name, str(rejected), now)
-
-
-def _sender(data: bytes, vouched: str | None) -> str:
-    """The node of a message that was not or cannot be parsed; "" if that cannot be read.
-
-    ``vouched`` is the node by the message's subject, where the server vouches for it. A subject
-    has ``_`` for each dot of a name: where both agree, the claim is the full name.
-    """
-    claimed = claimed_node(data)
-    return claimed if vouched in (None, claimed.replace(".", "_")) else str(vouched)

@@ -13,7 +13,9 @@ are the records of its phase log, ``older`` the positions of its older attribute
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, cast
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
@@ -21,7 +23,16 @@ from livestate.contract.errors import SnapshotUnusable
 from livestate.contract.quality import FIGURES, problem
 from livestate.state.call import Call, new, rebuild
 from livestate.state.call_fields import FIELDS, UNMEASURED, WIRE_NAMES, Attributes
-from livestate.state.phase_log import PhaseLog, first_at, log_of, numbers_in
+from livestate.state.phase_log import (
+    LAST_FROM,
+    LAST_TO,
+    SHIFTED,
+    PhaseLog,
+    first_at,
+    log_of,
+    numbers_in,
+    pack,
+)
 from livestate.state.position import NOWHERE, Position, position_at, unpack
 
 MOST: Final = 2**53 - 1  # the contract's largest number; only an edit makes a larger one
@@ -35,6 +46,8 @@ _SHARED: Final = frozenset({"company_id", "direction", "trunk", "by", "outcome",
 _NUMBERS_AT: Final = tuple(at for at, name in enumerate(_WIRE) if name in _NUMBERS)
 _SHARED_AT: Final = tuple(at for at, name in enumerate(_WIRE) if name in _SHARED)
 _GOOD_TYPES: Final[set[tuple[type, ...]]] = set()
+_WIRE_SET: Final = frozenset(_WIRE)
+_intern: Final = sys.intern
 # Interned: all calls share one object for each name.
 _NAMES: Final = {name: name for name in FIELDS}
 
@@ -91,36 +104,118 @@ def decode(key: str, data: bytes) -> tuple[Call, dict[str, int]]:
     """
     try:
         stored = orjson.loads(data)
-        attributes = _attributes(list(map(stored.get, _WIRE)), stored)
-        log, latest = _phase_log(stored["marks"])
-        positions = stored.get("older")
-        if (figures := stored.get("older_figures")) is not None:
-            positions = (positions or {}) | figures
-        if positions is not None:
-            positions = {_NAMES[name]: _position(*parts) for name, parts in positions.items()}
-        if not log:
-            raise ValueError("no marks")
-        versions = stored["v"]
-        for version in versions.values():
-            if type(version) is not int or not 0 <= version < MOST_VERSION:
-                versions = _believable(versions)
-                break
-        position = _position(*stored["stamp"])
-        position = max(position, latest)  # a call is at least as late as its records
-        unconfirmed = _flag(stored.get("unconfirmed"))
-        call = rebuild(
-            key,
-            sys.intern(stored["node"]),
-            _text(stored["dialog"]),
-            _text(stored["call_id"]),
-            position,
-            log,
-            positions or None,
-            unconfirmed,
-            attributes,
-        )
+        found = _usual(key, stored) if type(stored) is dict else None
+        return _checked(key, stored) if found is None else found
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnapshotUnusable(key, f"{type(error).__name__}: {error}"[:200]) from None
+
+
+def _checked(key: str, stored: Any) -> tuple[Call, dict[str, int]]:
+    """The call of any record, however it was edited. Raises what an unusable one leads to."""
+    attributes = _attributes(list(map(stored.get, _WIRE)), stored)
+    log, latest = _phase_log(stored["marks"])
+    positions = stored.get("older")
+    if (figures := stored.get("older_figures")) is not None:
+        positions = (positions or {}) | figures
+    if positions is not None:
+        positions = {_NAMES[name]: _position(*parts) for name, parts in positions.items()}
+    if not log:
+        raise ValueError("no marks")
+    versions = stored["v"]
+    for version in versions.values():
+        if type(version) is not int or not 0 <= version < MOST_VERSION:
+            versions = _believable(versions)
+            break
+    position = _position(*stored["stamp"])
+    position = max(position, latest)  # a call is at least as late as its records
+    unconfirmed = _flag(stored.get("unconfirmed"))
+    call = rebuild(
+        key,
+        sys.intern(stored["node"]),
+        _text(stored["dialog"]),
+        _text(stored["call_id"]),
+        position,
+        log,
+        positions or None,
+        unconfirmed,
+        attributes,
+    )
+    return call, versions
+
+
+# A start reads tens of thousands of records, and nearly all have the same few sets of names: those
+# that :func:`encode` writes for a call without older attributes, marks or figures of the quality.
+# Where the names and the types of the values are known, a record needs no look-up for each name
+# that it might have. What is odd in any way is left to :func:`_checked`, and both agree
+# (tests/unit/store/test_record.py).
+class _Shape(NamedTuple):
+    """Records with the same names in the same order. Indexes are those of their values."""
+
+    attributes: Callable[[list[Any]], tuple[Any, ...]]  # of the values and one None behind them
+    numbers: tuple[int, ...]
+    shared: tuple[int, ...]
+    types: tuple[type, ...]  # of the values, each as encode() writes it
+
+
+_HEAD: Final = ("state", "node", "dialog", "call_id", "stamp", "marks", "v")
+_HEAD_TYPES: Final = (str, str, str, str, list, list, dict)
+_SHAPES: Final[dict[tuple[str, ...], _Shape | None]] = {}
+_MOST_SHAPES: Final = 1_000  # an operator can make up any
+
+
+def _shape(names: tuple[str, ...]) -> _Shape | None:
+    """The shape of records with these names; None if they are not the usual ones."""
+    shape = None
+    if names[: len(_HEAD)] == _HEAD and _WIRE_SET.issuperset(names[len(_HEAD) :]):
+        places = {name: at for at, name in enumerate(names)}
+        rest = names[len(_HEAD) :]
+        shape = _Shape(
+            itemgetter(*(places.get(name, len(names)) for name in _WIRE), len(names)),
+            tuple(places[name] for name in rest if name in _NUMBERS),
+            tuple(places[name] for name in ("node", *rest) if name == "node" or name in _SHARED),
+            (*_HEAD_TYPES, *(int if name in _NUMBERS else str for name in rest)),
+        )
+    if len(_SHAPES) >= _MOST_SHAPES:
+        _SHAPES.clear()
+    _SHAPES[names] = shape
+    return shape
+
+
+def _usual(key: str, stored: dict[str, Any]) -> tuple[Call, dict[str, int]] | None:
+    """The call of a record of a usual shape; None if anything about the record is unusual."""
+    names = tuple(stored)
+    shape = _SHAPES[names] if names in _SHAPES else _shape(names)
+    if shape is None:
+        return None
+    values = list(stored.values())
+    pick, numbers, shared, types = shape
+    if tuple(map(type, values)) != types:
+        return None
+    for at in numbers:
+        if not 0 <= values[at] <= MOST:
+            return None
+    for at in shared:
+        values[at] = _intern(values[at])
+    _, node, dialog, call_id, stamp, marks, versions = values[:7]
+    log = last = b""
+    for (epoch, seq, from_sync), phase, at in marks:
+        if not type(epoch) is type(seq) is type(from_sync) is type(at) is int:
+            return None
+        if not 0 <= epoch | seq | at <= MOST or not 0 <= from_sync <= 1:
+            return None
+        record = pack(epoch, seq << 1 | from_sync, SHIFTED[phase] | at)
+        if record <= last:
+            return None
+        log, last = log + record, record
+    position = _position(*stamp)
+    if position != log[LAST_FROM:LAST_TO]:
+        return None
+    for version in versions.values():
+        if type(version) is not int or not 0 <= version < MOST_VERSION:
+            return None
+    values.append(None)
+    attributes = new(Attributes, pick(values))
+    call = rebuild(key, node, dialog, call_id, position, log, None, None, attributes)
     return call, versions
 
 

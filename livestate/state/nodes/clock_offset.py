@@ -113,6 +113,13 @@ class NodeClocks:
         clock.odd_since = None
         return True
 
+    def latest(self, now: int, node: str, ts: int) -> int | None:
+        """The latest time that a call may have in a list sent at ``ts`` (the node's) and received
+        at ``now`` (ours), of a node whose clock is right; None if it is not known to be."""
+        if node in self._right and -TOLERANCE_MS <= ts - now <= TOLERANCE_MS:
+            return ts + TOLERANCE_MS
+        return None
+
     def call(self, event: C, now: int) -> C:
         """An event of a call as it would be if its node's clock were ours."""
         # Six attributes of a model take 0.8 µs, from its dictionary 0.67 (``python -m timeit``).

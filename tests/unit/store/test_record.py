@@ -7,11 +7,13 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from livestate.contract.errors import SnapshotUnusable
 from livestate.state.call import Call, begin, evolve
 from livestate.state.position import NOWHERE, as_from_sync, position_at, unpack
 from livestate.state.reconcile import mark_lost, unconfirm
+from livestate.store import record
 from livestate.store.record import decode, encode, score
 from tests.calls import event
 from tests.examples import examples
@@ -55,6 +57,38 @@ def test_a_stored_record_is_readable() -> None:
     assert orjson.loads(encode(unconfirm(call()), {}))["unconfirmed"] is True
     assert score(call()) == 5
     assert score(begin("k", event("ringing", 7))) == 1_795_000_000_007
+
+
+EDITS = st.dictionaries(
+    st.sampled_from(["state", "node", "dialog", "call_id", "stamp", "marks", "v", "unconfirmed",
+                     "older", "trunk", "setup_at", "attempt", "mos", "by", "other"]),
+    st.sampled_from([None, "", "n1", True, 0, 1, -1, 1.5, 2**53, 2**60, [], {}, [3, 9, 0], [3, 9],
+                     [[[3, 9, 0], "answered", 8]], [[[3, 9, 0], "nothing", 8]],
+                     [[[3, 9, 0], "answered", 8], [[3, 7, 0], "setup", 8]], {"": 2**60}]),
+    max_size=2,
+)  # fmt: skip
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(ANY_CALL, EDITS, st.booleans())
+def test_the_quick_way_reads_what_the_careful_one_reads(
+    events: Any, edits: Any, backwards: bool
+) -> None:
+    one = fold(tuple(events))
+    stored = orjson.loads(encode(one, {"": 4, "101": 2})) | edits
+    if backwards:
+        stored = dict(reversed(stored.items()))
+
+    def outcome(read: Any) -> Any:
+        try:
+            return read()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    quick = outcome(lambda: record._usual("k", stored))
+    assert quick is None or quick == outcome(lambda: record._checked("k", stored))
+    if not edits and not backwards and one.rare is None and one.attributes.quality is None:
+        assert quick is not None
 
 
 def test_an_edited_state_has_no_effect() -> None:
