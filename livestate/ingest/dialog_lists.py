@@ -93,8 +93,10 @@ class DialogLists:
         self._check_length(part, len(part.calls) + len(known), line.listing, now)
         position = position_at(part.epoch, part.seq, from_sync=True)
         keys = set(known)
-        for named in self._table.sweeping.get(part.node, ()) if known else ():
-            named |= keys
+        table = self._table
+        if known and position >= table.nodes.floor(part.node, part.epoch, table.floors):
+            for named in table.sweeping.get(part.node, ()):  # as apply_listed does
+                named |= keys
         refused_before = self._table.refused
         for item in part.calls:
             key = self._table.key_of(part.node, item.dialog, item.call_id)

@@ -1,8 +1,8 @@
 """Takes out of a node's list the items that say what the table already holds.
 
 A list of 50,000 dialogs comes at each start and then every 30 to 60 s, and nearly all of its items
-bring nothing new. To validate one and to find out that it changes nothing takes 12 µs, to compare
-it with its call takes 4 (``docs/performance.md``). So
+bring nothing new. To compare an item with its call takes less than to validate it and to find out
+that it changes nothing (``docs/performance.md``). So
 :class:`~livestate.ingest.dialog_lists.DialogLists` asks :func:`without_known` first, and only what
 is left of the message is parsed.
 

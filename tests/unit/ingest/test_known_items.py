@@ -151,6 +151,15 @@ def test_the_list_that_is_the_first_sign_of_a_restart_confirms_its_calls() -> No
     assert not call.unconfirmed
 
 
+def test_a_list_from_before_the_last_one_names_no_call_to_a_sweep() -> None:
+    feed = fed(listed(ITEM, seq=4), listed(ITEM, seq=6))
+    for seq, named in ((5, 0), (7, 1)):
+        feed.table.sweeping["n1"] = [set()]
+        assert known(feed, listed(ITEM, seq=seq)) == ["1.1"]
+        feed.take((SYNC_SUBJECT, listed(ITEM, seq=seq)))
+        assert len(feed.table.sweeping["n1"][0]) == named
+
+
 VALUES = st.sampled_from(
     [None, "", "101", "gw", "outbound", "answered", "held", "ringing", True, False, 0, 1, -1, 1.0,
      START - 5, START, START + 9_999, 2**53, 2**70, "x" * 65, "x" * 257, [], {}]
