@@ -20,7 +20,7 @@ from livestate.cluster.leadership import Leadership
 from livestate.cluster.publisher import EdgeFeed
 from livestate.cluster.replicas import Replicas
 from livestate.cluster.served_hub import ServedHub
-from livestate.fanout.context import CommitRate, FanoutContext
+from livestate.fanout.context import SOON_SECONDS, CommitRate, FanoutContext
 from livestate.fanout.hub import Hub
 from livestate.nats.connection import Connection
 from livestate.process.clock import now_ms, steady_ms
@@ -102,7 +102,8 @@ def make_edge_hub(
     return EdgeHub(
         Replicas(),
         encoder,
-        rate=CommitRate(longest=settings.tick_ms / 1000),
+        # Frames of the engine are paced already.
+        rate=CommitRate(shortest=SOON_SECONDS, longest=settings.tick_ms / 1000),
         heartbeat_seconds=settings.heartbeat_seconds,
         loop=loop,
         clock=now_ms,

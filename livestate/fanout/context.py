@@ -6,7 +6,6 @@ Made once by the :class:`~livestate.fanout.hub.Hub`. Nothing here knows a call o
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from livestate.process.slices import Slices
 from livestate.state.source import Source
 
 UNCHECKED_SECONDS: Final = 3.0  # a source that was not checked for so long is not believed
-LEAST_HEADROOM: Final = 1.5  # of a commit's cost, until the next one begins
 SOON_SECONDS: Final = 0.004  # until something is tried again that could not be done just now
 
 
@@ -31,7 +29,9 @@ class CommitRate:
 
     ``shortest`` is that of film and television, for people look at the frames. With 4 ms a client
     gets nearly each event in a frame of its own, and a quarter of its bytes say where a frame
-    begins.
+    begins. A source that is paced already (an engine, to its edges) needs no second pause: each of
+    its frames would wait for the one before it for ever once one was late. For the same reason
+    commits are never quite ``longest`` apart.
     """
 
     shortest: float = 0.04
@@ -39,36 +39,9 @@ class CommitRate:
     headroom: float = 4.0
 
     def after(self, cost: float) -> float:
-        """Seconds from one commit to the next one, if the first took ``cost`` seconds."""
-        wanted = min(max(self.shortest, self.headroom * cost), self.longest)
-        return max(wanted, LEAST_HEADROOM * cost)
-
-
-class Pace:
-    """When one producer may commit: at its :class:`CommitRate` on average, not each time.
-
-    A commit may come up to half an interval early if the one before it was late (the leaky bucket
-    of ITU-T I.371, GCRA). Else a source whose own period is that of the commits would be shown as
-    late for ever as it was once: each commit would wait for the one before it. The frames of an
-    engine, which an edge commits again, are such a source.
-    """
-
-    def __init__(self, rate: CommitRate) -> None:
-        self.cost = 0.0  # seconds, of the last commit with its delivery
-        self._rate = rate
-        self._began = self._nominal = -math.inf  # the last commit, and when it should have been
-
-    def begin(self, now: float) -> None:
-        """A commit begins at ``now`` (loop time), allowed or not."""
-        interval = self._rate.after(self.cost)
-        # At most half an interval ahead, so that no change waits for more than a whole one.
-        self._nominal = min(max(now, self._nominal + interval), now + interval / 2)
-        self._began = now
-
-    def next(self) -> float:
-        """When the next one may begin (loop time)."""
-        early = self._nominal + self._rate.after(self.cost) / 2
-        return max(early, self._began + LEAST_HEADROOM * self.cost)
+        """Seconds from the beginning of a commit that took ``cost`` seconds to the next one."""
+        wanted = min(max(self.shortest, self.headroom * cost), 0.9 * self.longest)
+        return max(wanted, 1.5 * cost)
 
 
 class Timer:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from typing import Final, Protocol
 
-from livestate.fanout.context import SOON_SECONDS, FanoutContext, Pace, Timer
+from livestate.fanout.context import SOON_SECONDS, FanoutContext, Timer
 from livestate.fanout.frame import Frame
 from livestate.fanout.patch import Records
 from livestate.state.active_calls import Change
@@ -76,7 +76,8 @@ class Producer:
         self._heartbeat: tuple[int, Frame] | None = None  # of a version, for all that need it
         self._stopped = False
         self._committing = False  # a frame is being encoded or delivered
-        self._pace = Pace(context.rate)
+        self._last_commit = 0.0
+        self._cost = 0.0  # seconds, of the last commit with its delivery
         self._commit_timer = Timer(context.loop, self.commit)
         self._heartbeat_timer = Timer(context.loop, self._heartbeat_is_due)
 
@@ -101,7 +102,7 @@ class Producer:
         known = before is not None and key not in self._before and self.view.holds(before)
         self._before[key] = before if known else _WHOLE_RECORD
         if not self._commit_timer.planned:  # the first change since then; the others add nothing
-            self._commit_timer.at(self._pace.next())
+            self._commit_timer.at(self._last_commit + self._context.rate.after(self._cost))
 
     def commit(self) -> None:
         """Encode what changed since the last commit, once, and hand it to the sink."""
@@ -114,7 +115,7 @@ class Producer:
             self._commit_timer.at(context.loop.time() + SOON_SECONDS)
             return
         self._committing = True
-        self._pace.begin(context.loop.time())
+        self._last_commit = context.loop.time()
         if changed > DIFF_AT_ONCE:
             context.slices.add(self._long_commit())
         else:
@@ -159,11 +160,11 @@ class Producer:
     def _deliver(self, frame: Frame, spent: float) -> Iterator[None]:
         """Hand ``frame`` to the sink; then the next commit may be planned."""
         try:
-            self._pace.cost = spent + (yield from self._sink.deliver(frame))
+            self._cost = spent + (yield from self._sink.deliver(frame))
         finally:
             self._committing = False
         if not self._stopped and self.view.version != self.committed:
-            self._commit_timer.at(self._pace.next())
+            self._commit_timer.at(self._last_commit + self._context.rate.after(self._cost))
 
     def _heartbeat_is_due(self) -> None:
         self._heartbeat_timer.at(self._context.loop.time() + self._context.heartbeat_seconds)

@@ -3,66 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import accumulate
 from typing import cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from livestate.fanout.context import CommitRate, FanoutContext, Pace, Timer
+from livestate.fanout.context import CommitRate, FanoutContext, Timer
 from livestate.state.source import Source
 from tests.dashboards import Loop
 
 
-def test_a_commit_may_take_a_fifth_of_the_time_between_forty_and_a_hundred_milliseconds() -> None:
+def test_a_commit_may_take_a_fifth_of_the_time_between_40_and_90_milliseconds() -> None:
     rate = CommitRate()
-    for cost, pause in ((0.0, 0.04), (0.01, 0.04), (0.011, 0.044), (0.025, 0.1),
-                        (0.05, 0.1), (0.066, 0.1), (0.08, 0.12),
-                        (2.0, 3.0)):  # fmt: skip
+    for cost, pause in ((0.0, 0.04), (0.01, 0.04), (0.011, 0.044), (0.02, 0.08), (0.025, 0.09),
+                        (0.05, 0.09), (0.06, 0.09), (0.08, 0.12), (2.0, 3.0)):  # fmt: skip
         assert rate.after(cost) == pytest.approx(pause), cost
     own = CommitRate(shortest=1.0, longest=8.0, headroom=2.0)
-    assert [own.after(cost) for cost in (0.1, 3.0, 5.0, 10.0)] == [1.0, 6.0, 8.0, 15.0]
+    assert [own.after(cost) for cost in (0.1, 3.0, 5.0, 10.0)] == [1.0, 6.0, 7.5, 15.0]
 
 
-def commits_of(changes: list[float], rate: CommitRate, cost: float) -> list[float]:
-    """When a producer commits whose view changes at these times, each commit taking ``cost``."""
-    pace, commits = Pace(rate), []
-    pace.cost = cost
-    for at in changes:
-        if not commits or at > commits[-1]:  # else the commit that is planned shows it
-            commits.append(max(at, pace.next()))
-            pace.begin(commits[-1])
-    return commits
-
-
-def test_a_source_with_the_period_of_the_commits_is_not_late_for_ever_as_it_was_once() -> None:
-    changes = [number * 0.1 for number in range(100)]
-    changes[10] += 0.04  # one is late
-    commits = commits_of(changes, CommitRate(), 0.05)
-    late = [commit - change for commit, change in zip(commits, changes, strict=True)]
-    assert max(late[:11]) == pytest.approx(0.0)
-    assert max(late[11:]) <= 0.04
-    assert max(late[15:]) == pytest.approx(0.0)
-
-
-@given(
-    st.lists(st.floats(0.0, 0.3), min_size=1, max_size=60),
-    st.floats(0.0, 0.3),
-    st.sampled_from([CommitRate(), CommitRate(longest=0.02), CommitRate(longest=1.0)]),
-)
-def test_no_change_waits_longer_than_an_interval_and_on_average_they_are_apart(
-    pauses: list[float], cost: float, rate: CommitRate
+@pytest.mark.parametrize("cost", [0.001, 0.03, 0.055])
+def test_a_source_with_the_period_of_a_tick_is_not_late_for_ever_as_it_was_once(
+    cost: float,
 ) -> None:
-    changes = list(accumulate(pauses, initial=5.0))
-    commits, interval = commits_of(changes, rate, cost), rate.after(cost)
-    assert commits[0] == changes[0]
-    waits = [min(one for one in commits if one >= at) - at for at in changes]
-    assert max(waits) <= interval * 1.000001
-    for count in range(1, len(commits)):
-        least = min(b - a for a, b in zip(commits, commits[count:], strict=False))
-        assert least >= (count - 0.5) * interval * 0.999999
-        assert least >= 1.5 * cost * 0.999999
+    rate, late, begun = CommitRate(), [], -1.0
+    for number in range(20):
+        change = number * 0.1
+        begun = max(change + 0.04 * (number == 5), begun + rate.after(cost))
+        late.append(begun - change)
+    assert max(late[:5]) == pytest.approx(0.0)
+    assert max(late[5:]) == pytest.approx(0.04)
+    assert max(late[10:]) == pytest.approx(0.0)
 
 
 def test_a_timer_calls_once_at_the_earliest_time_that_was_asked_for() -> None:
