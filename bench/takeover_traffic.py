@@ -27,7 +27,7 @@ LISTED_AT_ONCE: Final = 200  # calls in a part of a list
 
 
 class TooLate(Exception):
-    """Something did not come in time; what is missing."""
+    """A step did not finish within its time limit. The message says what is missing."""
 
 
 def say(*what: object) -> None:

@@ -68,7 +68,7 @@ class Doubt:
         return company_id in self._views or self._overslept(now)
 
     def judge(self, source: Source, now: int) -> Source:
-        """What streams may be told where the engine's beats say ``source``."""
+        """The source that streams report. The heartbeats of the engine report ``source``."""
         if not self._views and not self._overslept(now):
             self._sure_at = now
         elif source.stale_since is None and now - self._sure_at > SILENT_MS:

@@ -244,7 +244,7 @@ class EdgeHub(Hub):
     # -- messages --------------------------------------------------------------------------------
 
     async def _begin(self, client: Client) -> None:
-        """The subscriptions of a new connection. What was missed before it is asked for."""
+        """Subscribe on a new connection, and ask the engine for what was missed before it."""
         self._subscriptions.clear()
         await client.subscribe(wire.ENGINE, cb=self._on_beat)
         for company_id in tuple(self.replicas.by_company):

@@ -161,11 +161,11 @@ async def test_two_edges_that_run_already_are_judged(tmp_path: Path) -> None:
         demo_key.jwks(strange)
         with pytest.raises(NotRun, match="answers 401 to the login"):
             await given.run(SMALL, tmp_path, Given(urls, strange))
-        nobody = f"nats://127.0.0.1:{free_port()}"
+        closed = f"nats://127.0.0.1:{free_port()}"
         with pytest.raises(
             NotRun, match=r"nothing can be published: .*Unreachable.*publisher\.log"
         ):
-            await given.run(SMALL, tmp_path, Given(urls, keys, nats=nobody))
+            await given.run(SMALL, tmp_path, Given(urls, keys, nats=closed))
 
         loaded = Given(urls, keys, nats=nats.url, admin_urls=admin)
         for _ in range(2):  # the second time the service still knows the calls of the first

@@ -7,13 +7,11 @@ shipped rights; the clients of a day have filters.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from api.cli.child_service import Instance
 from api.cli.running import running
@@ -82,14 +80,6 @@ class Beside:
                         assert not stream.named("snapshot"), said
                     client.fold = stream.dashboard
                     assert client.fold.diverged == 0
-
-
-@pytest_asyncio.fixture
-async def beside(tmp_path: Path) -> AsyncIterator[Beside]:
-    async with AsyncExitStack() as stack:
-        made = Beside(stack, tmp_path)
-        await made.start()
-        yield made
 
 
 async def serves(process: Instance, what: str, seconds: float = 15) -> dict[str, Any]:

@@ -8,12 +8,9 @@ it neither publishes frames nor follows any, so clients take a snapshot when the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from api.cli.child_service import Instance
 from tests.older_version import older_version
@@ -25,14 +22,6 @@ from tests.unit.cluster.test_takeovers import status
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 FOLLOWS = "6d670a9"  # serves from the process that leads
 ALONE = "0119850a"  # does not know how
-
-
-@pytest_asyncio.fixture
-async def beside(tmp_path: Path) -> AsyncIterator[Beside]:
-    async with AsyncExitStack() as stack:
-        made = Beside(stack, tmp_path)
-        await made.start()
-        yield made
 
 
 def of_version(made: Instance, environment: dict[str, str]) -> Instance:

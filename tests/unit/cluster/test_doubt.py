@@ -20,7 +20,7 @@ def doubt() -> Doubt:
 
 def test_a_standstill_is_noticed_before_the_next_tick(doubt: Doubt) -> None:
     assert not doubt.about("acme", 2_250)
-    assert doubt.about("acme", 2_251), "also of a view that nobody has named"
+    assert doubt.about("acme", 2_251), "also a view that was not named"
     assert doubt.judge(LIVE, 7_000).stale_since == 250, "a beat that was buffered changes nothing"
     assert doubt.tick(7_000)
 

@@ -8,14 +8,11 @@ buffers hold old frames and old beats, and it may not take them for news.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from api.cli.child_service import Instance
 from livestate.client import Fold, ServerEvent
@@ -50,14 +47,6 @@ class Judge(Fold):
         if old and self.resumed and event.name in ("snapshot", "diff"):
             self.wrong.append(f"a {event.name} takes {old} calls back")
         return found
-
-
-@pytest_asyncio.fixture
-async def beside(tmp_path: Path) -> AsyncIterator[Beside]:
-    async with AsyncExitStack() as stack:
-        made = Beside(stack, tmp_path)
-        await made.start()
-        yield made
 
 
 async def edges(beside: Beside) -> tuple[Instance, Instance]:

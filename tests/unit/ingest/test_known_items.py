@@ -70,7 +70,7 @@ def fed(*sent: bytes) -> Feed:
 
 
 def same(*sent: bytes) -> Feed:
-    """The lists, with the first look and without it: what comes of both is the same."""
+    """Feed the lists with the first look and without it, and compare the two results."""
     looked = fed(*sent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dialog_lists, "without_known", lambda *_: None)
